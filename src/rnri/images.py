@@ -1,0 +1,313 @@
+"""Pictures in and out: the only place that knows of files, colour modes and pixels.
+
+Inside the package a picture is a float32 tensor (B, 3, H, W) in [-1, 1], upright sRGB. Sizes are (height, width).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import secrets
+import struct
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+Size: TypeAlias = tuple[int, int]
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+BACKGROUND = "white"  # what shows through a transparent picture
+MAX_STRETCH = 2  # a side given to a network is at most this many times longer or shorter than the one it was made for
+
+_QUALITY: dict[str, dict[str, int]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what PIL raises on broken files
+
+
+def read(image: ImageLike) -> Tensor:
+    """Any picture as a float32 tensor (B, 3, H, W) in [-1, 1] at its own size.
+
+    - A path: PNG, JPEG or WebP. EXIF rotation is applied, colours are brought to sRGB, transparency is composited on
+      white, 16-bit greys become floats, an animation gives its first frame.
+    - A PIL image: the same.
+    - A numpy array (H, W), (H, W, 1|3|4) or (B, H, W, 1|3|4): uint8, uint16, or floats in [0, 1].
+    - A tensor (3, H, W) or (B, 3, H, W): floats in [-1, 1]. It keeps its device.
+
+    Raises ValueError for what is missing, damaged or out of range, TypeError for anything else.
+
+    >>> read(np.zeros((4, 6), np.uint8)).shape
+    torch.Size([1, 3, 4, 6])
+    """
+    if isinstance(image, Tensor):
+        return _from_tensor(image)
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Image.Image):
+        return _from_pil(image, "the image given")
+    if isinstance(image, (str, os.PathLike)):
+        return _from_file(Path(image))
+    raise TypeError(f"cannot read a {type(image).__name__} as an image: give a path, PIL image, numpy array or tensor")
+
+
+def to_pil(pixels: Tensor) -> list[Image.Image]:
+    """A tensor (B, 3, H, W) in [-1, 1], clamped to it, as B RGB images of 8 bits.
+
+    >>> to_pil(torch.ones(1, 3, 2, 2))[0].getpixel((0, 0))
+    (255, 255, 255)
+    """
+    levels = ((pixels.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return [Image.fromarray(picture) for picture in levels.permute(0, 2, 3, 1).cpu().numpy()]
+
+
+def fit(size: Size, target: Size, multiple: int) -> Size:
+    """The size at which a network made for `target` is given a picture of `size`.
+
+    The shape is kept and the area is the target's; each side is then rounded to a multiple the network takes, at
+    least half and at most twice the target's. So a square model gets a square picture unchanged in shape, an ordinary
+    photo within one multiple of its shape, and a panorama squeezed. Scale back with `resize` to restore.
+
+    >>> fit((300, 400), (512, 512), 8), fit((10, 4000), (128, 128), 8)
+    ((440, 592), (64, 256))
+    """
+    scale = math.sqrt(target[0] * target[1] / (size[0] * size[1]))
+
+    def side(length: int, wanted: int) -> int:
+        bounded = min(max(length * scale, wanted / MAX_STRETCH), wanted * MAX_STRETCH)
+        return max(1, round(bounded / multiple)) * multiple
+
+    return side(size[0], target[0]), side(size[1], target[1])
+
+
+def resize(pixels: Tensor, size: Size) -> Tensor:
+    """Pixels (B, 3, H, W) in [-1, 1] at another (height, width): bicubic, antialiased, clamped."""
+    if tuple(pixels.shape[-2:]) == tuple(size):
+        return pixels
+    scaled = torch.nn.functional.interpolate(pixels, size=size, mode="bicubic", antialias=True)
+    return scaled.clamp(-1, 1)
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """The path, if a picture can be written there. Raises ValueError with the cure; writes nothing.
+
+    Call it before the work whose result goes there.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"cannot write {path}: its suffix is {path.suffix!r}, use one of {', '.join(FORMATS)}")
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a directory, give a file name")
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: there is no directory {path.parent}, create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"cannot write {path}: no permission to write in {path.parent}, choose another directory")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists: choose another name, or allow it to be overwritten")
+    return path
+
+
+def write(image: ImageLike, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write one picture as PNG, JPEG or WebP, told by the suffix; a file is there whole or not at all.
+
+    Raises ValueError as `check_output` does, and if the disk refuses.
+    """
+    path = check_output(path, overwrite=overwrite)
+    pictures = to_pil(read(image))
+    if len(pictures) != 1:
+        raise ValueError(f"cannot write a batch of {len(pictures)} images to {path}: write them one by one")
+    kind = FORMATS[path.suffix.lower()]
+    encoded = io.BytesIO()
+    pictures[0].save(encoded, format=kind, **_QUALITY[kind])
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.write_bytes(encoded.getvalue())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def sheet(tiles: Sequence[tuple[ImageLike, str]], *, columns: int | None = None, width: int = 256) -> Image.Image:
+    """Pictures side by side, each with its caption under it: the first line dark, the others grey and smaller.
+
+    Every picture is scaled to `width` pixels; captions wrap to it. Rows of equal length, at most five, unless told.
+
+    >>> grey = np.full((8, 8, 3), 128, np.uint8)
+    >>> sheet([(grey, "original"), (grey, "edit\\na blue ball, on sand")]).width
+    592
+    """
+    if not tiles:
+        raise ValueError("a sheet of no pictures: give at least one (image, caption)")
+    columns = columns or math.ceil(len(tiles) / math.ceil(len(tiles) / 5))
+    margin, gap = width // 8, width // 16
+    strips = [_strip(tiles[i : i + columns], width, gap) for i in range(0, len(tiles), columns)]
+    height = sum(strip.height for strip in strips) + (len(strips) - 1) * 2 * gap
+    canvas = Image.new("RGB", (max(strip.width for strip in strips) + 2 * margin, height + 2 * margin), BACKGROUND)
+    top = margin
+    for strip in strips:
+        canvas.paste(strip, (margin, top))
+        top += strip.height + 2 * gap
+    return canvas
+
+
+def _strip(tiles: Sequence[tuple[ImageLike, str]], width: int, gap: int) -> Image.Image:
+    """One row of a sheet: pictures standing on one line, captions hanging below it."""
+    head, body = ImageFont.load_default(size=width / 16), ImageFont.load_default(size=width / 18)
+    pitch = round(width / 12)
+    pictures, captions = [], []
+    for image, caption in tiles:
+        picture = to_pil(read(image))[0]
+        height = max(1, round(picture.height * width / picture.width))
+        pictures.append(picture.resize((width, height), Image.Resampling.LANCZOS))
+        title, _, text = caption.partition("\n")
+        lines = [(line, head, "#111111") for line in _wrap(title, head, width)]
+        captions.append(lines + [(line, body, "#5c5c5c") for line in _wrap(text, body, width)])
+    base = max(picture.height for picture in pictures)
+    height = base + gap // 2 + pitch * max(len(lines) for lines in captions)
+    strip = Image.new("RGB", (len(tiles) * (width + gap) - gap, height), BACKGROUND)
+    draw = ImageDraw.Draw(strip)
+    for n, (picture, lines) in enumerate(zip(pictures, captions, strict=True)):
+        left = n * (width + gap)
+        strip.paste(picture, (left, base - picture.height))
+        for k, (line, font, colour) in enumerate(lines):
+            draw.text((left, base + gap // 2 + k * pitch), line, fill=colour, font=font)
+    return strip
+
+
+def _from_file(path: Path) -> Tensor:
+    if not path.exists():
+        raise ValueError(f"{path} does not exist: check the path")
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory: give one image file")
+    kinds = "PNG, JPEG or WebP"
+    try:
+        if path.stat().st_size == 0:
+            raise ValueError(f"{path} is empty (0 bytes): give a {kinds} image")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            opened = Image.open(path, formats=sorted(set(FORMATS.values())))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not a {kinds} image: convert it to one of these") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{path} has over {Image.MAX_IMAGE_PIXELS:,} pixels: scale it down first") from error
+    except OSError as error:
+        if error.errno is None:  # from the decoder, not from the disk
+            raise _damaged(str(path), error) from error
+        raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
+    with opened:
+        return _from_pil(opened, str(path))
+
+
+def _from_pil(image: Image.Image, name: str) -> Tensor:
+    try:
+        image.load()
+        array = np.asarray(_plain(_upright(image)))
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 1:
+        array = array.clip(0, 65535).astype(np.uint16)  # PIL keeps 16-bit greys in several integer types
+    return _from_array(array)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF says; an unreadable EXIF says nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, struct.error):
+        return image
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image in one of PIL's modes RGB, I (16-bit grey) and F: opaque, in sRGB, without a palette."""
+    profile = image.info.get("icc_profile")  # phones embed wide ones
+    if image.mode.startswith("I") or image.mode == "F":
+        return image
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", layer.size, BACKGROUND)
+        image.alpha_composite(layer)
+    if image.mode not in ("L", "CMYK"):
+        image = image.convert("RGB")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if not ImageCms.getProfileDescription(source).startswith("sRGB"):
+                image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            pass  # an unusable profile: the colours are taken for sRGB, as every viewer does
+    return image.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> Tensor:
+    shape = array.shape
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim == 3:
+        array = array[None]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3, 4) or 0 in shape:
+        raise ValueError(f"an array of shape {shape} is not an image: give (H, W), (H, W, 3) or (B, H, W, 3)")
+    if array.dtype in (np.uint8, np.uint16):
+        pixels = torch.from_numpy(array.astype(np.float32) / np.iinfo(array.dtype).max)
+    elif array.dtype.kind == "f":
+        pixels = torch.from_numpy(array.astype(np.float32))
+        _check_range(pixels, 0, 1, "array")
+    else:
+        raise ValueError(f"an array of {array.dtype} is not an image: give uint8, uint16 or floats in [0, 1]")
+    pixels = pixels.permute(0, 3, 1, 2)
+    if pixels.shape[1] == 4:
+        alpha = pixels[:, 3:]
+        pixels = pixels[:, :3] * alpha + (1 - alpha)  # over white
+    return pixels.expand(-1, 3, -1, -1).mul(2).sub(1).contiguous()
+
+
+def _from_tensor(tensor: Tensor) -> Tensor:
+    pixels = tensor[None] if tensor.ndim == 3 else tensor
+    if pixels.ndim != 4 or pixels.shape[1] != 3 or 0 in pixels.shape:
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} is not an image: give (3, H, W) or (B, 3, H, W)")
+    if not pixels.is_floating_point():
+        raise ValueError(f"a tensor of {tensor.dtype} is not an image: give floats in [-1, 1]")
+    _check_range(pixels, -1, 1, "tensor")
+    return pixels.detach().float()
+
+
+def _check_range(pixels: Tensor, low: float, high: float, name: str) -> None:
+    least, most = pixels.min().item(), pixels.max().item()
+    slack = 1e-3
+    if not (low - slack <= least and most <= high + slack):  # also catches NaN
+        raise ValueError(f"the {name} has values from {least:.4g} to {most:.4g}: scale them to [{low}, {high}]")
+
+
+def _damaged(name: str, error: BaseException) -> ValueError:
+    return ValueError(f"{name} is truncated or damaged ({_reason(error)}): get a whole copy of it")
+
+
+def _reason(error: BaseException) -> str:
+    """Why, in one line."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """The text in lines no wider than `width` pixels, broken between words, and within one only if it must."""
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split():
+            if line and font.getlength(f"{line} {word}") > width:
+                lines.append(line)
+                line = ""
+            line = f"{line} {word}".strip()
+            while font.getlength(line) > width and len(line) > 1:
+                cut = max(n for n in range(1, len(line)) if n == 1 or font.getlength(line[:n]) <= width)
+                lines.append(line[:cut])
+                line = line[cut:]
+        lines.append(line)
+    return lines
