@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
@@ -32,7 +34,7 @@ def split(word: str, merges: Iterable[Pair]) -> list[str]:
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     pieces = [*word[:-1], word[-1] + WORD_END]
     while True:
-        found = [ranks[pair] for pair in zip(pieces, pieces[1:], strict=False) if pair in ranks]
+        found = [ranks[pair] for pair in pairwise(pieces) if pair in ranks]
         if not found:
             return pieces
         best = min(found)
@@ -73,11 +75,13 @@ def vocabulary(known: Iterable[str]) -> tuple[dict[str, int], list[Pair]]:
 def build(folder: Path) -> CLIPTokenizer:
     """Writes the tokenizer to ``folder`` in the standard layout and returns it.
 
+    Ids follow from :data:`rnri.scenes.captions.VOCABULARY` alone: weights trained with one vocabulary need that one.
     Besides the files that ``CLIPTokenizer.from_pretrained`` reads there is ``words.json``: the known words, sorted.
     """
     known = sorted(VOCABULARY)
     ids, merges = vocabulary(known)
-    tokenizer = CLIPTokenizer(vocab=ids, merges=merges, model_max_length=MAX_LENGTH)
+    pairs = cast("list[str]", merges)  # the constructor takes pairs; its annotation says otherwise
+    tokenizer = CLIPTokenizer(vocab=ids, merges=pairs, model_max_length=MAX_LENGTH)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
