@@ -27,7 +27,7 @@ def _table() -> Mapping[str, tuple[str, ...]]:
     for place in PLACES:
         table[f"{place}.present"] = ("no", "yes")
         table |= {f"{place}.{name}": (NONE, *values) for name, values in ITEM_ATTRIBUTES.items()}
-    return table | SCENE_ATTRIBUTES
+    return {**table, **SCENE_ATTRIBUTES}
 
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = _table()
