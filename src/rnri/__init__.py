@@ -1,0 +1,62 @@
+"""Text edits of real images: invert a diffusion model's sampler by solving z = g(z), then sample with other words.
+
+Importing this package is instant: every public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Editor": "editor",
+    "Equation": "equation",
+    "Inversion": "inversion",
+    "SOLVERS": "solvers",
+    "Solution": "driver",
+    "Status": "driver",
+    "Step": "schedule",
+    "citation": "solvers",
+    "invert": "inversion",
+    "sample": "inversion",
+    "solve": "driver",
+    "solver": "solvers",
+}
+
+__all__ = [
+    "SOLVERS",
+    "Editor",
+    "Equation",
+    "Inversion",
+    "Solution",
+    "Status",
+    "Step",
+    "__version__",
+    "citation",
+    "invert",
+    "sample",
+    "solve",
+    "solver",
+]
+
+if TYPE_CHECKING:
+    from rnri.driver import Solution, Status, solve
+    from rnri.editor import Editor
+    from rnri.equation import Equation
+    from rnri.inversion import Inversion, invert, sample
+    from rnri.schedule import Step
+    from rnri.solvers import SOLVERS, citation, solver
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,139 @@
+"""The only loop: it evaluates g and judges, a solver only proposes the next point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from rnri.equation import Equation, at_least_float32
+
+DIVERGENCE = 10.0
+"""An image has diverged once its residual is this many times its first one (and above 1), or not finite."""
+
+
+class Solver(Protocol):
+    """A rule (z, g(z)) → next z. One image must not influence another.
+
+    ``max_iter`` is how many iterations the method takes by definition, ``None`` for as many as it is given.
+    """
+
+    max_iter: ClassVar[int | None] = None
+
+    def init(self, z: Tensor, max_iter: int) -> Any:
+        """The state before the first of ``max_iter`` iterations, at the point ``z``."""
+        ...
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The next point and state; ``gz`` is g(z). After the last iteration the point is the answer."""
+        ...
+
+
+class Status(Enum):
+    """How one image ended; the value says what that means and what to do about it."""
+
+    CONVERGED = "the residual is below the tolerance"
+    BUDGET = "all iterations of a fixed budget were spent, as asked; give a tolerance to be told of convergence"
+    MAX_ITER = "the residual is above the tolerance after all iterations; raise max_iter or change the solver"
+    DIVERGED = (
+        "the residual exploded or is not finite, so this is the best point seen; use a damped or safeguarded solver"
+    )
+
+
+_STATUSES = tuple(Status)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What :func:`solve` found, per image.
+
+    ``z`` (B, …) is the answer. ``residuals`` (iterations, B) are those of the points evaluated, ``residual`` (B,) is
+    the last of them: after a fixed budget ``z`` is one update further, and better than ``residual`` says. For an
+    image that converged or diverged, ``residual`` is that of ``z`` itself.
+    ``nfe``, ``njvp``, ``nvjp`` count what the equation was asked; ``codes`` (B,) index :class:`Status`.
+    """
+
+    z: Tensor
+    residual: Tensor
+    residuals: Tensor
+    codes: Tensor
+    nfe: int
+    njvp: int
+    nvjp: int
+
+    @property
+    def status(self) -> tuple[Status, ...]:
+        """One :class:`Status` per image; reading it waits for the device."""
+        return tuple(_STATUSES[code] for code in self.codes.tolist())
+
+    def check(self) -> Solution:
+        """This solution, or ``ArithmeticError`` if an image did not converge (or, on a fixed budget, diverged)."""
+        for index, (status, residual) in enumerate(zip(self.status, self.residual.tolist(), strict=True)):
+            if status in (Status.MAX_ITER, Status.DIVERGED):
+                raise ArithmeticError(f"image {index} ended {status.name} at residual {residual:.2g}: {status.value}")
+        return self
+
+
+def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float | None = None) -> Solution:
+    """Iterate ``solver`` on z = g(z) from ``z0`` (B, …), at most ``max_iter`` times, in float32 or better.
+
+    Each iteration evaluates g once and updates once. An image whose residual is at most ``tol`` is frozen at the
+    point so measured, one that diverges at the best point seen, so a batch equals its images one by one.
+    With ``tol=None`` nothing waits for the device: a fixed budget, no branch on data.
+
+    >>> import rnri
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), rnri.solver("anderson"), max_iter=20, tol=1e-6)
+    >>> round(solution.z.item(), 4), solution.status[0].name
+    (0.7391, 'CONVERGED')
+    """
+    if max_iter < 1:
+        raise ValueError(f"max_iter={max_iter} leaves nothing to do; give at least 1")
+    if tol is not None and not tol > 0:
+        raise ValueError(f"tol={tol} can never be met; give a positive number, or None for a fixed budget")
+    before = (eq.nfe, eq.njvp, eq.nvjp)
+    z = at_least_float32(z0)
+    images = (-1, *[1] * (z.ndim - 1))
+    limit = min(max_iter, solver.max_iter or max_iter)
+    state = solver.init(z, limit)
+
+    alive = torch.ones(len(z), dtype=torch.bool, device=z.device)
+    ended = _STATUSES.index(Status.BUDGET if tol is None else Status.MAX_ITER)
+    codes = torch.full((len(z),), ended, device=z.device)
+    best, least = z, torch.full((len(z),), math.inf, dtype=z.dtype, device=z.device)
+    residual = ceiling = least
+    residuals: list[Tensor] = []
+
+    def give_up(failed: Tensor) -> None:
+        nonlocal z, residual, codes
+        z = torch.where(failed.view(images), best, z)
+        residual = torch.where(failed, least, residual)
+        codes = codes.masked_fill(failed, _STATUSES.index(Status.DIVERGED))
+
+    for _ in range(limit):
+        gz = eq(z)
+        measured = eq.residual(z, gz)
+        if not residuals:
+            ceiling = (DIVERGENCE * measured).clamp(1.0, torch.finfo(z.dtype).max)
+        residual = torch.where(alive, measured, residual)
+        better = alive & (measured < least)
+        best, least = torch.where(better.view(images), z, best), torch.where(better, measured, least)
+        diverged = alive & ~(measured <= ceiling)
+        give_up(diverged)
+        alive = alive & ~diverged
+        residuals.append(residual)
+        if tol is not None:
+            converged = alive & (measured <= tol)
+            codes = codes.masked_fill(converged, _STATUSES.index(Status.CONVERGED))
+            alive = alive & ~converged
+            if not alive.any():
+                break
+        proposal, state = solver.update(eq, z, gz, state)
+        z = torch.where(alive.view(images), proposal, z)
+    give_up(alive & ~z.isfinite().flatten(1).all(1))
+
+    nfe, njvp, nvjp = (now - then for now, then in zip((eq.nfe, eq.njvp, eq.nvjp), before, strict=True))
+    return Solution(z, residual, torch.stack(residuals), codes, nfe, njvp, nvjp)

@@ -1,0 +1,116 @@
+"""One implicit equation z = g(z) per image, for a batch at once, and the count of what it cost to look at it.
+
+Nothing here knows of diffusion: a solver that works on an :class:`Equation` works on any fixed-point problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    """Inner product of each image of ``x`` with the same image of ``y``; shape (B, 1, …, 1), ready to broadcast.
+
+    Summed one image at a time: a reduction over a whole batch may add in another order than one over a single
+    image, and a batch must equal one by one to the last bit.
+
+    >>> dot(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 4.0]]))
+    tensor([[25.]])
+    """
+    sums = [(p * q).sum() for p, q in zip(x, y, strict=True)]
+    return torch.stack(sums).view(-1, *[1] * (x.ndim - 1))
+
+
+def norm(x: Tensor) -> Tensor:
+    """Euclidean length of each image; shape (B, 1, …, 1)."""
+    return dot(x, x).sqrt()
+
+
+def l1(x: Tensor) -> Tensor:
+    """Sum of absolute values of each image; shape (B, 1, …, 1)."""
+    return dot(x.abs(), torch.ones_like(x))
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in float32, or as it is when its precision is higher: what solvers compute in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """What is believed of the root before solving: N(``mean``, ``variance`` · I), ``mean`` of the root's shape."""
+
+    mean: Tensor
+    variance: float
+
+
+class Equation:
+    """z = g(z), one root per image of the batch.
+
+    ``gain`` and ``target`` fix the unit of the residual |gain|·‖g(z) − z‖ / ‖target‖ (absolute without a target).
+    ``bounds`` enclose the eigenvalues of ∂g/∂z as far as they are known beforehand.
+    ``prior`` names what is believed of the root; without one the prior is flat and :meth:`prior` returns ``None``.
+
+    ``nfe``, ``njvp`` and ``nvjp`` count calls of g, exact Jacobian products and exact transposed products.
+    A call on a batch counts once; a product costs about two calls.
+
+    >>> eq = Equation(lambda z: z.cos())
+    >>> z = torch.full((1, 1), 0.7390851332)
+    >>> eq.residual(z, eq(z)).item() < 1e-7, eq.nfe
+    (True, 1)
+    """
+
+    def __init__(
+        self,
+        g: Callable[[Tensor], Tensor],
+        *,
+        target: Tensor | None = None,
+        gain: float = 1.0,
+        bounds: tuple[float, float] = (-1.0, 1.0),
+        prior: Callable[[str], Gaussian] | None = None,
+    ) -> None:
+        self._g = g
+        self._length = None if target is None else norm(target).clamp_min(torch.finfo(target.dtype).tiny)
+        self._prior = prior
+        self.gain = gain
+        self.bounds = bounds
+        self.nfe = self.njvp = self.nvjp = 0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """g(z), without a graph; one call."""
+        self.nfe += 1
+        with torch.no_grad():
+            return self._g(z)
+
+    def residual(self, z: Tensor, gz: Tensor) -> Tensor:
+        """|gain|·‖g(z) − z‖ / ‖target‖ for each image, shape (B,); ``gz`` is g(z), so this is free."""
+        length = abs(self.gain) * norm(gz - z)
+        return (length if self._length is None else length / self._length).flatten()
+
+    def difference(self, z: Tensor, gz: Tensor, v: Tensor, *, relative: float = 1e-3) -> Tensor:
+        """(∂g/∂z)·v by a forward difference of length ``relative``·‖z‖; one call, counted in ``nfe``."""
+        h = relative * norm(z).clamp_min(1.0) / norm(v).clamp_min(torch.finfo(v.dtype).tiny)
+        return (self(z + h * v) - gz) / h
+
+    def jvp(self, z: Tensor, v: Tensor) -> Tensor:
+        """(∂g/∂z)·v, exact, in forward mode; attention runs in its plain form, the only one with a tangent."""
+        self.njvp += 1
+        with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+            return torch.func.jvp(self._g, (z,), (v,))[1]
+
+    def vjp(self, z: Tensor, w: Tensor) -> Tensor:
+        """(∂g/∂z)ᵀ·w, exact, in reverse mode."""
+        self.nvjp += 1
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            (product,) = torch.autograd.grad(self._g(z), z, w)
+        return product
+
+    def prior(self, name: str) -> Gaussian | None:
+        """The prior of that name, or ``None`` where the equation comes with none (a flat one)."""
+        return None if self._prior is None else self._prior(name)

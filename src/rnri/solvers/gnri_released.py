@@ -1,0 +1,29 @@
+"""What the code published with the GNRI paper computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnri.equation import Equation, l1
+from rnri.solvers import sources
+from rnri.solvers.newton_raphson import NewtonRaphson
+from rnri.solvers.rnri import distance
+
+
+@dataclass(frozen=True)
+class GnriReleased(NewtonRaphson):
+    """z ← z + m·sign(g(z) − z), m = (‖z − g(z)‖₁ + λ·½‖(g(z) − α x₀)/σ‖²)/D; the best g(z) seen is returned.
+
+    The published code detaches every gradient from the network, so ∇F is ±1 and the prior only lengthens the step:
+    a fixed point taken by signs, two calls for its two iterations, no backward pass.
+    """
+
+    source: ClassVar = sources.GNRI
+    equation: ClassVar = "the published code"
+
+    def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
+        value = l1(z - gz) + self.weight * distance(eq, gz).value
+        return z + value / z[0].numel() * (gz - z).sign()

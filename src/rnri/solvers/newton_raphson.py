@@ -1,0 +1,73 @@
+"""What the solvers of the GNRI paper share: a scalar equation F(z) = 0 per image, and the best g(z) seen so far."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnri.equation import Equation, l1
+from rnri.solvers.method import Method, option
+
+
+class Best(NamedTuple):
+    """``left`` iterations to go; ``gz`` is g at the point with the smallest ``residual`` ‖z − g(z)‖₁ so far."""
+
+    left: int
+    gz: Tensor
+    residual: Tensor | float
+
+
+class Penalty(NamedTuple):
+    """A prior's value per image, and its gradient ``direct`` + (∂g/∂z)ᵀ ``through``; flat by default."""
+
+    value: Tensor | float = 0.0
+    direct: Tensor | float = 0.0
+    through: Tensor | float = 0.0
+
+
+@dataclass(frozen=True)
+class NewtonRaphson(Method):
+    """F(z) = ‖z − g(z)‖₁ + λ·penalty(z); subclasses say what the penalty is and how to step towards F = 0.
+
+    The last update of the search returns the best g(z) seen rather than a point nobody looked at; ``polish``
+    fixed-point steps may follow. So n iterations cost n calls and at most n − 1 transposed products.
+    """
+
+    weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
+    polish: int = option(0, "fixed-point steps at the end, out of the same budget", low=0)
+
+    def init(self, z: Tensor, max_iter: int) -> Best:
+        return Best(max_iter, z, math.inf)
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Best) -> tuple[Tensor, Best]:
+        if state.left <= self.polish:
+            return gz, state._replace(left=state.left - 1)
+        residual = l1(z - gz)
+        better = residual < state.residual
+        best = Best(state.left - 1, torch.where(better, gz, state.gz), torch.where(better, residual, state.residual))
+        return (best.gz if best.left == self.polish else self.step(eq, z, gz)), best
+
+    @abstractmethod
+    def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
+        """The next point of the search."""
+
+    def linearise(self, eq: Equation, z: Tensor, gz: Tensor, penalty: Penalty) -> tuple[Tensor, Tensor]:
+        """F(z), shape (B, 1, …, 1), and ∇F(z), shape (B, …); one transposed product."""
+        sign = (z - gz).sign()
+        value = l1(z - gz) + self.weight * penalty.value
+        pulled = eq.vjp(z, sign - self.weight * penalty.through)
+        return value, sign + self.weight * penalty.direct - pulled
+
+
+def elementwise(z: Tensor, value: Tensor, gradient: Tensor, eta: float) -> Tensor:
+    """z_i − (1/D)·F/g_i, the paper's Eq. 10, with |g_i| kept at least ``eta`` and its sign kept.
+
+    The paper adds η to g_i, which divides by about zero wherever g_i ≈ −η.
+    """
+    safe = torch.where(gradient < 0, gradient.clamp_max(-eta), gradient.clamp_min(eta))
+    return z - value / (z[0].numel() * safe)

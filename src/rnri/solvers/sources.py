@@ -1,0 +1,63 @@
+"""The literature the solvers come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """A publication; ``str()`` of it is one line for tables, ``bibtex()`` an entry to cite."""
+
+    key: str
+    title: str
+    authors: str
+    venue: str
+    year: int
+    arxiv: str = ""
+
+    def __str__(self) -> str:
+        first, *rest = self.authors.split(" and ")
+        return f"{first.split(',')[0]}{' et al.' if rest else ''}, {self.venue} {self.year}"
+
+    def bibtex(self) -> str:
+        entries = {"title": f"{{{self.title}}}", "author": self.authors, "journal": self.venue, "year": str(self.year)}
+        if self.arxiv:
+            entries |= {"eprint": self.arxiv, "archivePrefix": "arXiv"}
+        body = ",\n".join(f"  {name} = {{{value}}}" for name, value in entries.items())
+        return f"@article{{{self.key},\n{body}\n}}"
+
+
+DDIM = Source(
+    "song2021ddim",
+    "Denoising Diffusion Implicit Models",
+    "Song, Jiaming and Meng, Chenlin and Ermon, Stefano",
+    "ICLR",
+    2021,
+    "2010.02502",
+)
+GNRI = Source(
+    "samuel2025gnri",
+    "Lightning-Fast Image Inversion and Editing for Text-to-Image Diffusion Models",
+    "Samuel, Dvir and Meiri, Barak and Maron, Haggai and Tewel, Yoad and Darshan, Nir and Avidan, Shai"
+    " and Chechik, Gal and Ben-Ari, Rami",
+    "ICLR",
+    2025,
+    "2312.12540",
+)
+AIDI = Source(
+    "pan2023aidi",
+    "Effective Real Image Editing with Accelerated Iterative Diffusion Inversion",
+    "Pan, Zhihong and Gherardi, Riccardo and Xie, Xiufeng and Huang, Stephen",
+    "ICCV",
+    2023,
+    "2309.04907",
+)
+CHEBYSHEV = Source(
+    "golub1961chebyshev",
+    "Chebyshev Semi-Iterative Methods, Successive Overrelaxation Iterative Methods,"
+    " and Second Order Richardson Iterative Methods",
+    "Golub, Gene H. and Varga, Richard S.",
+    "Numerische Mathematik",
+    1961,
+)
