@@ -69,8 +69,18 @@ class Inversion:
 
     @property
     def nfe(self) -> int:
-        """Network calls the inversion made, corrections included; see the solutions for products."""
+        """Plain network calls the inversion made, corrections included."""
         return sum(solution.nfe for solution in self.solutions) + len(self.corrections or ())
+
+    @property
+    def njvp(self) -> int:
+        """Exact Jacobian products the inversion made, each about two calls."""
+        return sum(solution.njvp for solution in self.solutions)
+
+    @property
+    def nvjp(self) -> int:
+        """Exact transposed products the inversion made, each about two calls."""
+        return sum(solution.nvjp for solution in self.solutions)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, which :meth:`load` reads back to the same bits; never half a file."""
@@ -124,8 +134,8 @@ class Inversion:
             for name in ("levels", "effective", "dense"):
                 numbers[name] = tuple(numbers[name])
             schedule.append(Step(c=tensors.get(f"{k}.c"), **numbers))
-            measured = {name: tensors[f"{k}.{name}"] for name in ("residual", "residuals", "codes")}
-            solutions.append(Solution(z=tensors[f"{k}.latents"], **measured, **counts))
+            measured = (tensors[f"{k}.{name}"] for name in ("latents", "residual", "residuals", "codes"))
+            solutions.append(Solution(*measured, **counts))
         corrected = "0.correction" in tensors
         return cls(
             schedule=tuple(schedule),

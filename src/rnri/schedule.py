@@ -132,7 +132,7 @@ def ddim(
     at ``final_alpha`` once there is none.
 
     >>> ddim(torch.linspace(0.99, 0.1, 10), [9, 4])[0].spectrum()
-    (0.7027..., 2.35...)
+    (0.671..., 2.438...)
     """
     bars = alphas_cumprod.double().tolist()
     visited = [int(t) for t in timesteps]

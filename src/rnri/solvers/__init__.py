@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from rnri.solvers.anderson import Anderson
+from rnri.solvers.averaged import Averaged
+from rnri.solvers.broyden import Broyden
+from rnri.solvers.chebyshev import Chebyshev
 from rnri.solvers.explicit import Explicit
 from rnri.solvers.fixed_point import FixedPoint
+from rnri.solvers.forward_step import ForwardStep
 from rnri.solvers.gnri import Gnri
 from rnri.solvers.gnri_released import GnriReleased
+from rnri.solvers.gradient import Gradient
 from rnri.solvers.method import Method, Option
+from rnri.solvers.newton_krylov import NewtonKrylov
+from rnri.solvers.renoise import Renoise
 from rnri.solvers.rnri import Rnri
+from rnri.solvers.scalar_newton import ScalarNewton
+from rnri.solvers.spd import Spd
 
 SOLVERS: dict[str, type[Method]] = {
     "explicit": Explicit,
     "fixed-point": FixedPoint,
+    "averaged": Averaged,
+    "anderson": Anderson,
+    "chebyshev": Chebyshev,
+    "renoise": Renoise,
+    "gradient": Gradient,
+    "forward-step": ForwardStep,
+    "spd": Spd,
     "rnri": Rnri,
     "gnri": Gnri,
     "gnri-released": GnriReleased,
+    "scalar-newton": ScalarNewton,
+    "broyden": Broyden,
+    "newton-krylov": NewtonKrylov,
 }
 
 __all__ = ["SOLVERS", "Method", "Option", "citation", "solver"]
@@ -26,7 +46,7 @@ def solver(spec: str) -> Method:
     Raises ``ValueError`` for an unknown name, an unknown field or a value that does not fit, saying what does.
 
     >>> solver("gnri:eta=1,beta=dense")
-    Gnri(weight=0.1, polish=0, eta=1.0, beta='dense', smoothing=0.001)
+    Gnri(weight=0.1, polish=0, beta='dense', smoothing=0.001, eta=1.0)
     """
     name, _, settings = spec.partition(":")
     method = _find(name)

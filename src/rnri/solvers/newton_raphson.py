@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rnri.equation import Equation, l1
+from rnri.equation import Equation, dot, l1
 from rnri.solvers.method import Method, option
 
 
-class Best(NamedTuple):
+class Search(NamedTuple):
     """``left`` iterations to go; ``gz`` is g at the point with the smallest ``residual`` ‖z − g(z)‖₁ so far."""
 
     left: int
@@ -41,15 +41,15 @@ class NewtonRaphson(Method):
     weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
     polish: int = option(0, "fixed-point steps at the end, out of the same budget", low=0)
 
-    def init(self, z: Tensor, max_iter: int) -> Best:
-        return Best(max_iter, z, math.inf)
+    def init(self, z: Tensor, max_iter: int) -> Search:
+        return Search(max_iter, z, math.inf)
 
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Best) -> tuple[Tensor, Best]:
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Search) -> tuple[Tensor, Search]:
         if state.left <= self.polish:
             return gz, state._replace(left=state.left - 1)
         residual = l1(z - gz)
         better = residual < state.residual
-        best = Best(state.left - 1, torch.where(better, gz, state.gz), torch.where(better, residual, state.residual))
+        best = Search(state.left - 1, torch.where(better, gz, state.gz), torch.where(better, residual, state.residual))
         return (best.gz if best.left == self.polish else self.step(eq, z, gz)), best
 
     @abstractmethod
@@ -71,3 +71,24 @@ def elementwise(z: Tensor, value: Tensor, gradient: Tensor, eta: float) -> Tenso
     """
     safe = torch.where(gradient < 0, gradient.clamp_max(-eta), gradient.clamp_min(eta))
     return z - value / (z[0].numel() * safe)
+
+
+@dataclass(frozen=True)
+class Guided(NewtonRaphson):
+    """The penalty ‖z − μ‖/β of GNRI, with q(z | z_clean) = N(μ, β I).
+
+    The norm is smoothed, √(‖z − μ‖² + s²): it has no gradient at the usual start z = μ.
+    """
+
+    beta: Literal["effective", "dense"] = option(
+        "effective", "β over the whole step, or over the last training timestep alone"
+    )
+    smoothing: float = option(1e-3, "s, which rounds off the norm at its tip", low=1e-12)
+
+    def penalty(self, eq: Equation, z: Tensor) -> Penalty:
+        prior = eq.prior(self.beta)
+        if prior is None:
+            return Penalty()
+        away = z - prior.mean
+        length = (dot(away, away) + self.smoothing**2).sqrt()
+        return Penalty(length / prior.variance, direct=away / (length * prior.variance))

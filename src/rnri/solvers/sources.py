@@ -61,3 +61,48 @@ CHEBYSHEV = Source(
     "Numerische Mathematik",
     1961,
 )
+ANDERSON = Source(
+    "walker2011anderson",
+    "Anderson Acceleration for Fixed-Point Iterations",
+    "Walker, Homer F. and Ni, Peng",
+    "SIAM Journal on Numerical Analysis",
+    2011,
+)
+BROYDEN = Source(
+    "broyden1965class",
+    "A Class of Methods for Solving Nonlinear Simultaneous Equations",
+    "Broyden, Charles G.",
+    "Mathematics of Computation",
+    1965,
+)
+NEWTON_KRYLOV = Source(
+    "knoll2004jfnk",
+    "Jacobian-free Newton-Krylov Methods: A Survey of Approaches and Applications",
+    "Knoll, Dana A. and Keyes, David E.",
+    "Journal of Computational Physics",
+    2004,
+)
+RENOISE = Source(
+    "garibi2024renoise",
+    "ReNoise: Real Image Inversion Through Iterative Noising",
+    "Garibi, Daniel and Patashnik, Or and Voynov, Andrey and Averbuch-Elor, Hadar and Cohen-Or, Daniel",
+    "ECCV",
+    2024,
+    "2403.14602",
+)
+EXACT_DPM = Source(
+    "hong2024exactdpm",
+    "On Exact Inversion of DPM-Solvers",
+    "Hong, Seongmin and Lee, Kyeonghyun and Jeon, Suh Yoon and Bae, Hyewon and Chun, Se Young",
+    "CVPR",
+    2024,
+    "2311.18387",
+)
+SPDINV = Source(
+    "li2024spdinv",
+    "Source Prompt Disentangled Inversion for Boosting Image Editability with Diffusion Models",
+    "Li, Ruibin and Li, Ruihuang and Guo, Song and Zhang, Lei",
+    "ECCV",
+    2024,
+    "2403.11105",
+)

@@ -1,0 +1,61 @@
+"""Broyden's method with limited memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnri.equation import Equation, dot
+from rnri.solvers import sources
+from rnri.solvers.method import Method, option
+from rnri.solvers.safeguard import Best
+
+
+class State(NamedTuple):
+    """The last point and residual z − g(z); H = I + Σ u vᵀ, the inverse Jacobian believed in; the best point seen."""
+
+    last: tuple[Tensor, Tensor] | None
+    updates: tuple[tuple[Tensor, Tensor], ...]
+    best: Best
+
+
+@dataclass(frozen=True)
+class Broyden(Method):
+    """z ← z − H r, r = z − g(z), with H ← H + (s − H y) (Hᵀs)ᵀ / (s·H y) from the last move s and its change y of r.
+
+    Starts from H = I, a fixed-point step. Where a residual grows beyond the best, that image forgets what it learnt
+    and takes a plain step from its best point.
+    """
+
+    source: ClassVar = sources.BROYDEN
+    equation: ClassVar = "the first ('good') update, in inverse form"
+
+    memory: int = option(10, "how many updates are kept; then the oldest is dropped", low=1, high=100)
+    growth: float = option(2.0, "how far a residual may grow over the best before starting afresh", low=1.0)
+
+    def init(self, z: Tensor, max_iter: int) -> State:
+        return State(None, (), Best(z, z))
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+        grew, best = state.best.judge(z, gz, self.growth)
+        z, gz = torch.where(grew, best.z, z), torch.where(grew, best.gz, gz)
+        r, updates = z - gz, state.updates
+        if state.last is not None:
+            s, hy = z - state.last[0], _apply(updates, r - state.last[1])
+            hs = _apply(tuple((v, u) for u, v in updates), s)
+            scale = dot(s, hy)
+            small = scale.abs() <= torch.finfo(z.dtype).eps * dot(s, s)
+            u = torch.where(small, 0.0, (s - hy) / torch.where(small, 1.0, scale))
+            updates = tuple((torch.where(grew, 0.0, u), v) for u, v in (*updates, (u, hs))[-self.memory :])
+        return z - _apply(updates, r), State((z, r), updates, best)
+
+
+def _apply(updates: tuple[tuple[Tensor, Tensor], ...], x: Tensor) -> Tensor:
+    """(I + Σ u vᵀ) x."""
+    product = x
+    for u, v in updates:
+        product = product + u * dot(v, x)
+    return product

@@ -1,0 +1,59 @@
+"""Chebyshev semi-iteration on bounds that the schedule gives away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnri.equation import Equation
+from rnri.solvers import sources
+from rnri.solvers.method import Method, option
+from rnri.solvers.safeguard import Best
+
+
+class State(NamedTuple):
+    """The point before, the relaxation ω and the ``trust`` of each image (B, 1, …, 1), and the best point seen."""
+
+    previous: Tensor
+    omega: Tensor
+    trust: Tensor
+    best: Best
+
+
+@dataclass(frozen=True)
+class Chebyshev(Method):
+    """z_{k+1} = ω_{k+1}(γ (g(z_k) − z_k) + z_k − z_{k−1}) + z_{k−1}: of all combinations of the points so far, the one
+    with the smallest worst-case error when the eigenvalues of ∂g lie in [low, high], the bounds of the equation.
+
+    γ = 2/(2 − low − high); with q = (high − low)/(2 − low − high), ω₁ = 1, ω₂ = 1/(1 − q²/2),
+    ω_{k+1} = 1/(1 − ω_k q²/4). On an ideal network a sampling step bounds its own eigenvalues (:meth:`Step.spectrum`);
+    where a real one breaks the bound and a residual grows, that image goes back to its best point and starts afresh
+    with half the step.
+    """
+
+    source: ClassVar = sources.CHEBYSHEV
+    equation: ClassVar = "semi-iterative form"
+
+    cap: float = option(0.9, "eigenvalues above this are given up: they take too long", low=0.0, high=0.999)
+    growth: float = option(1.0, "how far a residual may grow over the best before starting afresh", low=1.0)
+
+    def init(self, z: Tensor, max_iter: int) -> State:
+        one = torch.ones(len(z), *[1] * (z.ndim - 1), dtype=z.dtype, device=z.device)
+        return State(z, one, one, Best(z, z))
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+        high = min(eq.bounds[1], self.cap)
+        low = min(max(eq.bounds[0], -1.0), high)
+        gamma, q = 2 / (2 - low - high), (high - low) / (2 - low - high)
+
+        grew, best = state.best.judge(z, gz, self.growth)
+        trust = torch.where(grew, state.trust / 2, state.trust)
+        omega = torch.where(grew, 1.0, state.omega)
+        z, gz = torch.where(grew, best.z, z), torch.where(grew, best.gz, gz)
+
+        proposal = omega * (trust * gamma * (gz - z) + z - state.previous) + state.previous
+        following = 1 / (1 - torch.where(omega == 1, 2.0, omega) * q**2 / 4)
+        return proposal, State(z, following, trust, best)

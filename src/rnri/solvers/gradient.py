@@ -1,0 +1,32 @@
+"""ExactDPM's gradient descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnri.equation import Equation
+from rnri.solvers import sources
+from rnri.solvers.method import Method, option
+
+
+@dataclass(frozen=True)
+class Gradient(Method):
+    """z ← z − ρ ∇½‖z − g(z)‖² = z − ρ (r − (∂g/∂z)ᵀ r), r = z − g(z); one call and one transposed product each.
+
+    The sampling step's own residual is a·r, so ρ is its descent rate times a².
+    """
+
+    source: ClassVar = sources.EXACT_DPM
+    equation: ClassVar = "gradient descent"
+
+    rate: float = option(0.5, "ρ", low=1e-6, high=2.0)
+
+    def init(self, z: Tensor, max_iter: int) -> None:
+        return None
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: None) -> tuple[Tensor, None]:
+        r = z - gz
+        return z - self.rate * (r - eq.vjp(z, r)), None

@@ -1,0 +1,26 @@
+"""Small least-squares problems, one per image, that never fail and never wait for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def combine(columns: Sequence[Tensor], target: Tensor, ridge: float) -> list[Tensor]:
+    """The weights, each (B, 1, …, 1), whose sum over ``columns`` (each (B, …)) is nearest to ``target``.
+
+    ``ridge`` is relative to the mean squared length of the columns; a column of zeros gets the weight 0, so images
+    that have come to rest, or run out of directions, do no harm. Solved one image at a time.
+    """
+    weights = []
+    for image in zip(target, *columns, strict=True):
+        right, matrix = image[0].flatten(), torch.stack([column.flatten() for column in image[1:]])
+        gram = matrix @ matrix.T
+        tiny = torch.finfo(gram.dtype).tiny
+        damping = (ridge * gram.diagonal().mean()).clamp_min(tiny) * torch.eye(
+            len(gram), dtype=gram.dtype, device=gram.device
+        )
+        weights.append(torch.linalg.solve_ex(gram + damping, matrix @ right).result)
+    return [weight.view(-1, *[1] * (target.ndim - 1)) for weight in torch.stack(weights).T]
