@@ -21,6 +21,7 @@ from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedIma
 from torch import Tensor
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+Picture: TypeAlias = Image.Image
 Size: TypeAlias = tuple[int, int]
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -56,7 +57,7 @@ def read(image: ImageLike) -> Tensor:
     raise TypeError(f"cannot read a {type(image).__name__} as an image: give a path, PIL image, numpy array or tensor")
 
 
-def to_pil(pixels: Tensor) -> list[Image.Image]:
+def to_pil(pixels: Tensor) -> list[Picture]:
     """A tensor (B, 3, H, W) in [-1, 1], clamped to it, as B RGB images of 8 bits.
 
     >>> to_pil(torch.ones(1, 3, 2, 2))[0].getpixel((0, 0))
@@ -135,7 +136,7 @@ def write(image: ImageLike, path: str | os.PathLike[str], *, overwrite: bool = F
     return path
 
 
-def sheet(tiles: Sequence[tuple[ImageLike, str]], *, columns: int | None = None, width: int = 256) -> Image.Image:
+def sheet(tiles: Sequence[tuple[ImageLike, str]], *, columns: int | None = None, width: int = 256) -> Picture:
     """Pictures side by side, each with its caption under it: the first line dark, the others grey and smaller.
 
     Every picture is scaled to `width` pixels; captions wrap to it. Rows of equal length, at most five, unless told.
@@ -158,7 +159,7 @@ def sheet(tiles: Sequence[tuple[ImageLike, str]], *, columns: int | None = None,
     return canvas
 
 
-def _strip(tiles: Sequence[tuple[ImageLike, str]], width: int, gap: int) -> Image.Image:
+def _strip(tiles: Sequence[tuple[ImageLike, str]], width: int, gap: int) -> Picture:
     """One row of a sheet: pictures standing on one line, captions hanging below it."""
     head, body = ImageFont.load_default(size=width / 16), ImageFont.load_default(size=width / 18)
     pitch = round(width / 12)
@@ -206,7 +207,7 @@ def _from_file(path: Path) -> Tensor:
         return _from_pil(opened, str(path))
 
 
-def _from_pil(image: Image.Image, name: str) -> Tensor:
+def _from_pil(image: Picture, name: str) -> Tensor:
     try:
         image.load()
         array = np.asarray(_plain(_upright(image)))
@@ -217,7 +218,7 @@ def _from_pil(image: Image.Image, name: str) -> Tensor:
     return _from_array(array)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Picture) -> Picture:
     """The image turned as its EXIF says; an unreadable EXIF says nothing."""
     try:
         return ImageOps.exif_transpose(image)
@@ -225,7 +226,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: Picture) -> Picture:
     """The image in one of PIL's modes RGB, I (16-bit grey) and F: opaque, in sRGB, without a palette."""
     profile = image.info.get("icc_profile")  # phones embed wide ones
     if image.mode.startswith("I") or image.mode == "F":
@@ -240,7 +241,8 @@ def _plain(image: Image.Image) -> Image.Image:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if not ImageCms.getProfileDescription(source).startswith("sRGB"):
-                image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+                srgb = ImageCms.createProfile("sRGB")
+                image = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
         except (ImageCms.PyCMSError, OSError):
             pass  # an unusable profile: the colours are taken for sRGB, as every viewer does
     return image.convert("RGB")

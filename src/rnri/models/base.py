@@ -1,0 +1,74 @@
+"""What the editor needs of a model family: pictures to latents and back, prompts, a step table, a denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rnri.schedule import Denoiser, Schedule
+
+
+class PromptWarning(UserWarning):
+    """Part of a prompt does not reach the network: it is too long, or holds words the model does not know."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Prompts as the network reads them: `tokens` (P, length, width), one row per prompt."""
+
+    prompts: tuple[str, ...]
+    tokens: Tensor
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+class Model(Protocol):
+    """One family of text-to-image models: deterministic, without state, float32 outside whatever the network's dtype.
+
+    Images are (B, 3, H, W) in [-1, 1], latents (B, C, h, w) of about unit variance.
+    """
+
+    name: str
+    image_size: tuple[int, int]
+    """Height and width in pixels the model was made for."""
+    multiple: int
+    """Both sides of an image are multiples of this many pixels."""
+    device: torch.device
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the weights: latents of one model mean nothing to another."""
+
+    def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
+        """(C, h, w) of the latent of an image of this height and width."""
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Image to latent: the mode of the posterior, scaled; no randomness."""
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latent to image, clamped to [-1, 1]."""
+
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        """Prompts to what the network reads. Warns (`PromptWarning`) of what it cannot read."""
+
+    def schedule(
+        self,
+        num_steps: int,
+        *,
+        generator: torch.Generator | None = None,
+        strength: float = 1.0,
+        shape: tuple[int, int, int] | None = None,
+    ) -> Schedule:
+        """The model's own sampler as a table of steps, noisy to clean.
+
+        A `strength` below 1 keeps only the last ⌊num_steps · strength⌋ of them. Samplers that add noise draw it here,
+        from `generator`, for latents of `shape` (by default those of `image_size`).
+        """
+
+    def denoiser(self, condition: Condition) -> Denoiser:
+        """The network with its prompts bound. One prompt serves a batch of any size, P prompts a batch of P."""
