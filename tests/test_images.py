@@ -294,6 +294,11 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_no_number_is_grey() -> None:
+    pixels = torch.tensor([float("nan"), float("inf"), -float("inf")]).view(1, 3, 1, 1)
+    assert images.to_pil(pixels)[0].getpixel((0, 0)) == (128, 255, 0)
+
+
 # --- sheets -----------------------------------------------------------------------------------------------------
 
 

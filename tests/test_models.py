@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,6 +247,13 @@ def test_other_weights_are_another_model() -> None:
     assert len(prints) == 3
 
 
+def test_a_unet_that_reads_the_guidance_scale_is_refused() -> None:
+    pipe = tiny.pipeline()
+    pipe.unet.register_to_config(time_cond_proj_dim=8)
+    with pytest.raises(ValueError, match="guidance scale as an input"):
+        models.from_pipe(pipe)
+
+
 def test_a_pipe_is_not_changed() -> None:
     pipe = tiny.pipeline()
     model = models.from_pipe(pipe)
@@ -258,9 +266,18 @@ def test_a_pipe_is_not_changed() -> None:
     assert all(weight.requires_grad for weight in pipe.unet.parameters())
 
 
-def test_loading_prints_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    models.load(str(folder), device="cpu")
-    assert capfd.readouterr() == ("", "")
+@pytest.mark.parametrize("kind", ["kl", "tiny"])
+def test_loading_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: Any) -> None:
+    tiny.save(tiny.pipeline(vae=kind), tmp_path)
+    loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
+    for logger in loggers:
+        logger.addHandler(caplog.handler)
+    try:
+        models.load(str(tmp_path), device="cpu")
+    finally:
+        for logger in loggers:
+            logger.removeHandler(caplog.handler)
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize(

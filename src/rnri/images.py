@@ -58,12 +58,12 @@ def read(image: ImageLike) -> Tensor:
 
 
 def to_pil(pixels: Tensor) -> list[Picture]:
-    """A tensor (B, 3, H, W) in [-1, 1], clamped to it, as B RGB images of 8 bits.
+    """A tensor (B, 3, H, W) in [-1, 1], clamped to it, as B RGB images of 8 bits; not-a-number is grey.
 
     >>> to_pil(torch.ones(1, 3, 2, 2))[0].getpixel((0, 0))
     (255, 255, 255)
     """
-    levels = ((pixels.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    levels = ((pixels.detach().float().nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return [Image.fromarray(picture) for picture in levels.permute(0, 2, 3, 1).cpu().numpy()]
 
 

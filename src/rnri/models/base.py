@@ -16,7 +16,7 @@ class PromptWarning(UserWarning):
     """Part of a prompt does not reach the network: it is too long, or holds words the model does not know."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Condition:
     """Prompts as the network reads them: `tokens` (P, length, width), one row per prompt."""
 
@@ -38,7 +38,10 @@ class Model(Protocol):
     """Height and width in pixels the model was made for."""
     multiple: int
     """Both sides of an image are multiples of this many pixels."""
-    device: torch.device
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are, and where latents are wanted."""
 
     @property
     def fingerprint(self) -> str:

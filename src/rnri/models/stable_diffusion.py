@@ -85,10 +85,10 @@ class StableDiffusion:
             wanted = (index.get(part) or (None, None))[1]
             known = {kind.__name__: kind for kind in classes}
             if wanted not in known:
-                raise ValueError(f"{folder}: its {part} is {wanted}, not {' or '.join(known)}: use another model")
-            parts[part] = _load(folder, part, known[wanted], dtype)
+                raise ValueError(f"{name}: its {part} is {wanted}, not {' or '.join(known)}: use another model")
+            parts[part] = _load(name, folder / part, known[wanted], dtype)
         for part in ("vae", "unet", "text_encoder"):
-            parts[part].to(device, dtype).requires_grad_(False).eval()
+            parts[part].to(device).requires_grad_(False).eval()
         words = folder / "tokenizer" / WORDS
         return cls(name, **parts, words=json.loads(words.read_text()) if words.exists() else ())
 
@@ -184,20 +184,18 @@ def _warn(message: str) -> None:
     warnings.warn(message, PromptWarning, stacklevel=4)
 
 
-def _load(folder: Path, part: str, kind: type[Any], dtype: torch.dtype) -> Any:
+def _load(name: str, folder: Path, kind: type[Any], dtype: torch.dtype) -> Any:
     """One component; ValueError in one line if a file is missing, damaged or does not fill it."""
+    part, options = folder.name, {"use_safetensors": True, "output_loading_info": True, "low_cpu_mem_usage": False}
     try:
         if part in ("tokenizer", "scheduler"):
-            return kind.from_pretrained(folder / part, local_files_only=True)
-        options = {} if part == "text_encoder" else {"torch_dtype": dtype, "low_cpu_mem_usage": False}
+            return kind.from_pretrained(folder, local_files_only=True)
         with torch.random.fork_rng(devices=[]), _quiet():  # weights start random before they are filled
-            component, report = kind.from_pretrained(
-                folder / part, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
-            )
+            component, report = kind.from_pretrained(folder, local_files_only=True, torch_dtype=dtype, **options)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"{folder}: its {part} cannot be loaded ({str(error).splitlines()[0]})") from error
-    if report["missing_keys"]:
-        raise ValueError(f"{folder}: its {part} lacks {len(report['missing_keys'])} weight tensors: get a whole copy")
+        raise ValueError(f"{name}: its {part} cannot be loaded ({str(error).splitlines()[0]})") from error
+    if missing := report["missing_keys"]:
+        raise ValueError(f"{name}: its {part} lacks {len(missing)} weight tensors: get a whole copy")
     return component
 
 
