@@ -108,7 +108,7 @@ def test_any_kind_of_image_is_the_same_image(editor: Editor, inversion: Inversio
         torch.testing.assert_close(invert(editor, image).clean, inversion.clean, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("height, width", [(32, 32), (20, 30), (64, 33), (1, 1), (200, 3)])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 30), (64, 33), (1, 1), (200, 3)])
 def test_the_result_has_the_size_of_the_image(editor: Editor, height: int, width: int) -> None:
     source = invert(editor, picture(height, width), budget=1)
     assert source.size == (width, height)

@@ -62,8 +62,8 @@ class Timings:
 class Editor:
     """Edits images by text with one model: invert once, then edit as often as wanted.
 
-    It keeps nothing between calls, so one editor may serve several threads. Sizes are (width, height), as in PIL.
-    Every call takes `timings`, a `Timings` that it adds to.
+    It keeps nothing between calls. Sizes are (width, height), as in PIL. Every call takes `timings`, a `Timings` that
+    it adds to.
     """
 
     model: Model
