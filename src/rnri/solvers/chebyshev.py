@@ -15,11 +15,11 @@ from rnri.solvers.safeguard import Best
 
 
 class State(NamedTuple):
-    """The point before, the relaxation ω and the ``trust`` of each image (B, 1, …, 1), and the best point seen."""
+    """The point before, the relaxation ω and the upper bound of 1 − ∂g of each image, and the best point seen."""
 
     previous: Tensor
     omega: Tensor
-    trust: Tensor
+    reach: Tensor | None
     best: Best
 
 
@@ -29,31 +29,32 @@ class Chebyshev(Method):
     with the smallest worst-case error when the eigenvalues of ∂g lie in [low, high], the bounds of the equation.
 
     γ = 2/(2 − low − high); with q = (high − low)/(2 − low − high), ω₁ = 1, ω₂ = 1/(1 − q²/2),
-    ω_{k+1} = 1/(1 − ω_k q²/4). On an ideal network a sampling step bounds its own eigenvalues (:meth:`Step.spectrum`);
+    ω_{k+1} = 1/(1 − ω_k q²/4). On an ideal network a sampling step bounds its own eigenvalues (`Step.spectrum`);
     where a real one breaks the bound and a residual grows, that image goes back to its best point and starts afresh
-    with half the step.
+    with 1 − low doubled.
     """
 
     source: ClassVar = sources.CHEBYSHEV
     equation: ClassVar = "semi-iterative form"
 
     cap: float = option(0.9, "eigenvalues above this are given up: they take too long", low=0.0, high=0.999)
-    growth: float = option(1.0, "how far a residual may grow over the best before starting afresh", low=1.0)
+    growth: float = option(1.5, "how far a residual may grow over the best before starting afresh", low=1.0)
 
     def init(self, z: Tensor, max_iter: int) -> State:
         one = torch.ones(len(z), *[1] * (z.ndim - 1), dtype=z.dtype, device=z.device)
-        return State(z, one, one, Best(z, z))
+        return State(z, one, None, Best(z, z))
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
         high = min(eq.bounds[1], self.cap)
         low = min(max(eq.bounds[0], -1.0), high)
-        gamma, q = 2 / (2 - low - high), (high - low) / (2 - low - high)
+        reach = torch.full_like(state.omega, 1 - low) if state.reach is None else state.reach
 
         grew, best = state.best.judge(z, gz, self.growth)
-        trust = torch.where(grew, state.trust / 2, state.trust)
+        reach = torch.where(grew, 2 * reach, reach)
         omega = torch.where(grew, 1.0, state.omega)
         z, gz = torch.where(grew, best.z, z), torch.where(grew, best.gz, gz)
 
-        proposal = omega * (trust * gamma * (gz - z) + z - state.previous) + state.previous
+        gamma, q = 2 / (reach + 1 - high), (reach - 1 + high) / (reach + 1 - high)
+        proposal = omega * (gamma * (gz - z) + z - state.previous) + state.previous
         following = 1 / (1 - torch.where(omega == 1, 2.0, omega) * q**2 / 4)
-        return proposal, State(z, following, trust, best)
+        return proposal, State(z, following, reach, best)

@@ -1,0 +1,115 @@
+"""Who may import whom, and how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import rnri
+
+ROOT = Path(rnri.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+LIMIT = 400
+
+# Rooms of the package that each room may import, besides itself. A room that is not named here is anyone's guest:
+# nothing but another such room, or itself, may import it.
+ARROWS: dict[str, set[str]] = {
+    "equation": set(),
+    "schedule": {"equation"},
+    "driver": {"equation"},
+    "solvers": {"equation", "driver"},
+    "inversion": {"equation", "schedule", "driver"},
+    "guidance": {"schedule"},
+    "images": set(),
+    "controls": {"inversion", "guidance", "schedule"},
+    "models": {"schedule"},
+    "editor": {"driver", "inversion", "guidance", "controls", "models", "images", "schedule", "solvers"},
+    "metrics": set(),
+    "scenes": set(),
+}
+
+# Third parties that only some rooms may import.
+KEPT: dict[str, set[str]] = {
+    "diffusers": {"models"},
+    "transformers": {"models"},
+    "PIL": {"images"},
+    "gradio": {"web"},
+    "fastapi": {"web"},
+    "typer": {"cli"},
+    "rich": {"cli", "bench"},
+}
+PURE = {"equation", "schedule", "driver", "solvers", "inversion", "guidance", "controls"}
+"""Rooms that know no third party but torch and safetensors."""
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names that a file imports when it runs; those for the type checker alone are left out."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+        waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def rooms(path: Path) -> set[str]:
+    """Rooms of the package that a file imports."""
+    parts = [name.split(".") for name in imported(path) if name.startswith("rnri.")]
+    return {name[1] for name in parts if (ROOT / name[1]).is_dir() or (ROOT / f"{name[1]}.py").is_file()}
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_arrows(path: Path) -> None:
+    here = room(path)
+    if here in ARROWS:
+        assert rooms(path) - {here} <= ARROWS[here]
+    elif here == "__init__":
+        assert not rooms(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_third_parties_stay_in_their_rooms(path: Path) -> None:
+    here, parties = room(path), {name.split(".")[0] for name in imported(path)}
+    for party, homes in KEPT.items():
+        assert party not in parties or here in homes, f"{party} belongs in {', '.join(sorted(homes))}"
+    if here in PURE:
+        assert not parties & {"numpy", "scipy", "skimage", "matplotlib"}
+
+
+def test_models_alone_know_each_other_not() -> None:
+    """A family imports from the base and its helpers, never a solver or an inversion."""
+    for path in FILES:
+        if room(path) == "models":
+            assert not rooms(path) & {"driver", "solvers", "inversion", "editor"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_files_are_short_and_named_for_what_they_hold(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < LIMIT
+    assert path.stem not in ("utils", "helpers", "misc", "common")
+
+
+def test_every_solver_file_is_one_solver() -> None:
+    """A file in `solvers` that defines a registered solver defines one only."""
+    from rnri.solvers import SOLVERS
+
+    homes = [method.__module__ for method in SOLVERS.values()]
+    assert len(set(homes)) == len(homes)

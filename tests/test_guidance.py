@@ -1,0 +1,35 @@
+"""Guidance as a function from denoiser to denoiser."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnri.guidance import guided, guided_pair
+
+Z = torch.arange(6.0).view(2, 3)
+
+
+def conditional(z: Tensor, t: float) -> Tensor:
+    return z.sin() + t
+
+
+def negative(z: Tensor, t: float) -> Tensor:
+    return z.cos() - t
+
+
+def pair(z: Tensor, t: float) -> Tensor:
+    base, other = z.chunk(2)
+    return torch.cat([negative(base, t), conditional(other, t)])
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 1.0, 7.5])
+def test_guidance_extrapolates_from_the_negative(guidance: float) -> None:
+    expected = (1 - guidance) * negative(Z, 2.0) + guidance * conditional(Z, 2.0)
+    torch.testing.assert_close(guided(conditional, negative, guidance)(Z, 2.0), expected)
+    torch.testing.assert_close(guided_pair(pair, guidance)(Z, 2.0), expected)
+
+
+def test_guidance_one_costs_nothing() -> None:
+    assert guided(conditional, negative, 1.0) is conditional

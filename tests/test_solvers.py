@@ -1,0 +1,387 @@
+"""What every solver in the registry owes, and what makes each one itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import rnri
+from rnri.driver import Solution, Status, solve
+from rnri.equation import Equation, l1, norm
+from rnri.schedule import Step
+from rnri.solvers import SOLVERS, citation, solver
+from rnri.solvers.gnri import Gnri
+from rnri.solvers.newton_raphson import NewtonRaphson
+from tests.problems import (
+    DIMENSION,
+    PROBLEMS,
+    SHAPE,
+    Problem,
+    gaussian_denoiser,
+    gaussian_schedule,
+    linear,
+    normal,
+    saturating,
+)
+
+DTYPES = (torch.float32, torch.float64)
+
+# What finds the root to rounding, given this many iterations of this setting; the others are not made to.
+CONVERGING = {
+    "fixed-point": 300,
+    "fixed-point:damping=0.8": 300,
+    "averaged": 600,
+    "anderson": 60,
+    "chebyshev": 200,
+    "renoise": 300,
+    "gradient:rate=0.7": 3000,
+    "forward-step": 300,
+    "broyden": 60,
+    "newton-krylov": 20,
+    "newton-krylov:products=exact": 20,
+    "newton-krylov:forcing=0.5": 30,
+    "rnri:polish=300": 305,
+    "gnri:polish=300": 305,
+    "gnri-released:polish=300": 305,
+    "scalar-newton:polish=300": 305,
+}
+APPROXIMATE = {"explicit", "spd"}
+
+
+def run(name: str, problem: Problem, max_iter: int, tol: float | None = None) -> Solution:
+    return solve(problem.equation(), problem.start, solver(name), max_iter=max_iter, tol=tol)
+
+
+def test_every_solver_is_either_shown_to_converge_or_excused() -> None:
+    assert {name.partition(":")[0] for name in CONVERGING} | APPROXIMATE == set(SOLVERS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("name", CONVERGING)
+def test_the_root_is_found(name: str, problem: str, dtype: torch.dtype) -> None:
+    made = PROBLEMS[problem](dtype)
+    tol = 20 * torch.finfo(dtype).eps
+    solution = run(name, made, CONVERGING[name], tol)
+    assert made.error(solution.z) <= made.tolerance()
+    assert Status.DIVERGED not in solution.status
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_few_iterations_bring_the_root_nearer(name: str, problem: str) -> None:
+    made = PROBLEMS[problem](torch.float64)
+    solution = run(name, made, 4)
+    equation = made.equation()
+    after = equation.residual(solution.z, equation(solution.z))
+    assert (after <= solution.residuals[0] * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("tol", [None, 1e-3])
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("name", [*SOLVERS, "newton-krylov:products=exact", "gnri:polish=2"])
+def test_a_batch_equals_one_by_one(name: str, problem: str, tol: float | None) -> None:
+    made = PROBLEMS[problem](torch.float32)
+    start = made.start.clone()
+    start[1] = made.root[1]  # one image at rest from the start
+
+    def single(k: int) -> Problem:
+        def g(z: Tensor) -> Tensor:
+            return made.g(torch.cat([z if i == k else start[i : i + 1] for i in range(len(start))]))[k : k + 1]
+
+        return Problem(g, made.root[k : k + 1], made.rate, made.bounds, start[k : k + 1])
+
+    together = solve(made.equation(), start, solver(name), max_iter=6, tol=tol)
+    for k in range(len(start)):
+        alone = run(name, single(k), 6, tol)
+        assert torch.equal(together.z[k : k + 1], alone.z)
+        assert torch.equal(together.residual[k : k + 1], alone.residual)
+        assert together.status[k] == alone.status[0]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_solving_is_pure_and_repeatable(name: str) -> None:
+    made = PROBLEMS["saturating"](torch.float32)
+    start, state = made.start.clone(), torch.get_rng_state()
+    first, second = run(name, made, 5), run(name, made, 5)
+    assert torch.equal(first.z, second.z)
+    assert torch.equal(made.start, start)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not first.z.requires_grad
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails on anything that needs a value back from the device."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name()
+        assert "_local_scalar_dense" not in name, f"{name} waits for the device"
+        assert "nonzero" not in name, f"{name} waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_fixed_budget_never_waits_for_the_device(name: str) -> None:
+    step, clean = gaussian_schedule()[1], normal(*SHAPE, seed=3, dtype=torch.float32)
+    equation = step.equation(gaussian_denoiser, clean, clean)
+    with NoWaiting():
+        solution = solve(equation, clean, solver(name), max_iter=4)
+    assert solution.status == (Status.BUDGET,) * SHAPE[0]
+
+
+def test_the_watch_for_waiting_works() -> None:
+    with NoWaiting(), pytest.raises(AssertionError, match="waits"):
+        torch.ones(1).item()
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_network_that_fails_is_reported(name: str) -> None:
+    solution = solve(Equation(lambda z: z * float("nan")), torch.ones(2, 3), solver(name), max_iter=3)
+    assert solution.status == (Status.DIVERGED,) * 2
+    assert torch.equal(solution.z, torch.ones(2, 3))
+
+
+# What makes each one itself
+
+
+def test_newton_takes_one_step_on_a_linear_map() -> None:
+    for make in (PROBLEMS["contraction"], lambda dtype: linear(dtype, torch.linspace(-1.4, 0.5, DIMENSION))):
+        made = make(torch.float64)
+        solution = run(f"newton-krylov:products=exact,directions={DIMENSION}", made, 1)
+        assert made.error(solution.z) < 1e-9
+        assert (solution.nfe, solution.njvp) == (1, DIMENSION)
+
+
+def test_newton_stops_gracefully_when_the_krylov_space_is_exhausted() -> None:
+    made = linear(torch.float64, torch.tensor([0.5] * 6 + [0.2] * 6))  # two eigenvalues: two directions are all
+    assert made.error(run("newton-krylov:products=exact,directions=9", made, 2).z) < 1e-9
+
+
+def test_forcing_saves_directions() -> None:
+    made = saturating(torch.float64)
+    eager, lazy = (run(f"newton-krylov:directions=8,forcing={f}", made, 30, 1e-10) for f in (0, 0.5))
+    assert lazy.status == eager.status == (Status.CONVERGED,) * SHAPE[0]
+    assert lazy.nfe < eager.nfe
+
+
+def test_anderson_and_broyden_are_finite_on_a_linear_map() -> None:
+    made = PROBLEMS["contraction"](torch.float64)
+    assert made.error(run("anderson:memory=20,ridge=1e-15", made, DIMENSION + 3).z) < 1e-5
+    assert made.error(run("broyden:memory=50", made, 2 * DIMENSION + 2).z) < 1e-9
+
+
+def test_chebyshev_keeps_its_promise() -> None:
+    """After k steps the error is at most that of the start over T_k((2 − low − high)/(high − low))."""
+    made = linear(torch.float64, torch.linspace(-0.3, 0.85, DIMENSION))
+    low, high = made.bounds
+    for k in range(1, 12):
+        solution = run("chebyshev:growth=100", made, k)
+        bound = 1 / math.cosh(k * math.acosh((2 - low - high) / (high - low)))
+        assert (norm(solution.z - made.root) <= bound * norm(made.start - made.root) * (1 + 1e-9)).all()
+
+
+def test_chebyshev_beats_fixed_point_at_equal_calls() -> None:
+    made = PROBLEMS["contraction"](torch.float64)
+    assert made.error(run("chebyshev", made, 10).z) < 0.2 * made.error(run("fixed-point", made, 10).z)
+
+
+def test_chebyshev_survives_a_broken_bound() -> None:
+    made = linear(torch.float64, torch.linspace(-1.4, 0.8, DIMENSION))
+    lying = Equation(made.g, target=made.root, bounds=(0.0, 0.8))
+    solution = solve(lying, made.start, solver("chebyshev"), max_iter=150, tol=1e-8)
+    assert solution.status == (Status.CONVERGED,) * SHAPE[0]
+
+
+def test_chebyshev_needs_no_finite_bound() -> None:
+    made = PROBLEMS["contraction"](torch.float64)
+    unbounded = Equation(made.g, target=made.root, bounds=(-math.inf, 1.0))
+    assert made.error(solve(unbounded, made.start, solver("chebyshev"), max_iter=100).z) < 1e-6
+
+
+def guided_problem() -> tuple[Equation, Tensor, Step]:
+    step, clean = gaussian_schedule()[1], normal(*SHAPE, seed=3)
+    return step.equation(lambda z, t: gaussian_denoiser(z, t).tanh(), clean, 0.7 * clean), clean, step
+
+
+def guided_objective(eq: Equation, z: Tensor, prior: str = "effective") -> Tensor:
+    """GNRI's Eq. 9, written out."""
+    believed = eq.prior(prior)
+    assert believed is not None
+    length = ((z - believed.mean).square().flatten(1).sum(1) + 1e-6).sqrt()
+    return (z - eq._g(z)).abs().flatten(1).sum(1) + 0.1 * length / believed.variance
+
+
+def regularised_objective(eq: Equation, z: Tensor) -> Tensor:
+    """RNRI's objective, written out."""
+    believed = eq.prior("image")
+    assert believed is not None
+    away = (eq._g(z) - believed.mean).square().flatten(1).sum(1) / believed.variance
+    return (z - eq._g(z)).abs().flatten(1).sum(1) + 0.1 * 0.5 * away
+
+
+@pytest.mark.parametrize(
+    ("name", "objective"),
+    [
+        ("gnri", guided_objective),
+        ("gnri:beta=dense", lambda eq, z: guided_objective(eq, z, "dense")),
+        ("rnri", regularised_objective),
+    ],
+)
+def test_newton_raphson_takes_the_papers_step_with_the_real_gradient(name: str, objective: Any) -> None:
+    equation, _, _ = guided_problem()
+    z = normal(*SHAPE, seed=9)
+    leaf = z.clone().requires_grad_()
+    value = objective(equation, leaf)
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    safe = torch.where(gradient < 0, -1.0, 1.0) * gradient.abs().clamp_min(0.1)
+    expected = z - value.detach().view(-1, 1, 1, 1) / DIMENSION / safe
+    method = solver(name)
+    assert isinstance(method, NewtonRaphson)
+    torch.testing.assert_close(method.step(equation, z, equation(z)), expected)
+    assert equation.nvjp == 1
+
+
+def test_scalar_newton_takes_the_shortest_step_to_the_linearised_root() -> None:
+    equation, _, _ = guided_problem()
+    z = normal(*SHAPE, seed=9)
+    leaf = z.clone().requires_grad_()
+    value = l1(leaf - equation._g(leaf))
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    method = solver("scalar-newton")
+    assert isinstance(method, NewtonRaphson)
+    move = method.step(equation, z, equation(z)) - z
+    torch.testing.assert_close((gradient * move).flatten(1).sum(1), -value.detach().flatten())
+    torch.testing.assert_close(move / norm(move), -gradient / norm(gradient))
+
+
+def test_the_released_code_takes_steps_by_sign_and_no_gradient() -> None:
+    equation, _, _ = guided_problem()
+    z = normal(*SHAPE, seed=9)
+    gz = equation(z)
+    believed = equation.prior("image")
+    assert believed is not None
+    prior = 0.5 * (gz - believed.mean).square().flatten(1).sum(1) / believed.variance
+    length = ((z - gz).abs().flatten(1).sum(1) + 0.1 * prior) / DIMENSION
+    method = solver("gnri-released")
+    assert isinstance(method, NewtonRaphson)
+    torch.testing.assert_close(method.step(equation, z, gz), z + length.view(-1, 1, 1, 1) * (gz - z).sign())
+    solution = solve(equation, z, method, max_iter=2)
+    assert (solution.nfe, solution.nvjp) == (2, 0)
+
+
+@pytest.mark.parametrize("name", ["gnri", "rnri", "gnri-released", "scalar-newton"])
+def test_newton_raphson_returns_the_best_value_it_saw(name: str) -> None:
+    equation, clean, _ = guided_problem()
+    seen: list[tuple[Tensor, Tensor]] = []
+    watched = Equation(lambda z: seen.append((z, gz := equation._g(z))) or gz, target=clean, prior=equation.prior)  # type: ignore[arg-type, func-returns-value]
+    n = 4
+    solution = solve(watched, clean, solver(name), max_iter=n)
+    evaluated = [pair for pair in seen if not pair[0].requires_grad]
+    assert len(evaluated) == n
+    residuals = torch.stack([l1(z - gz).flatten() for z, gz in evaluated])
+    best = residuals.argmin(0)
+    for k in range(SHAPE[0]):
+        assert torch.equal(solution.z[k], evaluated[int(best[k])][1][k])
+    assert solution.nvjp == (0 if name == "gnri-released" else n - 1)
+
+
+def test_polish_goes_on_by_fixed_point() -> None:
+    equation, clean, _ = guided_problem()
+    searched = solve(equation, clean, Gnri(), max_iter=3)
+    polished = solve(equation, clean, Gnri(polish=2), max_iter=5)
+    assert torch.equal(polished.z, equation(equation(searched.z)))
+    assert torch.equal(solve(equation, clean, Gnri(polish=9), max_iter=2).z, equation(equation(clean)))
+
+
+def test_renoise_averages_the_last_values() -> None:
+    made = saturating(torch.float64)
+    points = [made.start]
+    for _ in range(5):
+        points.append(made.g(points[-1]))
+    solution = run("renoise:window=3", made, 5)
+    torch.testing.assert_close(solution.z, torch.stack(points[-3:]).mean(0))
+
+
+def test_gradient_descends_the_squared_residual() -> None:
+    made = saturating(torch.float64)
+    z = normal(*SHAPE, seed=5).requires_grad_()
+    loss = 0.5 * (z - made.g(z)).square().sum()
+    (gradient,) = torch.autograd.grad(loss, z)
+    solution = solve(made.equation(), z.detach(), solver("gradient:rate=0.3"), max_iter=1)
+    torch.testing.assert_close(solution.z, z.detach() - 0.3 * gradient)
+
+
+def test_spd_is_torchs_adam_after_an_explicit_step() -> None:
+    made = saturating(torch.float64)
+    z = made.g(made.start).clone().requires_grad_()
+    adam = torch.optim.Adam([z], lr=0.01)
+    for _ in range(4):
+        adam.zero_grad()
+        (z - made.g(z)).square().flatten(1).mean(1).sum().backward()
+        adam.step()
+    torch.testing.assert_close(run("spd:rate=0.01", made, 5).z, z.detach())
+
+
+def test_forward_step_is_the_samplers_residual() -> None:
+    step, clean = gaussian_schedule()[0], normal(*SHAPE, seed=6)
+    z = normal(*SHAPE, seed=7)
+    equation = step.equation(gaussian_denoiser, clean)
+    solution = solve(equation, z, solver("forward-step:rate=0.4"), max_iter=1)
+    torch.testing.assert_close(solution.z, z - 0.4 * (step.denoise(gaussian_denoiser, z) - clean))
+
+
+# Names, fields, sources
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_field_is_described_and_spelled_back(name: str) -> None:
+    method = SOLVERS[name]
+    options = method.options()
+    assert [option.name for option in options] == [field.name for field in fields(method)]  # type: ignore[arg-type]
+    assert all(option.about for option in options)
+    settings = ",".join(f"{option.name}={option.default}" for option in options)
+    assert solver(f"{name}:{settings}") == method() == solver(name)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_solver_names_its_source(name: str) -> None:
+    method = SOLVERS[name]
+    assert method.__doc__
+    assert method.equation
+    assert citation(name) == rnri.citation(method()) == method.source.bibtex()
+    assert citation(name).startswith(f"@article{{{method.source.key},")
+    assert str(method.source.year) in str(method.source)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("newton", "no solver is called 'newton'; there are explicit, fixed-point"),
+        ("", "no solver is called ''"),
+        ("explicit:eta=1", "solver 'explicit' has no field 'eta'; it has no fields"),
+        ("gnri:step=1", "has no field 'step'; its fields are weight, polish, beta"),
+        ("gnri:eta", "field 'eta' needs a value, as in gnri:eta=0.1"),
+        ("gnri:eta=soft", "eta='soft' is not a float"),
+        ("gnri:eta=nan", "eta=nan is outside"),
+        ("gnri:polish=1.5", "polish='1.5' is not a int"),
+        ("gnri:polish=-1", "polish=-1 is outside 0 to inf"),
+        ("gnri:beta=thin", "beta='thin' is not one of effective, dense"),
+        ("gnri:eta=1,eta=2", "'eta' is given twice"),
+    ],
+)
+def test_a_spec_that_does_not_fit_is_refused_with_what_does(spec: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        solver(spec)
+
+
+def test_fields_are_checked_however_a_solver_is_made() -> None:
+    with pytest.raises(ValueError, match=r"eta=True is not a float"):
+        Gnri(eta=True)
+    with pytest.raises(ValueError, match=r"eta=0.0 is outside"):
+        Gnri(eta=0.0)
