@@ -14,6 +14,7 @@ from torch import Tensor
 from rnri.driver import DIVERGENCE, Solver, Status, solve
 from rnri.equation import Equation, dot, l1, norm
 from rnri.solvers import solver
+from tests import tiny
 from tests.problems import DIMENSION, PROBLEMS, SHAPE, linear, normal
 
 PLAIN = solver("fixed-point")
@@ -165,3 +166,16 @@ def test_products_are_the_jacobian(name: str) -> None:
     torch.testing.assert_close(equation.vjp(z, v), (jacobian.T @ v.flatten()).view(SHAPE))
     torch.testing.assert_close(equation.difference(z, problem.g(z), v), expected, rtol=1e-2, atol=1e-2)
     assert (equation.nfe, equation.njvp, equation.nvjp) == (1, 1, 1)
+
+
+def test_exact_products_go_through_a_real_unet() -> None:
+    """⟨w, J v⟩ = ⟨Jᵀ w, v⟩, and J v is what the difference says, attention and group norms included."""
+    unet = tiny.pipeline().unet.double()
+    words = normal(1, tiny.LENGTH, unet.config["cross_attention_dim"], seed=3)
+    shape = (2, unet.config["in_channels"], 8, 8)
+    z, v, w = (normal(*shape, seed=seed) for seed in (4, 5, 6))
+    equation = Equation(lambda z: unet(z, 500, encoder_hidden_states=words.expand(len(z), -1, -1)).sample)
+    product = equation.jvp(z, v)
+    torch.testing.assert_close(dot(w, product), dot(equation.vjp(z, w), v))
+    difference = equation.difference(z, equation(z), v, relative=1e-6)
+    torch.testing.assert_close(difference, product, rtol=1e-4, atol=1e-4)

@@ -134,8 +134,15 @@ class Inversion:
             for name in ("levels", "effective", "dense"):
                 numbers[name] = tuple(numbers[name])
             schedule.append(Step(c=tensors.get(f"{k}.c"), **numbers))
-            measured = (tensors[f"{k}.{name}"] for name in ("latents", "residual", "residuals", "codes"))
-            solutions.append(Solution(*measured, **counts))
+            solutions.append(
+                Solution(
+                    z=tensors[f"{k}.latents"],
+                    residual=tensors[f"{k}.residual"],
+                    residuals=tensors[f"{k}.residuals"],
+                    codes=tensors[f"{k}.codes"],
+                    **counts,
+                )
+            )
         corrected = "0.correction" in tensors
         return cls(
             schedule=tuple(schedule),

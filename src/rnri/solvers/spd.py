@@ -14,9 +14,9 @@ from rnri.solvers.method import Method, option
 
 
 class State(NamedTuple):
-    """Adam's running moments after ``count`` gradients; -1 before the explicit step that comes first."""
+    """Adam's running moments after ``taken`` gradients; -1 before the explicit step that comes first."""
 
-    count: int
+    taken: int
     mean: Tensor
     square: Tensor
 
@@ -37,12 +37,12 @@ class Spd(Method):
         return State(-1, torch.zeros_like(z), torch.zeros_like(z))
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
-        count = state.count + 1
-        if count == 0:
-            return gz, state._replace(count=0)
+        taken = state.taken + 1
+        if taken == 0:
+            return gz, state._replace(taken=0)
         r = z - gz
         gradient = 2 / z[0].numel() * (r - eq.vjp(z, r))
         mean = 0.9 * state.mean + 0.1 * gradient
         square = 0.999 * state.square + 0.001 * gradient * gradient
-        direction = (mean / (1 - 0.9**count)) / ((square / (1 - 0.999**count)).sqrt() + 1e-8)
-        return z - self.rate * direction, State(count, mean, square)
+        direction = (mean / (1 - 0.9**taken)) / ((square / (1 - 0.999**taken)).sqrt() + 1e-8)
+        return z - self.rate * direction, State(taken, mean, square)
