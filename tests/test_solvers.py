@@ -85,7 +85,9 @@ def test_a_few_iterations_bring_the_root_nearer(name: str, problem: str) -> None
 
 @pytest.mark.parametrize("tol", [None, 1e-3])
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("name", [*SOLVERS, "newton-krylov:products=exact", "gnri:polish=2"])
+@pytest.mark.parametrize(
+    "name", [*SOLVERS, "newton-krylov:products=exact", "newton-krylov:forcing=0.5", "gnri:polish=2"]
+)
 def test_a_batch_equals_one_by_one(name: str, problem: str, tol: float | None) -> None:
     made = PROBLEMS[problem](torch.float32)
     start = made.start.clone()
@@ -353,7 +355,7 @@ def test_every_field_is_described_and_spelled_back(name: str) -> None:
 def test_every_solver_names_its_source(name: str) -> None:
     method = SOLVERS[name]
     assert method.__doc__
-    assert method.equation
+    assert method.passage
     assert citation(name) == rnri.citation(method()) == method.source.bibtex()
     assert citation(name).startswith(f"@article{{{method.source.key},")
     assert str(method.source.year) in str(method.source)

@@ -101,39 +101,34 @@ def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float
     state = solver.init(z, limit)
 
     alive = torch.ones(len(z), dtype=torch.bool, device=z.device)
-    ended = _STATUSES.index(Status.BUDGET if tol is None else Status.MAX_ITER)
-    codes = torch.full((len(z),), ended, device=z.device)
+    converged, diverged = ~alive, ~alive
     best, least = z, torch.full((len(z),), math.inf, dtype=z.dtype, device=z.device)
     residual = ceiling = least
     residuals: list[Tensor] = []
-
-    def give_up(failed: Tensor) -> None:
-        nonlocal z, residual, codes
-        z = torch.where(failed.view(images), best, z)
-        residual = torch.where(failed, least, residual)
-        codes = codes.masked_fill(failed, _STATUSES.index(Status.DIVERGED))
-
     for _ in range(limit):
         gz = eq(z)
         measured = eq.residual(z, gz)
         if not residuals:
             ceiling = (DIVERGENCE * measured).clamp(1.0, torch.finfo(z.dtype).max)
         residual = torch.where(alive, measured, residual)
+        residuals.append(residual)
         better = alive & (measured < least)
         best, least = torch.where(better.view(images), z, best), torch.where(better, measured, least)
-        diverged = alive & ~(measured <= ceiling)
-        give_up(diverged)
-        alive = alive & ~diverged
-        residuals.append(residual)
+
+        diverged = diverged | (alive & ~(measured <= ceiling))
         if tol is not None:
-            converged = alive & (measured <= tol)
-            codes = codes.masked_fill(converged, _STATUSES.index(Status.CONVERGED))
-            alive = alive & ~converged
-            if not alive.any():
-                break
+            converged = converged | (alive & (measured <= tol))
+        alive = ~(converged | diverged)
+        if tol is not None and not alive.any():
+            break
         proposal, state = solver.update(eq, z, gz, state)
         z = torch.where(alive.view(images), proposal, z)
-    give_up(alive & ~z.isfinite().flatten(1).all(1))
 
+    diverged = diverged | ~z.isfinite().flatten(1).all(1)
+    z, residual = torch.where(diverged.view(images), best, z), torch.where(diverged, least, residual)
+    exhausted = Status.BUDGET if tol is None else Status.MAX_ITER
+    codes = torch.full_like(alive, _STATUSES.index(exhausted), dtype=torch.uint8)
+    codes = codes.masked_fill(converged, _STATUSES.index(Status.CONVERGED))
+    codes = codes.masked_fill(diverged, _STATUSES.index(Status.DIVERGED))
     nfe, njvp, nvjp = (now - then for now, then in zip((eq.nfe, eq.njvp, eq.nvjp), before, strict=True))
     return Solution(z, residual, torch.stack(residuals), codes, nfe, njvp, nvjp)

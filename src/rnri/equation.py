@@ -94,7 +94,8 @@ class Equation:
 
     def difference(self, z: Tensor, gz: Tensor, v: Tensor, *, relative: float = 1e-3) -> Tensor:
         """(∂g/∂z)·v by a forward difference of length ``relative``·‖z‖; one call, counted in ``nfe``."""
-        h = relative * norm(z).clamp_min(1.0) / norm(v).clamp_min(torch.finfo(v.dtype).tiny)
+        length = norm(v)
+        h = relative * norm(z).clamp_min(1.0) / torch.where(length > 0, length, 1.0)
         return (self(z + h * v) - gz) / h
 
     def jvp(self, z: Tensor, v: Tensor) -> Tensor:

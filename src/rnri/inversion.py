@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -122,7 +122,7 @@ class Inversion:
                 raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
             return cls._assemble(header, tensors)
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-            reason = "no inversion is stored in it" if isinstance(error, KeyError) else str(error).splitlines()[0]
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
             raise ValueError(f"{os.fspath(path)} cannot be read ({reason}); invert the image again") from error
 
     @classmethod
@@ -258,11 +258,9 @@ def _noised(step: Step, z_clean: Tensor, seed: int) -> Tensor:
 
 def _write(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        temporary.write_bytes(data)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)

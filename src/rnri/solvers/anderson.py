@@ -33,7 +33,7 @@ class Anderson(Method):
     """
 
     source: ClassVar = sources.ANDERSON
-    equation: ClassVar = "Walker and Ni's unconstrained form"
+    passage: ClassVar = "Walker and Ni's unconstrained form"
 
     memory: int = option(3, "how many differences are kept", low=1, high=50)
     mixing: float = option(1.0, "β, how much of the residual is added", low=0.01, high=2.0)

@@ -31,7 +31,7 @@ class Broyden(Method):
     """
 
     source: ClassVar = sources.BROYDEN
-    equation: ClassVar = "the first ('good') update, in inverse form"
+    passage: ClassVar = "the first ('good') update, in inverse form"
 
     memory: int = option(10, "how many updates are kept; then the oldest is dropped", low=1, high=100)
     growth: float = option(2.0, "how far a residual may grow over the best before starting afresh", low=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -35,7 +36,7 @@ class Chebyshev(Method):
     """
 
     source: ClassVar = sources.CHEBYSHEV
-    equation: ClassVar = "semi-iterative form"
+    passage: ClassVar = "semi-iterative form"
 
     cap: float = option(0.9, "eigenvalues above this are given up: they take too long", low=0.0, high=0.999)
     growth: float = option(1.5, "how far a residual may grow over the best before starting afresh", low=1.0)
@@ -46,7 +47,7 @@ class Chebyshev(Method):
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
         high = min(eq.bounds[1], self.cap)
-        low = min(max(eq.bounds[0], -1.0), high)
+        low = min(eq.bounds[0] if math.isfinite(eq.bounds[0]) else -1.0, high)
         reach = torch.full_like(state.omega, 1 - low) if state.reach is None else state.reach
 
         grew, best = state.best.judge(z, gz, self.growth)

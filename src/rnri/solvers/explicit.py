@@ -17,7 +17,7 @@ class Explicit(Method):
     """z = g(z⁰): DDIM inversion when z⁰ is the clean end of the step. One call, biased by how far g moves."""
 
     source: ClassVar = sources.DDIM
-    equation: ClassVar = "Eq. 14, reversed"
+    passage: ClassVar = "Section 4.3, the sampler reversed"
     max_iter: ClassVar = 1
 
     def init(self, z: Tensor, max_iter: int) -> None:

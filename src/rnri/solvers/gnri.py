@@ -21,7 +21,7 @@ class Gnri(Guided):
     """
 
     source: ClassVar = sources.GNRI
-    equation: ClassVar = "Eq. 9 and 10"
+    passage: ClassVar = "Eq. 9 and 10"
 
     eta: float = option(0.1, "smallest |∂_iF| divided by, sign kept", low=1e-6)
 

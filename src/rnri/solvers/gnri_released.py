@@ -22,7 +22,7 @@ class GnriReleased(NewtonRaphson):
     """
 
     source: ClassVar = sources.GNRI
-    equation: ClassVar = "the published code"
+    passage: ClassVar = "the published code"
 
     def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
         value = l1(z - gz) + self.weight * distance(eq, gz).value

@@ -20,7 +20,7 @@ class Gradient(Method):
     """
 
     source: ClassVar = sources.EXACT_DPM
-    equation: ClassVar = "gradient descent"
+    passage: ClassVar = "gradient descent"
 
     rate: float = option(0.5, "ρ", low=1e-6, high=2.0)
 

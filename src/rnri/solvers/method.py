@@ -52,10 +52,13 @@ class Option:
 
 
 class Method(Solver):
-    """Base of the built-in solvers: a frozen dataclass whose fields are declared with :func:`option`."""
+    """Base of the built-in solvers: a frozen dataclass whose fields are declared with :func:`option`.
+
+    ``source`` is the publication it comes from, ``passage`` where in it.
+    """
 
     source: ClassVar[Source]
-    equation: ClassVar[str]
+    passage: ClassVar[str]
 
     def __post_init__(self) -> None:
         for each in self.options():

@@ -16,10 +16,10 @@ from rnri.solvers.safeguard import Best
 
 
 class State(NamedTuple):
-    """The best point seen, and how far the linear systems are solved (B, 1, …, 1)."""
+    """The best point seen, and ‖g(z) − z‖ at the last one (B, 1, …, 1)."""
 
     best: Best
-    forcing: Tensor
+    length: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class NewtonKrylov(Method):
     """
 
     source: ClassVar = sources.NEWTON_KRYLOV
-    equation: ClassVar = "Section 2; forcing by Eisenstat and Walker 1996, Eq. 2.6"
+    passage: ClassVar = "Section 2; forcing by Eisenstat and Walker 1996, Eq. 2.6"
 
     directions: int = option(4, "the most directions per Newton step", low=1, high=100)
     products: Literal["difference", "exact"] = option("difference", "how Jacobian products are made")
@@ -41,35 +41,39 @@ class NewtonKrylov(Method):
     )
 
     def init(self, z: Tensor, max_iter: int) -> State:
-        one = torch.ones(len(z), *[1] * (z.ndim - 1), dtype=z.dtype, device=z.device)
-        return State(Best(z, z), self.forcing * one)
+        return State(Best(z, z), None)
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
         grew, best = state.best.judge(z, gz)
-        forcing = (0.9 * (norm(gz - z) / state.best.length) ** 2).clamp_max(self.forcing)
-        forcing = torch.where(grew, state.forcing, forcing)
-        half = best.z + (z - best.z) / 2
-        return torch.where(grew, half, z + self._solve(eq, z, gz, forcing)), State(best, forcing)
+        length = norm(gz - z)
+        ratio = torch.ones_like(length) if state.length is None else length / state.length
+        step = self._solve(eq, z, gz, (0.9 * ratio**2).clamp_max(self.forcing) * length)
+        return torch.where(grew, best.z + (z - best.z) / 2, z + step), State(best, length)
 
-    def _solve(self, eq: Equation, z: Tensor, gz: Tensor, forcing: Tensor) -> Tensor:
-        """Δ with (I − ∂g/∂z) Δ ≈ g(z) − z."""
-        right = gz - z
+    def _solve(self, eq: Equation, z: Tensor, gz: Tensor, error: Tensor) -> Tensor:
+        """Δ with ‖(I − ∂g/∂z) Δ − (g(z) − z)‖ at most ``error`` (B, 1, …, 1), or the best that all directions give."""
+        right = v = gz - z
+        step, unsolved = torch.zeros_like(z), torch.ones_like(error, dtype=torch.bool)
         basis: list[Tensor] = []
         images: list[Tensor] = []
-        v, tiny = right, torch.finfo(z.dtype).tiny
-        while True:
+        for _ in range(self.directions):
             for u in basis:
                 v = v - dot(u, v) * u
-            v = v / norm(v).clamp_min(tiny)
+            length = norm(v)
+            v = v / torch.where(length > 0, length, 1.0)
             product = eq.jvp(z, v) if self.products == "exact" else eq.difference(z, gz, v)
             basis.append(v)
             images.append(v - product)
             weights = combine(images, right, torch.finfo(z.dtype).eps)
-            if len(basis) == self.directions:
-                break
+            step = torch.where(unsolved, _sum(weights, basis), step)
             if self.forcing:
-                error = right - sum(w * image for w, image in zip(weights, images, strict=True))
-                if bool((norm(error) <= forcing * norm(right)).all()):
+                unsolved = unsolved & (norm(right - _sum(weights, images)) > error)
+                if not unsolved.any():
                     break
             v = images[-1]
-        return torch.stack([w * u for w, u in zip(weights, basis, strict=True)]).sum(0)
+        return step
+
+
+def _sum(weights: list[Tensor], vectors: list[Tensor]) -> Tensor:
+    """Σ weight · vector."""
+    return torch.stack([weight * vector for weight, vector in zip(weights, vectors, strict=True)]).sum(0)

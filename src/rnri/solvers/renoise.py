@@ -29,7 +29,7 @@ class Renoise(Method):
     """
 
     source: ClassVar = sources.RENOISE
-    equation: ClassVar = "Algorithm 1, averaging only"
+    passage: ClassVar = "Algorithm 1, averaging only"
 
     window: int = option(2, "how many of the last values are averaged", low=1)
 

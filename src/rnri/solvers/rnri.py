@@ -21,7 +21,7 @@ class Rnri(NewtonRaphson):
     """
 
     source: ClassVar = sources.GNRI
-    equation: ClassVar = "versions 2 and 3 (RNRI)"
+    passage: ClassVar = "versions 2 and 3 (RNRI)"
 
     eta: float = option(0.1, "smallest |∂_iF| divided by, sign kept", low=1e-6)
 

@@ -21,7 +21,7 @@ class ScalarNewton(Guided):
     """
 
     source: ClassVar = sources.GNRI
-    equation: ClassVar = "Eq. 9, minimum-norm step"
+    passage: ClassVar = "Eq. 9, minimum-norm step"
 
     weight: float = option(0.0, "λ, how much the prior counts", low=0.0)
 

@@ -29,7 +29,7 @@ class Spd(Method):
     """
 
     source: ClassVar = sources.SPDINV
-    equation: ClassVar = "Algorithm 1"
+    passage: ClassVar = "Algorithm 1"
 
     rate: float = option(1e-3, "the length of a step, per element", low=1e-6, high=1.0)
 
