@@ -43,7 +43,7 @@ def picture(height: int = 20, width: int = 30) -> np.ndarray:
 
 def invert(editor: Editor, image: Any = None, prompt: str = SOURCE, **options: Any) -> Inversion:
     """Inverted as far as float32 goes, unless the options say otherwise."""
-    settings = {"solver": "fixed-point", "budget": 12, **options}
+    settings = {"solver": "fixed-point", "budget": 12, "steps": 4, **options}
     return editor.invert(picture() if image is None else image, prompt, **settings)
 
 
@@ -167,15 +167,25 @@ def test_generation_is_that_of_the_pipeline(editor: Editor, options: dict[str, A
         guidance_scale=options.get("guidance", 1.0),
         negative_prompt=options.get("negative"),
     ).images[0]
-    assert same(editor.generate(SOURCE, seed=3, **options), expected, ONE_LEVEL)
+    assert same(editor.generate(SOURCE, steps=4, seed=3, **options), expected, ONE_LEVEL)
 
 
 def test_an_image_of_a_batch_has_its_own_seed(editor: Editor) -> None:
-    together = editor.generate([SOURCE, SOURCE, OTHER], seed=7)
+    together = editor.generate([SOURCE, SOURCE, OTHER], steps=4, seed=7)
     assert not same(together[0], together[1])
     for n, prompt in enumerate([SOURCE, SOURCE, OTHER]):
-        assert same(together[n], editor.generate(prompt, seed=7 + n), ONE_LEVEL)
-    assert editor.generate(SOURCE, size=(50, 40)).size == (50, 40)
+        assert same(together[n], editor.generate(prompt, steps=4, seed=7 + n), ONE_LEVEL)
+    assert editor.generate(SOURCE, steps=1, size=(50, 40)).size == (50, 40)
+
+
+def test_what_is_not_asked_for_is_as_the_model_is_best_used(tmp_path: Path) -> None:
+    folder = tiny.save(tiny.pipeline(), tmp_path / "model")
+    (folder / "rnri.json").write_text('{"steps": 3, "guidance": 2.0}')
+    editor = Editor.from_pretrained(folder, device="cpu")
+    source = editor.invert(picture(), SOURCE, solver="explicit")
+    assert (len(source.schedule), source.guidance) == (3, 1.0)
+    assert same(editor.edit(source, TARGET), editor.edit(source, TARGET, guidance=2.0))
+    assert same(editor.generate(SOURCE), editor.generate(SOURCE, steps=3, guidance=2.0))
 
 
 # --- bad input --------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from diffusers import (
 from rnri import models
 from rnri.guidance import guided_pair
 from rnri.inversion import sample
-from rnri.models import PromptWarning
+from rnri.models import Defaults, PromptWarning
 from rnri.models.samplers import TABLES, table
 from tests import tiny
 
@@ -32,7 +32,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 PROMPTS = ["a red ball on the left", "a blue cube on sand"]
 NEGATIVE = "a small green ball"
-FLOAT32 = {"rtol": 1e-3, "atol": 1e-4}  # a few network calls in another batch and order: 1e-6 each, times the growth
+FLOAT32: dict[str, Any] = {
+    "rtol": 1e-3,
+    "atol": 1e-4,
+}  # a few network calls in another batch and order: 1e-6 each, times the growth
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +243,22 @@ def test_a_folder_is_what_its_pipeline_is(folder: Path) -> None:
     z = latents()
     outputs = [model.denoiser(model.embed(PROMPTS[:1]))(z, 499.0) for model in (loaded, piped)]
     assert torch.equal(*outputs)
+
+
+def test_a_folder_says_what_it_is_best_used_with(copy: Path) -> None:
+    assert models.load(str(copy), device="cpu").defaults == Defaults(steps=30, guidance=1.0)
+    (copy / "rnri.json").write_text('{"steps": 4, "guidance": 1.5}')
+    assert models.load(str(copy), device="cpu").defaults == Defaults(steps=4, guidance=1.5)
+    pipe = StableDiffusionPipeline.from_pretrained(copy, safety_checker=None)
+    assert models.from_pipe(pipe).defaults == Defaults(steps=4, guidance=1.5)
+    (copy / "rnri.json").write_text('{"steps": 4}')
+    with pytest.raises(ValueError, match=r"rnri.json is damaged: it should read like .*guidance"):
+        models.load(str(copy), device="cpu")
+
+
+def test_few_steps_are_enough_for_a_consistency_model() -> None:
+    noise = LCMScheduler.from_config(dict(tiny.scheduler().config))
+    assert models.from_pipe(tiny.pipeline(noise=noise)).defaults.steps == 4
 
 
 def test_other_weights_are_another_model() -> None:

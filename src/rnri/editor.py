@@ -63,7 +63,7 @@ class Editor:
     """Edits images by text with one model: invert once, then edit as often as wanted.
 
     It keeps nothing between calls. Sizes are (width, height), as in PIL. Every call takes `timings`, a `Timings` that
-    it adds to.
+    it adds to. Steps and guidance not given are the model's `defaults`; inverting, guidance is 1 unless given.
     """
 
     model: Model
@@ -90,7 +90,7 @@ class Editor:
         prompt: str,
         *,
         solver: str | Solver = "gnri",
-        steps: int = 4,
+        steps: int | None = None,
         strength: float = 1.0,
         guidance: float = 1.0,
         budget: int | Sequence[int] = 2,
@@ -143,7 +143,7 @@ class Editor:
         source: Inversion,
         prompt: str,
         *,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         negative: str = "",
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -155,7 +155,7 @@ class Editor:
         source: Inversion,
         prompt: list[str],
         *,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         negative: str = "",
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -166,7 +166,7 @@ class Editor:
         source: Inversion,
         prompt: str | list[str],
         *,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         negative: str = "",
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -200,8 +200,8 @@ class Editor:
         self,
         prompt: str,
         *,
-        steps: int = 4,
-        guidance: float = 1.0,
+        steps: int | None = None,
+        guidance: float | None = None,
         negative: str = "",
         seed: int = 0,
         size: tuple[int, int] | None = None,
@@ -213,8 +213,8 @@ class Editor:
         self,
         prompt: list[str],
         *,
-        steps: int = 4,
-        guidance: float = 1.0,
+        steps: int | None = None,
+        guidance: float | None = None,
         negative: str = "",
         seed: int = 0,
         size: tuple[int, int] | None = None,
@@ -225,8 +225,8 @@ class Editor:
         self,
         prompt: str | list[str],
         *,
-        steps: int = 4,
-        guidance: float = 1.0,
+        steps: int | None = None,
+        guidance: float | None = None,
         negative: str = "",
         seed: int = 0,
         size: tuple[int, int] | None = None,
@@ -234,6 +234,7 @@ class Editor:
     ) -> Picture | list[Picture]:
         """An image from noise, or a list of them: the n-th from `seed` + n, whatever else is in the batch."""
         prompts = _prompts(prompt)
+        guidance = self.model.defaults.guidance if guidance is None else guidance
         _check_guidance(guidance, negative)
         _check_size(size)
         timings = timings or Timings()
@@ -251,12 +252,13 @@ class Editor:
         self,
         source: Inversion,
         prompts: list[str],
-        guidance: float,
+        guidance: float | None,
         negative: str,
         size: tuple[int, int] | None,
         timings: Timings,
     ) -> list[Picture]:
         self._check_model(source)
+        guidance = self.model.defaults.guidance if guidance is None else guidance
         _check_guidance(guidance, negative)
         _check_size(size)
         with timings.measure("edit", self.model.device):
@@ -270,7 +272,8 @@ class Editor:
             pixels = self.model.decode(latents)
             return images.to_pil(images.resize(pixels, (size[1], size[0])) if size else pixels)
 
-    def _schedule(self, steps: int, strength: float, seed: int, shape: tuple[int, int, int]) -> Schedule:
+    def _schedule(self, steps: int | None, strength: float, seed: int, shape: tuple[int, int, int]) -> Schedule:
+        steps = self.model.defaults.steps if steps is None else steps
         return self.model.schedule(steps, strength=strength, generator=_generator(seed), shape=shape)
 
     def _denoiser(self, prompts: list[str], guidance: float, negative: str = "") -> Denoiser:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from rnri.models.base import Condition, Model, PromptWarning
+from rnri.models.base import Condition, Defaults, Model, PromptWarning
 
-__all__ = ["EMBEDDED", "MODELS", "Condition", "Model", "PromptWarning", "from_pipe", "load"]
+__all__ = ["EMBEDDED", "MODELS", "Condition", "Defaults", "Model", "PromptWarning", "embedded", "from_pipe", "load"]
 
 MODELS = {
     "StableDiffusionPipeline": "rnri.models.stable_diffusion:StableDiffusion",
@@ -25,6 +25,11 @@ EMBEDDED = {
 """The models inside this package: name, what it draws."""
 
 _WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+def embedded(name: str) -> Path:
+    """The folder of an embedded model."""
+    return _WEIGHTS / name
 
 
 def load(name: str, *, device: str | torch.device = "auto", dtype: torch.dtype = torch.float32) -> Model:
@@ -58,7 +63,7 @@ def _family(pipeline: str) -> Any:
 
 def _folder(name: str) -> Path:
     if name in EMBEDDED:
-        return _WEIGHTS / name
+        return embedded(name)
     if Path(name).is_dir():
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -11,9 +13,32 @@ from torch import Tensor
 
 from rnri.schedule import Denoiser, Schedule
 
+SETTINGS = "rnri.json"
+"""In a model's folder: a JSON object of the `Defaults` it is best used with. Most models have none."""
+
 
 class PromptWarning(UserWarning):
     """Part of a prompt does not reach the network: it is too long, or holds words the model does not know."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a model is best used with where nothing else is asked for."""
+
+    steps: int = 30
+    guidance: float = 1.0
+
+    @classmethod
+    def read(cls, folder: Path) -> Defaults | None:
+        """Those in a model's folder, `None` if it says nothing; ValueError for a file that makes no sense."""
+        path = folder / SETTINGS
+        if not path.is_file():
+            return None
+        try:
+            said = json.loads(path.read_text())
+            return cls(steps=int(said["steps"]), guidance=float(said["guidance"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'{path} is damaged: it should read like {{"steps": 30, "guidance": 1.0}}') from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +71,10 @@ class Model(Protocol):
     @property
     def fingerprint(self) -> str:
         """A digest of the weights: latents of one model mean nothing to another."""
+
+    @property
+    def defaults(self) -> Defaults:
+        """Steps and guidance where nothing else is asked for."""
 
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
         """(C, h, w) of the latent of an image of this height and width."""

@@ -28,7 +28,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from rnri.models.base import Condition, PromptWarning
+from rnri.models.base import Condition, Defaults, PromptWarning
 from rnri.models.samplers import last, table
 from rnri.schedule import Denoiser, Schedule
 
@@ -41,6 +41,9 @@ COMPONENTS: dict[str, tuple[type[Any], ...]] = {
 }
 """What the family is made of: folder in the standard layout, classes that may lie in it."""
 
+FEW_STEPS = 4
+"""What an LCM checkpoint is sampled in."""
+
 WORDS = "words.json"
 """Beside the tokenizer's files: a sorted JSON list of all words the model was taught. Most models have none."""
 
@@ -49,7 +52,7 @@ class StableDiffusion:
     """The Stable Diffusion family, as a `rnri.models.base.Model`.
 
     It shares the components it is given and changes none. `words` are those the model knows; without them prompts
-    are not checked.
+    are not checked. Without `defaults` the scheduler tells: few steps for LCM's, many for any other.
     """
 
     def __init__(
@@ -62,12 +65,15 @@ class StableDiffusion:
         tokenizer: CLIPTokenizer,
         scheduler: Any,
         words: Sequence[str] = (),
+        defaults: Defaults | None = None,
     ) -> None:
         if unet.config.time_cond_proj_dim is not None:
             raise ValueError(f"{name}: UNets that take the guidance scale as an input (LCM) are not served")
         self.name = name
         self.vae, self.unet, self.text_encoder = vae, unet, text_encoder
         self.tokenizer, self.scheduler, self.words = tokenizer, scheduler, frozenset(words)
+        few = isinstance(scheduler, LCMScheduler)
+        self.defaults = defaults or (Defaults(steps=FEW_STEPS) if few else Defaults())
         self.multiple: int = 2 ** (len(vae.config.block_out_channels) - 1)
         side = unet.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
@@ -90,14 +96,17 @@ class StableDiffusion:
         for part in ("vae", "unet", "text_encoder"):
             parts[part].to(device).requires_grad_(False).eval()
         words = folder / "tokenizer" / WORDS
-        return cls(name, **parts, words=json.loads(words.read_text()) if words.exists() else ())
+        known_words = json.loads(words.read_text()) if words.exists() else ()
+        return cls(name, **parts, words=known_words, defaults=Defaults.read(folder))
 
     @classmethod
     def from_pipe(cls, pipe: Any) -> StableDiffusion:
         """The model in a diffusers pipeline; shares its weights."""
+        origin = pipe.config.get("_name_or_path") or ""
         return cls(
-            pipe.config.get("_name_or_path") or type(pipe).__name__,
+            origin or type(pipe).__name__,
             **{part: getattr(pipe, part) for part in COMPONENTS},
+            defaults=Defaults.read(Path(origin)) if origin else None,
         )
 
     @property
