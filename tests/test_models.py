@@ -32,10 +32,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 PROMPTS = ["a red ball on the left", "a blue cube on sand"]
 NEGATIVE = "a small green ball"
-FLOAT32: dict[str, Any] = {
-    "rtol": 1e-3,
-    "atol": 1e-4,
-}  # a few network calls in another batch and order: 1e-6 each, times the growth
+# a few network calls in another batch and order: 1e-6 each, times the growth
+FLOAT32: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @pytest.fixture(scope="module")
