@@ -28,8 +28,8 @@ class State(NamedTuple):
 class Anderson(Method):
     """z_{k+1} = z_k + β f_k − Σ_j w_j (Δz_j + β Δf_j), f = g(z) − z, with w the least-squares fit of f_k by the Δf_j.
 
-    AIDI_A for ``memory=1``. Where a residual grows beyond the best, that image forgets its history and takes
-    a plain step from its best point.
+    AIDI_A is this on a sampling step. Where a residual grows, that image goes back to its best point and steps from
+    there, now knowing of the difference to the bad one.
     """
 
     source: ClassVar = sources.ANDERSON
@@ -38,20 +38,18 @@ class Anderson(Method):
     memory: int = option(3, "how many differences are kept", low=1, high=50)
     mixing: float = option(1.0, "β, how much of the residual is added", low=0.01, high=2.0)
     ridge: float = option(1e-5, "regularisation, relative to the squared length of the differences", low=0.0)
-    growth: float = option(2.0, "how far a residual may grow over the best before starting afresh", low=1.0)
+    growth: float = option(2.0, "how far a residual may grow over the best before going back", low=1.0)
 
     def init(self, z: Tensor, max_iter: int) -> State:
         return State(None, (), (), Best(z, z))
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
-        grew, best = state.best.judge(z, gz, self.growth)
-        z, gz = torch.where(grew, best.z, z), torch.where(grew, best.gz, gz)
-        f = gz - z
-        points, residuals = state.points, state.residuals
+        f, points, residuals = gz - z, state.points, state.residuals
         if state.last is not None:
             points = (*points, z - state.last[0])[-self.memory :]
             residuals = (*residuals, f - state.last[1])[-self.memory :]
-        points, residuals = (tuple(torch.where(grew, 0.0, x) for x in kept) for kept in (points, residuals))
+        grew, best = state.best.judge(z, gz, self.growth)
+        z, f = torch.where(grew, best.z, z), torch.where(grew, best.gz - best.z, f)
         proposal = z + self.mixing * f
         if residuals:
             for weight, dz, df in zip(combine(residuals, f, self.ridge), points, residuals, strict=True):

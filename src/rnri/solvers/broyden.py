@@ -26,30 +26,30 @@ class State(NamedTuple):
 class Broyden(Method):
     """z ← z − H r, r = z − g(z), with H ← H + (s − H y) (Hᵀs)ᵀ / (s·H y) from the last move s and its change y of r.
 
-    Starts from H = I, a fixed-point step. Where a residual grows beyond the best, that image forgets what it learnt
-    and takes a plain step from its best point.
+    Starts from H = I, a fixed-point step. Where a residual grows, that image goes back to its best point and steps
+    from there, having learnt from the bad one.
     """
 
     source: ClassVar = sources.BROYDEN
     passage: ClassVar = "the first ('good') update, in inverse form"
 
-    memory: int = option(10, "how many updates are kept; then the oldest is dropped", low=1, high=100)
-    growth: float = option(2.0, "how far a residual may grow over the best before starting afresh", low=1.0)
+    memory: int = option(20, "how many updates are kept before starting over from H = I", low=1, high=100)
+    growth: float = option(2.0, "how far a residual may grow over the best before going back", low=1.0)
 
     def init(self, z: Tensor, max_iter: int) -> State:
         return State(None, (), Best(z, z))
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
-        grew, best = state.best.judge(z, gz, self.growth)
-        z, gz = torch.where(grew, best.z, z), torch.where(grew, best.gz, gz)
-        r, updates = z - gz, state.updates
+        r, updates = z - gz, state.updates if len(state.updates) < self.memory else ()
         if state.last is not None:
             s, hy = z - state.last[0], _apply(updates, r - state.last[1])
             hs = _apply(tuple((v, u) for u, v in updates), s)
             scale = dot(s, hy)
             small = scale.abs() <= torch.finfo(z.dtype).eps * dot(s, s)
             u = torch.where(small, 0.0, (s - hy) / torch.where(small, 1.0, scale))
-            updates = tuple((torch.where(grew, 0.0, u), v) for u, v in (*updates, (u, hs))[-self.memory :])
+            updates = (*updates, (u, hs))
+        grew, best = state.best.judge(z, gz, self.growth)
+        z, r = torch.where(grew, best.z, z), torch.where(grew, best.z - best.gz, r)
         return z - _apply(updates, r), State((z, r), updates, best)
 
 
