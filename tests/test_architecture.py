@@ -94,8 +94,8 @@ def test_third_parties_stay_in_their_rooms(path: Path) -> None:
         assert not parties & {"numpy", "scipy", "skimage", "matplotlib"}
 
 
-def test_models_alone_know_each_other_not() -> None:
-    """A family imports from the base and its helpers, never a solver or an inversion."""
+def test_models_know_no_solver() -> None:
+    """A family says what a network is and how it is sampled, never how that is inverted."""
     for path in FILES:
         if room(path) == "models":
             assert not rooms(path) & {"driver", "solvers", "inversion", "editor"}
