@@ -72,7 +72,11 @@ def _bodies(scene: Scene) -> list[_Body]:
     rng = np.random.default_rng([scene.seed, 7])
     bodies = []
     for index, item in enumerate(scene.items):
-        dx, dz, turn = rng.uniform(-0.05, 0.05), rng.uniform(-0.15, 0.15), rng.uniform(0.25, 0.7)  # drawn for every place
+        dx, dz, turn = (
+            rng.uniform(-0.05, 0.05),
+            rng.uniform(-0.15, 0.15),
+            rng.uniform(0.25, 0.7),
+        )  # drawn for every place
         if item is not None:
             x = (index - len(PLACES) // 2) * _SPACING + dx
             bodies.append(_Body(item, x, dz, _HALF_WIDTH[item.size], float(np.cos(turn)), float(np.sin(turn))))
@@ -189,7 +193,10 @@ class _World:
         facing = np.clip(n[0] * self.towards[0] + n[1] * self.towards[1] + n[2] * self.towards[2], 0, 1) * lit
         above = np.float32(0.62) + np.float32(0.38) * n[1]
         colour = self.paint(body, point, n) * (self.ambient * above[:, None] + self.colour * 1.15 * facing[:, None])
-        return colour + self.highlight(d, n, shine, 24) * (np.asarray(lit, dtype=np.float32) * np.ones_like(facing))[:, None]
+        return (
+            colour
+            + self.highlight(d, n, shine, 24) * (np.asarray(lit, dtype=np.float32) * np.ones_like(facing))[:, None]
+        )
 
     def highlight(self, d: Vector, n: Vector, strength: float, sharpness: int) -> Array:
         mirrored = _reflect(d, n)
@@ -232,7 +239,7 @@ class _World:
             colour = colour * (1 - 0.3 * fresnel) + 0.3 * fresnel * mirror
             return colour + gleam * (self.colour + self.ambient) + self.highlight(d, n, 1.0, 40) * lit[:, None]
         bend = np.float32(0.3)
-        through = (d[0] - bend * n[0], d[1] - bend * n[1], d[2] - bend * n[2])
+        through: Vector = (d[0] - bend * n[0], d[1] - bend * n[1], d[2] - bend * n[2])
         length = np.sqrt(_dot(through, through))
         through = (through[0] / length, through[1] / length, through[2] / length)
         behind = self.bounce(point, through, number)

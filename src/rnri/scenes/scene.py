@@ -81,15 +81,13 @@ class Scene:
     def put(self, place: str, item: Item | None) -> Scene:
         """A copy of this scene with ``item`` at ``place``."""
         _require("place", place, PLACES)
-        index = PLACES.index(place)
-        return replace(self, items=(*self.items[:index], item, *self.items[index + 1 :]))
+        left, middle, right = (item if name == place else kept for name, kept in zip(PLACES, self.items, strict=True))
+        return replace(self, items=(left, middle, right))
 
 
 def random_item(rng: np.random.Generator) -> Item:
     """An item whose four attributes are drawn independently and uniformly."""
-    return Item(
-        str(rng.choice(SHAPES)), str(rng.choice(COLOURS)), str(rng.choice(MATERIALS)), str(rng.choice(SIZES))
-    )
+    return Item(str(rng.choice(SHAPES)), str(rng.choice(COLOURS)), str(rng.choice(MATERIALS)), str(rng.choice(SIZES)))
 
 
 def random_scene(rng: np.random.Generator, style: str | None = None) -> Scene:

@@ -8,11 +8,12 @@ Rays are triples of float32 arrays ``(x, y, z)`` of one shape ``(N,)``; y points
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32 throughout, which numpy's stubs lose on the way
 Vector = tuple[Array, Array, Array]
 Interval = tuple[Array, Array, Vector]
 """Entry distance, exit distance (no hit where entry > exit) and the outward normal at the entry."""

@@ -23,8 +23,8 @@ def _shift(picture: Array, dy: int, dx: int) -> Array:
 def _box(picture: Array, radius: int) -> Array:
     """Mean over a square window, one axis at a time."""
     span = range(-radius, radius + 1)
-    rows = sum(_shift(picture, k, 0) for k in span) / np.float32(len(span))
-    return sum(_shift(rows, 0, k) for k in span) / np.float32(len(span))
+    rows = np.sum([_shift(picture, k, 0) for k in span], axis=0) / np.float32(len(span))
+    return np.sum([_shift(rows, 0, k) for k in span], axis=0) / np.float32(len(span))
 
 
 def _edges(picture: Array) -> Array:
@@ -65,14 +65,12 @@ def _pixel(picture: Array) -> Array:
 
 def _watercolour(picture: Array) -> Array:
     """Kuwahara's filter (the calmest of four windows), pale wash, darker rims, grained paper."""
-    best, calm = None, None
     mean, square = _box(picture, 1), _box(_luminance(picture) ** 2, 1)
     spread = square - _box(_luminance(picture), 1) ** 2
-    for dy, dx in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
-        m, s = _shift(mean, dy, dx), _shift(spread, dy, dx)
-        best = m if best is None else np.where(s < calm, m, best)
-        calm = s if calm is None else np.minimum(s, calm)
-    assert best is not None
+    best, calm = _shift(mean, -1, -1), _shift(spread, -1, -1)
+    for dy, dx in ((-1, 1), (1, -1), (1, 1)):
+        other, noise = _shift(mean, dy, dx), _shift(spread, dy, dx)
+        best, calm = np.where(noise < calm, other, best), np.minimum(noise, calm)
     h, w = picture.shape[:2]
     y, x = np.mgrid[0:h, 0:w].astype(np.float32) * np.float32(128 / w)
     grain = 0.5 * np.sin(0.41 * x + 1.3 * np.sin(0.23 * y)) * np.sin(0.37 * y + 1.1 * np.sin(0.19 * x))

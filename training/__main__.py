@@ -1,0 +1,62 @@
+"""From nothing to the shipped weights: ``python -m training``.
+
+Renders the scenes, then trains autoencoder, text encoder, denoiser, few-step student and attribute reader, and writes
+the checkpoints into the package. Every stage keeps a checkpoint, so an interrupted call is repeated and goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+_ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "2000000000",
+    "MALLOC_TRIM_THRESHOLD_": "20000000000",
+    "MALLOC_TOP_PAD_": "200000000",
+}
+"""glibc otherwise returns every large buffer to the kernel and faults it in again, which halves the speed."""
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "rnri" / "weights"
+GUIDANCE = 3.0
+"""Guidance that the many-step checkpoint is sampled with."""
+
+
+def main() -> None:
+    """Run every stage that is not finished yet."""
+    if sys.platform == "linux" and not _ALLOCATOR.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, "-m", "training", *sys.argv[1:]], os.environ | _ALLOCATOR)
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("runs/training"), help="cache and checkpoints")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument("--scenes", type=int, default=19_000)
+    parser.add_argument("--autoencoder-steps", type=int, default=3600)
+    parser.add_argument("--text-steps", type=int, default=500)
+    parser.add_argument("--diffusion-steps", type=int, default=3000)
+    parser.add_argument("--distil-steps", type=int, default=500)
+    parser.add_argument("--reader-steps", type=int, default=3000)
+    arguments = parser.parse_args()
+
+    import torch
+
+    from training import autoencoder, cache, diffusion, distil, reader, text, tokenizer
+    from training.export import export
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    folder: Path = arguments.folder
+    cache.fill(folder, arguments.scenes)
+    vae = autoencoder.train(folder, steps=arguments.autoencoder_steps)
+    words = tokenizer.build(folder / "tokenizer")
+    encoder = text.train(words, folder, steps=arguments.text_steps)
+    latents, scenes = autoencoder.cached_latents(vae, folder), cache.load(folder)[1]
+    painter = diffusion.train(encoder, diffusion.new(), words, latents, scenes, folder, steps=arguments.diffusion_steps)
+    export(vae, painter, words, WEIGHTS / "scenes", steps=30, guidance=GUIDANCE)
+    student = distil.train(painter, words, latents, scenes, folder, steps=arguments.distil_steps)
+    export(vae, student, words, WEIGHTS / "scenes-turbo", steps=distil.STEPS, guidance=1.0)
+    reader.train(folder, steps=arguments.reader_steps)
+
+
+if __name__ == "__main__":
+    main()

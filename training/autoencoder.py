@@ -1,0 +1,102 @@
+"""Stage 1: the autoencoder, 128x128x3 pixels to 16x16x12 latents and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from torch import Tensor, nn
+
+from training import cache
+from training.loop import autocast, device, fit
+
+LATENT_CHANNELS = 12
+WIDTH = 48
+_EDGE_WEIGHT = 6.0
+_HUE_WEIGHT = 2.0
+_NOISE = 0.05
+"""Standard deviation of the noise on latents in training: neighbouring latents must mean neighbouring pictures."""
+_SIZE_WEIGHT = 1e-3
+"""Weight of the latents' mean square, which keeps them small against the decoder's clamp at ±3."""
+
+
+def new() -> AutoencoderTiny:
+    """An untrained autoencoder: no normalisation, most of its depth where pictures are small and convolutions cheap."""
+    return AutoencoderTiny(
+        encoder_block_out_channels=(WIDTH,) * 4,
+        decoder_block_out_channels=(WIDTH,) * 4,
+        num_encoder_blocks=(0, 1, 2, 4),
+        num_decoder_blocks=(5, 3, 1, 0),
+        latent_channels=LATENT_CHANNELS,
+    )
+
+
+def pixels(images: np.ndarray) -> Tensor:
+    """uint8 ``(B, H, W, 3)`` to float32 ``(B, 3, H, W)`` in [-1, 1]."""
+    tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device(), non_blocking=True)
+    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def _edges(x: Tensor) -> Tensor:
+    """Where the picture changes: gradient magnitude, 0 to 1, shape ``(B, 1, H, W)``."""
+    padded = nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
+    dx, dy = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2], padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    return (dx.square() + dy.square()).sum(1, keepdim=True).sqrt().clamp(max=1.0)
+
+
+def train(folder: Path, *, steps: int, batch: int = 4, rate: float = 1e-3) -> AutoencoderTiny:
+    """Train on rendered scenes and their mirror images; small things count by weighting edges."""
+    images, _, keep = cache.load(folder)
+
+    def loss(model: AutoencoderTiny, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        index = keep[torch.randint(len(keep), (batch,), generator=generator).numpy()]
+        x = pixels(images[index])
+        if torch.rand((), generator=generator) < 0.5:
+            x = x.flip(-1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        z = model.encode(x).latents
+        noise = torch.randn(z.shape, generator=generator).to(z)
+        error = model.decode(z + _NOISE * noise).sample - x
+        # Most of a picture's energy is grey, and a loss on RGB alone learns hues last.
+        hue = error - error.mean(1, keepdim=True)
+        weighted = (
+            (error.abs() + 4 * error.square() + _HUE_WEIGHT * hue.abs()) * (1 + _EDGE_WEIGHT * _edges(x))
+        ).mean()
+        size = z.square().mean()
+        psnr = -10 * (error.detach().square().mean() / 4).log10()
+        return weighted + _SIZE_WEIGHT * size, {"latent_variance": size.item(), "psnr_db": psnr.item()}
+
+    torch.manual_seed(1)
+    model = new().to(memory_format=torch.channels_last)
+    trained = fit("autoencoder", model, loss, folder, steps=steps, rate=rate, seed=1)
+    trained.register_to_config(scaling_factor=1 / _spread(trained, images, keep))
+    return trained
+
+
+@torch.no_grad()
+def encode(model: AutoencoderTiny, images: np.ndarray) -> Tensor:
+    """Scaled latents ``(B, 12, 16, 16)`` of uint8 pictures, on the CPU."""
+    with autocast():
+        z = model.encode(pixels(images).contiguous(memory_format=torch.channels_last)).latents
+    return (z.float() * model.config.scaling_factor).cpu()
+
+
+def _spread(model: AutoencoderTiny, images: np.ndarray, keep: np.ndarray) -> float:
+    """Standard deviation of the latents over a thousand pictures."""
+    model.register_to_config(scaling_factor=1.0)
+    return float(torch.cat([encode(model, images[part]) for part in np.array_split(keep[:1000], 20)]).std())
+
+
+def cached_latents(model: AutoencoderTiny, folder: Path) -> Tensor:
+    """Scaled latents of every training picture, float16 ``(N, 12, 16, 16)``, computed once."""
+    images, _, keep = cache.load(folder)
+    path = folder / "latents.pt"
+    if path.exists():
+        latents = torch.load(path, weights_only=True)
+        if len(latents) == len(keep):
+            return latents
+    latents = torch.cat([encode(model, images[part]).half() for part in np.array_split(keep, len(keep) // 64 + 1)])
+    torch.save(latents, path)
+    return latents

@@ -1,0 +1,108 @@
+"""Stage 3: the denoiser, a text-conditioned UNet over 16x16x12 latents, trained with v-prediction.
+
+    z_t = √ᾱ_t x_0 + √(1-ᾱ_t) ε          v = √ᾱ_t ε - √(1-ᾱ_t) x_0          loss = ‖UNet(z_t, t, text) - v‖²
+
+(Salimans and Ho 2022, "Progressive Distillation for Fast Sampling of Diffusion Models", section 4). One caption in
+ten is emptied, so that the network can be guided (Ho and Salimans 2022, "Classifier-Free Diffusion Guidance").
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from rnri.scenes.captions import caption
+from rnri.scenes.scene import Scene
+from training.autoencoder import LATENT_CHANNELS
+from training.loop import device, fit
+from training.text import WIDTH, ids
+
+EMPTIED = 0.1
+"""Share of captions replaced by the empty one."""
+
+
+def new() -> UNet2DConditionModel:
+    """An untrained UNet of three levels; words are read at 8x8 and 4x4."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(64, 128, 192),
+        layers_per_block=1,
+        attention_head_dim=4,  # diffusers reads this as the number of heads
+        cross_attention_dim=WIDTH,
+        norm_num_groups=16,
+        resnet_time_scale_shift="scale_shift",
+        use_linear_projection=True,
+    )
+
+
+def scheduler() -> DDIMScheduler:
+    """The noise schedule of both checkpoints: Stable Diffusion's betas, v-prediction, trailing timesteps."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    )
+
+
+class Painter(nn.Module):
+    """Text encoder and UNet, trained as one."""
+
+    def __init__(self, text: CLIPTextModel, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.text, self.unet = text, unet
+
+    def forward(self, z: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
+        return self.unet(z, t, self.text(tokens).last_hidden_state).sample
+
+
+def captions(scenes: list[Scene], generator: torch.Generator, emptied: float) -> list[str]:
+    """A fresh paraphrase of every scene, a share ``emptied`` of them empty."""
+    rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
+    return ["" if rng.random() < emptied else caption(scene, rng) for scene in scenes]
+
+
+def train(
+    text: CLIPTextModel,
+    unet: UNet2DConditionModel,
+    words: CLIPTokenizer,
+    latents: Tensor,
+    scenes: list[Scene],
+    folder: Path,
+    *,
+    steps: int,
+    batch: int = 32,
+    rate: float = 8e-4,
+) -> Painter:
+    """Train UNet and text encoder together on the cached latents."""
+    alphas = scheduler().alphas_cumprod.to(device())
+
+    def loss(model: Painter, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        index = torch.randint(len(latents), (batch,), generator=generator)
+        tokens = ids(words, captions([scenes[k] for k in index.tolist()], generator, EMPTIED)).to(device())
+        clean = latents[index].to(device(), torch.float32)
+        noise = torch.randn(clean.shape, generator=generator).to(device())
+        # Stratified timesteps: one from each of `batch` equal parts, which steadies the loss.
+        share = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+        t = (share * len(alphas)).long().clamp(max=len(alphas) - 1).to(device())
+        a, s = alphas[t].sqrt().view(-1, 1, 1, 1), (1 - alphas[t]).sqrt().view(-1, 1, 1, 1)
+        noisy = (a * clean + s * noise).contiguous(memory_format=torch.channels_last)
+        error = (model(noisy, t, tokens).float() - (a * noise - s * clean)).square().mean(dim=(1, 2, 3))
+        noisy_half = error.detach()[batch // 2 :].mean().item()
+        return error.mean(), {"noisy_half": noisy_half}
+
+    model = Painter(text, unet.to(memory_format=torch.channels_last))
+    return fit("diffusion", model, loss, folder, steps=steps, rate=rate, seed=3, warmup=200, average=0.9995)

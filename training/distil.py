@@ -1,0 +1,81 @@
+"""Stage 4: a student that does in one step what its guided teacher does in several.
+
+The student keeps the deterministic sampler. For each of its timesteps t → t′ the teacher walks from a noised latent
+z_t to z_t′ in ``SUBSTEPS`` guided DDIM steps; the one velocity with which DDIM goes there at once,
+
+    v* = (z_t′ - a z_t) / b,
+
+is the student's target (Salimans and Ho 2022, Algorithm 2, with the teacher's guidance built in as in Meng et al.
+2023, "On Distillation of Guided Diffusion Models").
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from rnri.scenes.scene import Scene
+from rnri.schedule import Step, ddim
+from training.diffusion import Painter, captions, scheduler
+from training.loop import device, fit
+from training.text import ids
+
+STEPS = 4
+SUBSTEPS = 3
+GUIDANCE = 3.0
+
+
+def tables() -> list[tuple[Step, tuple[Step, ...]]]:
+    """The student's steps, noisy to clean, each with the teacher's steps that it replaces."""
+    alphas = scheduler().alphas_cumprod
+    fine = [int(1000 - 1000 * k / (STEPS * SUBSTEPS)) - 1 for k in range(STEPS * SUBSTEPS)]
+    coarse = fine[::SUBSTEPS]
+    teacher = ddim(alphas, fine, "v_prediction")
+    student = ddim(alphas, coarse, "v_prediction")
+    return [(step, teacher[k * SUBSTEPS : (k + 1) * SUBSTEPS]) for k, step in enumerate(student)]
+
+
+def train(
+    teacher: Painter,
+    words: CLIPTokenizer,
+    latents: Tensor,
+    scenes: list[Scene],
+    folder: Path,
+    *,
+    steps: int,
+    batch: int = 32,
+    rate: float = 2e-4,
+) -> Painter:
+    """Distil ``teacher`` into a student that shares its text encoder."""
+    pairs = tables()
+    teacher = teacher.to(device()).eval().requires_grad_(False)
+    student = Painter(teacher.text, copy.deepcopy(teacher.unet).requires_grad_(True))
+    nothing = ids(words, [""]).to(device())
+
+    @torch.no_grad()
+    def walk(z: Tensor, path: tuple[Step, ...], tokens: Tensor) -> Tensor:
+        both = torch.cat([nothing.expand(len(z), -1), tokens])
+        for step in path:
+            t = torch.full((len(both),), int(step.t), device=z.device)
+            free, told = teacher(torch.cat([z, z]), t, both).float().chunk(2)
+            z = step.a * z + step.b * (free + GUIDANCE * (told - free))
+        return z
+
+    def loss(model: Painter, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        index = torch.randint(len(latents), (batch,), generator=generator)
+        tokens = ids(words, captions([scenes[k] for k in index.tolist()], generator, 0.0)).to(device())
+        clean = latents[index].to(device(), torch.float32)
+        noise = torch.randn(clean.shape, generator=generator).to(device())
+        # One of the student's steps for the whole batch: the noisiest, where the picture is decided, twice as often.
+        step, path = pairs[max(0, int(torch.randint(STEPS + 1, (), generator=generator)) - 1)]
+        alpha, sigma, *_ = step.levels
+        z = (alpha * clean + sigma * noise).contiguous(memory_format=torch.channels_last)
+        target = (walk(z, path, tokens) - step.a * z) / step.b
+        said = model(z, torch.full((batch,), int(step.t), device=z.device), tokens).float()
+        return (said - target).square().mean(), {}
+
+    return fit("distil", student, loss, folder, steps=steps, rate=rate, seed=4, warmup=50, average=0.998)

@@ -1,0 +1,45 @@
+"""Stage 5: the checkpoints in the standard diffusers folder layout, float16 safetensors."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
+from transformers import CLIPTokenizer
+
+from training import tokenizer
+from training.diffusion import Painter, scheduler
+
+
+def export(
+    vae: AutoencoderTiny, painter: Painter, words: CLIPTokenizer, folder: Path, *, steps: int, guidance: float
+) -> None:
+    """Write a pipeline that ``StableDiffusionPipeline.from_pretrained(folder)`` loads, replacing what is there.
+
+    ``steps`` and ``guidance`` are what the checkpoint was made for, kept in ``rnri.json``.
+    """
+    half = [copy.deepcopy(part).to("cpu", torch.float16) for part in (vae, painter.text, painter.unet)]
+    pipeline = StableDiffusionPipeline(
+        vae=half[0],
+        text_encoder=half[1],
+        tokenizer=words,
+        unet=half[2],
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    pipeline.save_pretrained(fresh)
+    tokenizer.build(fresh / "tokenizer")
+    (fresh / "rnri.json").write_text(json.dumps({"steps": steps, "guidance": guidance}) + "\n")
+    card = folder / "README.md"
+    if card.exists():
+        shutil.copy(card, fresh / "README.md")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)

@@ -1,0 +1,101 @@
+"""The one training loop: cosine schedule, moving average, resumable checkpoints, one plain line per report."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def report(stage: str, step: int, steps: int, **figures: float) -> None:
+    """Print one machine-readable line of progress."""
+    rounded = {name: float(f"{value:.5g}") for name, value in figures.items()}
+    print(json.dumps({"stage": stage, "step": step, "of": steps, **rounded}), flush=True)
+
+
+def device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast() -> torch.autocast:
+    """bfloat16 where the hardware multiplies it natively, else plain float32."""
+    where = device().type
+    native = where == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(where, torch.bfloat16, enabled=native)
+
+
+def fit(
+    stage: str,
+    model: Network,
+    loss: Callable[[Network, torch.Generator], tuple[Tensor, dict[str, float]]],
+    folder: Path,
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+    warmup: int = 100,
+    average: float = 0.999,
+    weight_decay: float = 0.01,
+    save_every: int = 250,
+) -> Network:
+    """Minimise ``loss`` for ``steps`` optimiser steps and return the moving average of the weights.
+
+    ``loss(model, generator)`` draws its own batch with the generator and returns the loss and figures to report. The
+    learning rate rises to ``rate`` over ``warmup`` steps and falls to a hundredth of it on a cosine. A checkpoint
+    ``<folder>/<stage>.pt`` is replaced every ``save_every`` steps, and a later call goes on from it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.to(device()).train()
+    mean = copy.deepcopy(model).eval().requires_grad_(False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay)
+    path, start = folder / f"{stage}.pt", 0
+    if path.exists():
+        saved = torch.load(path, map_location=device(), weights_only=True)
+        model.load_state_dict(saved["model"])
+        mean.load_state_dict(saved["mean"])
+        optimiser.load_state_dict(saved["optimiser"])
+        start = saved["step"]
+    sums: dict[str, float] = {}
+    clock = time.monotonic()
+    for step in range(start, steps):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)  # a resumed run draws what it would have
+        progress = max(0.0, (step - warmup) / max(1, steps - warmup))
+        factor = min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate * factor
+        with autocast():
+            value, figures = loss(model, generator)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        norm = nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        # The average follows quickly at first: (1 + step) / (10 + step) until it reaches its own pace.
+        pace = min(average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(mean.parameters()), list(model.parameters()), 1 - pace)
+            for kept, current in zip(mean.buffers(), model.buffers(), strict=True):
+                kept.copy_(current)
+        for name, figure in {"loss": value.item(), "gradient": norm.item(), **figures}.items():
+            sums[name] = sums.get(name, 0.0) + figure
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            count = (step % 50) + 1 if step - start >= 50 else step - start + 1
+            speed = 1 / (time.monotonic() - clock) * count
+            report(stage, step + 1, steps, steps_per_second=speed, **{k: v / count for k, v in sums.items()})
+            clock, sums = time.monotonic(), {}
+        if (step + 1) % save_every == 0 or step + 1 == steps:
+            state = {"model": model.state_dict(), "mean": mean.state_dict(), "optimiser": optimiser.state_dict()}
+            torch.save({**state, "step": step + 1}, path.with_suffix(".tmp"))
+            os.replace(path.with_suffix(".tmp"), path)
+    return mean
