@@ -1,0 +1,56 @@
+"""The command line: parsing and printing only.
+
+Commands are imported here, what they work with when they run: help and mistyped options cost no import of torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from rnri.cli import screen
+from rnri.cli.app import app
+
+__all__ = ["app", "main"]
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+_Misuse: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments spell and return its exit code; the only place that handles errors.
+
+    What the user can mend is one line on stderr and exit code 2, Ctrl-C is 130. With RNRI_TRACEBACK set in the
+    environment, errors show where they come from.
+    """
+    try:
+        with screen.warnings_shown():
+            code = app(None if arguments is None else list(arguments), prog_name="rnri", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:  # whoever was reading has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (_Misuse, ValueError, TypeError, OSError) as error:
+        if os.environ.get("RNRI_TRACEBACK"):
+            raise
+        screen.complain(_line(error))
+        return BAD_INPUT
+    if code == INTERRUPTED:
+        screen.complain("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _line(error: BaseException) -> str:
+    """What is wrong, with the cure."""
+    if isinstance(error, _Misuse):
+        context = getattr(error, "ctx", None)
+        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        return f"{message[:1].lower()}{message[1:]} (see {context.command_path if context else 'rnri'} --help)"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}; check the path and its permissions"
+    return str(error) or type(error).__name__

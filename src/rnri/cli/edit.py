@@ -1,0 +1,157 @@
+"""`rnri edit` and `rnri invert`: from a picture, or its stored inversion, to pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnri.cli import inverting, options, outputs, report, screen, values
+from rnri.cli.inverting import Inverting
+
+
+def edit(
+    image: Annotated[
+        Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP, or a FILE.safetensors of 'rnri invert'.")
+    ],
+    target: Annotated[
+        list[str], typer.Option(metavar="TEXT", help="What the result shows; repeat it for several results.")
+    ],
+    source: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What IMAGE shows; a stored inversion knows.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where the result goes; of several, OUT.png is OUT-1.png, OUT-2.png and so on.",
+            show_default="IMAGE-edited.png, in this directory",
+        ),
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where original, reconstruction and results go side by side.")
+    ] = None,
+    model: options.Model = options.MODEL,
+    solver: options.Solver = None,
+    steps: options.Steps = None,
+    strength: options.Strength = None,
+    guidance: options.Guidance = None,
+    negative: options.Negative = "",
+    seed: options.Seed = None,
+    device: options.Device = "auto",
+    size: options.Size = None,
+    budget: options.Budget = None,
+    tol: options.Tol = None,
+    residual_correction: options.ResidualCorrection = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
+) -> None:
+    """Edit a picture by text.
+
+    Say what it shows and what it is to show. The result has the size of the picture.
+    """
+    how = Inverting.read(
+        solver=solver,
+        steps=steps,
+        strength=strength,
+        budget=budget,
+        tol=tol,
+        residual_correction=residual_correction,
+        seed=seed,
+    )
+    scale, wanted = values.guidance(guidance), values.size("--size", size)
+    targets = [values.prompt("--target", text) for text in target]
+    stored = inverting.is_stored(image)
+    if stored:
+        inverting.check_stored(image, source, how)
+    elif source is None:
+        raise ValueError(f"--source is missing: say what {image} shows")
+    else:
+        values.prompt("--source", source)
+    results = outputs.numbered(output or Path(f"{image.stem}-edited.png"), len(targets))
+    written = [*results, *([sheet] if sheet else [])]
+    outputs.check(written, force=force)
+    how.check_solver()
+
+    from rnri import images
+    from rnri.editor import Timings
+
+    timings = Timings()
+    with screen.progress() as tell:
+        if stored:
+            pixels, found = None, inverting.load_inversion(image)
+            editor = inverting.open_editor(model, device, timings, tell)
+        else:
+            pixels = inverting.read_picture(image, timings)
+            editor = inverting.open_editor(model, device, timings, tell)
+            tell("inverting")
+            found = how.invert(editor, pixels, source or "", timings)
+        tell("editing")
+        pictures = editor.edit(found, targets, guidance=scale, negative=negative, size=wanted, timings=timings)
+        tell("comparing")
+        quality = report.fidelity(editor, found, pixels) if pixels is not None or sheet else None
+        for path, picture in zip(results, pictures, strict=True):
+            images.write(picture, path, overwrite=force)
+        if sheet and quality:
+            original = editor.autoencoded(found) if pixels is None else pixels
+            edits = [("edit", text, picture) for text, picture in zip(targets, pictures, strict=True)]
+            images.write(report.sheet(original, found.prompt, quality, edits), sheet, overwrite=force)
+    report.trouble(found)
+    used = None if stored else solver or options.SOLVER
+    told = report.record(found, timings, model=model, solver=used, quality=quality, outputs=written)
+    report.show(told, as_json=as_json)
+
+
+def invert(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP.")],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What IMAGE shows.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where the inversion is stored.")
+    ],
+    model: options.Model = options.MODEL,
+    solver: options.Solver = None,
+    steps: options.Steps = None,
+    strength: options.Strength = None,
+    seed: options.Seed = None,
+    device: options.Device = "auto",
+    budget: options.Budget = None,
+    tol: options.Tol = None,
+    residual_correction: options.ResidualCorrection = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
+) -> None:
+    """Invert a picture and store the way.
+
+    'rnri edit FILE.safetensors' starts from there, as often as wanted.
+    """
+    how = Inverting.read(
+        solver=solver,
+        steps=steps,
+        strength=strength,
+        budget=budget,
+        tol=tol,
+        residual_correction=residual_correction,
+        seed=seed,
+    )
+    values.prompt("--prompt", prompt)
+    outputs.check([output], suffixes=outputs.STORED, force=force)
+    how.check_solver()
+
+    from rnri.editor import Timings
+
+    timings = Timings()
+    with screen.progress() as tell:
+        pixels = inverting.read_picture(image, timings)
+        editor = inverting.open_editor(model, device, timings, tell)
+        tell("inverting")
+        found = how.invert(editor, pixels, prompt, timings)
+        tell("comparing")
+        quality = report.fidelity(editor, found, pixels)
+        found.save(output)
+    report.trouble(found)
+    used = solver or options.SOLVER
+    told = report.record(found, timings, model=model, solver=used, quality=quality, outputs=[output])
+    report.show(told, as_json=as_json)

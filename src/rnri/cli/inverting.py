@@ -1,0 +1,111 @@
+"""What the commands that invert share: how to, from which file, with which model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnri.cli import outputs, values
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rnri.editor import Editor, Timings
+    from rnri.inversion import Inversion
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Inverting:
+    """How a picture is to be inverted, in the names of `Editor.invert`; None is not given, and the editor knows."""
+
+    solver: str | None
+    steps: int | None
+    strength: float | None
+    budget: tuple[int, ...] | None
+    tol: float | None
+    correct: bool | None
+    seed: int | None
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        solver: str | None = None,
+        steps: str | None = None,
+        strength: str | None = None,
+        budget: str | None = None,
+        tol: str | None = None,
+        residual_correction: bool | None = None,
+        seed: str | None = None,
+    ) -> Inverting:
+        """What the options say; ValueError for what is out of range."""
+        return cls(
+            solver,
+            values.steps(steps),
+            values.real("--strength", strength, 1, positive=True),
+            values.plan("--budget", budget),
+            values.real("--tol", tol, positive=True),
+            residual_correction,
+            values.seed(seed),
+        )
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given."""
+        said = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in said.items() if value is not None}
+
+    def check_solver(self) -> None:
+        """Raise ValueError for a solver that is not known, or not so."""
+        from rnri.solvers import solver
+
+        if self.solver is not None:
+            solver(self.solver)
+
+    def invert(self, editor: Editor, pixels: Tensor, prompt: str, timings: Timings) -> Inversion:
+        """Do it."""
+        return editor.invert(pixels, prompt, timings=timings, **self.given())
+
+
+def is_stored(path: Path) -> bool:
+    """Whether a path is that of a stored inversion, by its suffix."""
+    return path.suffix.lower() in outputs.STORED
+
+
+def check_stored(path: Path, prompt: str | None, inverting: Inverting) -> None:
+    """Raise ValueError for options that say how to invert what is inverted already."""
+    said = ["source"] * (prompt is not None) + list(inverting.given())
+    if said:
+        option = "--residual-correction" if said[0] == "correct" else f"--{said[0]}"
+        raise ValueError(f"{option} has no effect on {path}, which is inverted already: leave it out")
+
+
+def load_inversion(path: Path) -> Inversion:
+    """A stored inversion; ValueError in one line for what is none."""
+    from rnri.inversion import Inversion
+
+    if not path.exists():
+        raise ValueError(f"{path} does not exist: check the path, or make it with 'rnri invert'")
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory: give a file of 'rnri invert'")
+    return Inversion.load(path)
+
+
+def read_picture(path: Path, timings: Timings) -> Tensor:
+    """A picture's pixels; ValueError in one line for what is none."""
+    from rnri import images
+
+    with timings.measure("encode"):
+        return images.read(path)
+
+
+def open_editor(model: str, device: str, timings: Timings, tell: Tell) -> Editor:
+    """An editor with this model."""
+    from rnri.editor import Editor
+
+    tell(f"loading {model}")
+    with timings.measure("load"):
+        return Editor.from_pretrained(model, device=device)

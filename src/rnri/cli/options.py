@@ -1,0 +1,59 @@
+"""The options of the commands: their names and their help. Values are read by `rnri.cli.values`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+MODEL = "scenes-turbo"
+SOLVER = "gnri"
+
+OWN = "the model's own"
+
+Model = Annotated[str, typer.Option(metavar="NAME", help="An embedded model, a folder or a Hub id: see 'rnri models'.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Size = Annotated[str | None, typer.Option(metavar="WxH", help="Size of the results in pixels.", show_default=False)]
+Guidance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="How hard results follow their prompt: 1 is plain, anything else costs twice the time.",
+        show_default=OWN,
+    ),
+]
+Negative = Annotated[str, typer.Option(metavar="TEXT", help="What is not wanted: needs a guidance above 1.")]
+Steps = Annotated[str | None, typer.Option(metavar="N", help="Steps between noise and picture.", show_default=OWN)]
+Seed = Annotated[str | None, typer.Option(metavar="N", help="Of all noise that is drawn.", show_default="0")]
+Solver = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:FIELD=VALUE,…]", help="How each step is inverted: see 'rnri solvers'.", show_default=SOLVER
+    ),
+]
+Strength = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBER", help="The part of the steps to invert: less changes less.", show_default="1"),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N[,N…]",
+        help="Iterations per step, or a plan from the picture outwards whose last entry repeats.",
+        show_default="2",
+    ),
+]
+Tol = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBER", help="Residual at which a step is good enough.", show_default="spend the budget"),
+]
+ResidualCorrection = Annotated[
+    bool | None,
+    typer.Option(
+        "--residual-correction/--no-residual-correction",
+        help="Keep what each step misses and add it when sampling.",
+        show_default="no",
+    ),
+]

@@ -1,0 +1,58 @@
+"""Where results go: names, and whether they can be written there, found out before any work is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+STORED = (".safetensors",)
+
+
+def numbered(path: Path, count: int) -> list[Path]:
+    """The path itself for one result; for several the names out-1.png, out-2.png, …
+
+    >>> [path.name for path in numbered(Path("out.png"), 2)]
+    ['out-1.png', 'out-2.png']
+    """
+    if count == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{n}{path.suffix}") for n in range(1, count + 1)]
+
+
+def check(paths: Sequence[Path], *, suffixes: Sequence[str] = PICTURES, force: bool = False) -> None:
+    """Raise ValueError with the cure unless every one of these files can be written; writes nothing."""
+    for path in paths:
+        if path.suffix.lower() not in suffixes:
+            raise ValueError(f"cannot write {path}: its suffix is {path.suffix!r}, use {', '.join(suffixes)}")
+        if path.is_dir():
+            raise ValueError(f"cannot write {path}: it is a directory, give a file name")
+        if not path.parent.is_dir():
+            raise ValueError(f"cannot write {path}: there is no directory {path.parent}, create it first")
+        _check_writable(path, path.parent)
+        if path.exists() and not force:
+            raise ValueError(f"{path} exists: choose another name, or overwrite it with --force")
+    for n, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:n]]:
+            raise ValueError(f"{path} is asked for twice: give every result its own name")
+
+
+def check_folder(folder: Path, names: Sequence[str], *, force: bool = False) -> list[Path]:
+    """The paths of these files in a folder that may not be there yet; ValueError as `check` raises it."""
+    if folder.is_dir():
+        paths = [folder / name for name in names]
+        check(paths, force=force)
+        return paths
+    if folder.exists():
+        raise ValueError(f"cannot write to {folder}: it is a file, give a directory")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise ValueError(f"cannot create {folder}: {above} is a file, choose another directory")
+    _check_writable(folder, above)
+    return [folder / name for name in names]
+
+
+def _check_writable(path: Path, folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write {path}: no permission to write in {folder}, choose another directory")

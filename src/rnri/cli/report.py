@@ -1,0 +1,154 @@
+"""One run as a record: what `--json` prints, and what is said about it otherwise."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rnri
+from rnri.cli import screen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rnri.driver import Status
+    from rnri.editor import Editor, Timings
+    from rnri.images import ImageLike, Picture
+    from rnri.inversion import Inversion
+
+_UNDERNEATH = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
+_WORST = ("DIVERGED", "MAX_ITER", "BUDGET", "CONVERGED")
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The reconstruction, and how close in dB it and the autoencoder alone come to the picture; None if unknown."""
+
+    picture: Picture
+    reconstruction: float | None = None
+    autoencoder_bound: float | None = None
+
+    def __str__(self) -> str:
+        if self.reconstruction is None or self.autoencoder_bound is None:
+            return ""
+        return f"{self.reconstruction:.1f} dB of the autoencoder's {self.autoencoder_bound:.1f} dB"
+
+
+def fidelity(editor: Editor, source: Inversion, pixels: Tensor | None, timings: Timings | None = None) -> Fidelity:
+    """Draw the inverted picture again, and compare with it where its pixels are at hand."""
+    picture = editor.reconstruct(source, timings=timings)
+    if pixels is None:
+        return Fidelity(picture)
+    return Fidelity(picture, decibels(picture, pixels), decibels(editor.autoencoded(source), pixels))
+
+
+def decibels(picture: Picture, reference: Tensor) -> float:
+    """PSNR of a picture, as it would be saved."""
+    from rnri import images
+    from rnri.metrics import psnr
+
+    return psnr(images.read(picture), reference.cpu()).item()
+
+
+def sheet(original: ImageLike, prompt: str, quality: Fidelity, edits: Sequence[tuple[str, str, Picture]]) -> Picture:
+    """Original, reconstruction and edits, each given as (what it is, its prompt, its picture), side by side."""
+    from rnri import images
+
+    name = "original" if quality.reconstruction is not None else "original, autoencoded"
+    first = [(original, f"{name}\n{prompt}"), (quality.picture, f"reconstruction\n{quality}")]
+    return images.sheet([*first, *((picture, f"{name}\n{text}") for name, text, picture in edits)])
+
+
+def record(
+    source: Inversion,
+    timings: Timings,
+    *,
+    model: str,
+    solver: str | None,
+    quality: Fidelity | None,
+    outputs: Sequence[Path],
+) -> dict[str, Any]:
+    """What is told of a run. `solver` is None for a stored inversion, and so is PSNR, whose picture is not at hand.
+
+    The status and the residual are the worst of all steps; sizes are [width, height]; what is not finite is None.
+    """
+    return {
+        "model": model,
+        "solver": solver,
+        "steps": len(source.schedule),
+        "image_size": source.size,
+        "status": status(source).name,
+        "residual": _finite(residual(source)),
+        "nfe": source.nfe,
+        "njvp": source.njvp,
+        "nvjp": source.nvjp,
+        "seconds": {stage: round(seconds, 4) for stage, seconds in asdict(timings).items()},
+        "psnr_db": {
+            "reconstruction": _finite(quality.reconstruction if quality else None),
+            "autoencoder_bound": _finite(quality.autoencoder_bound if quality else None),
+        },
+        "outputs": [str(path) for path in outputs],
+        "versions": {"rnri": rnri.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in _UNDERNEATH},
+    }
+
+
+def show(told: dict[str, Any], *, as_json: bool) -> None:
+    """Print a record: one JSON object, or what matters of it."""
+    if as_json:
+        screen.say_exactly(json.dumps(told, allow_nan=False))
+        return
+    seconds = [f"{stage} {spent:.2f}" for stage, spent in told["seconds"].items() if spent]
+    width, height = told["image_size"]
+    reached, bound = told["psnr_db"].values()
+    rows = [
+        ("model", f"{told['model']}, {told['steps']} steps"),
+        ("picture", f"{width}×{height} pixels"),
+        ("solver", told["solver"] or ""),
+        ("status", f"{told['status']}, residual {number(told['residual'])}"),
+        ("calls", calls(told["nfe"], told["njvp"], told["nvjp"])),
+        ("seconds", ", ".join(seconds)),
+        ("PSNR", "" if None in (reached, bound) else f"{reached:.1f} dB of the autoencoder's {bound:.1f} dB"),
+        ("written", ", ".join(told["outputs"])),
+    ]
+    screen.pairs([(name, value) for name, value in rows if value])
+
+
+def status(source: Inversion) -> Status:
+    """The worst of all steps and images."""
+    found = {status for solution in source.solutions for status in solution.status}
+    return min(found, key=lambda status: _WORST.index(status.name))
+
+
+def residual(source: Inversion) -> float:
+    """The largest of all steps and images."""
+    return source.residual.max().item()
+
+
+def trouble(source: Inversion) -> None:
+    """Warn of an inversion that did not get where it was to go."""
+    worst = status(source)
+    if worst.name in ("DIVERGED", "MAX_ITER"):
+        cure = worst.value.replace("max_iter", "--budget").replace("solver", "--solver")
+        screen.warn(f"the inversion ended {worst.name} at residual {number(residual(source))}: {cure}")
+
+
+def calls(nfe: int, njvp: int = 0, nvjp: int = 0) -> str:
+    """Network calls, and Jacobian products if there are any."""
+    products = [f"{count} {name}" for count, name in ((njvp, "JVP"), (nvjp, "VJP")) if count]
+    return ", ".join([f"{nfe} NFE", *products])
+
+
+def number(value: float | None) -> str:
+    """A figure to three digits, or that it is none."""
+    return "not finite" if value is None or not math.isfinite(value) else f"{value:.3g}"
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

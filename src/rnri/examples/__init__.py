@@ -1,0 +1,22 @@
+"""Pictures to try the embedded models on: scenes as data, rendered when they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rnri.scenes.edits import Edit
+from rnri.scenes.scene import Item, Scene
+
+__all__ = ["DEMO", "EDITS"]
+
+_BALL, _CYLINDER = Item("ball", "red", "metal", "large"), Item("cylinder", "green", "matte", "large")
+
+DEMO = Scene((_BALL, None, _CYLINDER), "sand", "day")
+"""What the demo inverts; no model has been trained on a scene of this description."""
+
+EDITS: dict[str, Edit] = {
+    "colour": Edit("colour", DEMO, DEMO.put("left", replace(_BALL, colour="blue"))),
+    "shape": Edit("replace", DEMO, DEMO.put("right", replace(_CYLINDER, shape="gem"))),
+    "light": Edit("light", DEMO, replace(DEMO, sky="sunset")),
+}
+"""What the demo makes of it, each with its true result."""
