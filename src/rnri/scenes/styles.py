@@ -52,9 +52,9 @@ def _pencil(picture: Array) -> Array:
 
 
 def _pixel(picture: Array) -> Array:
-    """Blocks of 4/128 of the width in a reduced palette."""
+    """Blocks of 2/128 of the width in a reduced palette."""
     h, w = picture.shape[:2]
-    block = max(1, w // 42)
+    block = max(1, w // 64)
     while w % block or h % block:
         block -= 1
     small = picture.reshape(h // block, block, w // block, block, 3).mean(axis=(1, 3))

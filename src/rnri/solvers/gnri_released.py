@@ -15,7 +15,7 @@ from rnri.solvers.rnri import distance
 
 @dataclass(frozen=True)
 class GnriReleased(NewtonRaphson):
-    """z ← z + m·sign(g(z) − z), m = (‖z − g(z)‖₁ + λ·½‖(g(z) − α x₀)/σ‖²)/D; the best g(z) seen is returned.
+    """z ← z + (F/D)·sign(g(z) − z), F = ‖z − g(z)‖₁ + λ·½‖(g(z) − α x₀)/σ‖²; the g(z) with the least F is the answer.
 
     The published code detaches every gradient from the network, so ∇F is ±1 and the prior only lengthens the step:
     a fixed point taken by signs, two calls for its two iterations, no backward pass.
@@ -24,6 +24,8 @@ class GnriReleased(NewtonRaphson):
     source: ClassVar = sources.GNRI
     passage: ClassVar = "the published code"
 
+    def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
+        return l1(z - gz) + self.weight * distance(eq, gz).value
+
     def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
-        value = l1(z - gz) + self.weight * distance(eq, gz).value
-        return z + value / z[0].numel() * (gz - z).sign()
+        return z + self.score(eq, z, gz) / z[0].numel() * (gz - z).sign()

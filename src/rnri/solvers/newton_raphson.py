@@ -15,11 +15,11 @@ from rnri.solvers.method import Method, option
 
 
 class Search(NamedTuple):
-    """``left`` iterations to go; ``gz`` is g at the point with the smallest ``residual`` ‖z − g(z)‖₁ so far."""
+    """``left`` iterations to go; ``gz`` is g at the point with the smallest ``score`` so far."""
 
     left: int
     gz: Tensor
-    residual: Tensor | float
+    score: Tensor | float
 
 
 class Penalty(NamedTuple):
@@ -47,10 +47,14 @@ class NewtonRaphson(Method):
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Search) -> tuple[Tensor, Search]:
         if state.left <= self.polish:
             return gz, state._replace(left=state.left - 1)
-        residual = l1(z - gz)
-        better = residual < state.residual
-        best = Search(state.left - 1, torch.where(better, gz, state.gz), torch.where(better, residual, state.residual))
+        score = self.score(eq, z, gz)
+        better = score < state.score
+        best = Search(state.left - 1, torch.where(better, gz, state.gz), torch.where(better, score, state.score))
         return (best.gz if best.left == self.polish else self.step(eq, z, gz)), best
+
+    def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
+        """What the best point has least of: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""
+        return l1(z - gz)
 
     @abstractmethod
     def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:

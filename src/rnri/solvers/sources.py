@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_CONFERENCES = ("CVPR", "ECCV", "ICCV", "ICLR")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -21,11 +23,12 @@ class Source:
         return f"{first.split(',')[0]}{' et al.' if rest else ''}, {self.venue} {self.year}"
 
     def bibtex(self) -> str:
-        entries = {"title": f"{{{self.title}}}", "author": self.authors, "journal": self.venue, "year": str(self.year)}
+        kind, where = ("inproceedings", "booktitle") if self.venue in _CONFERENCES else ("article", "journal")
+        entries = {"title": f"{{{self.title}}}", "author": self.authors, where: self.venue, "year": str(self.year)}
         if self.arxiv:
             entries |= {"eprint": self.arxiv, "archivePrefix": "arXiv"}
         body = ",\n".join(f"  {name} = {{{value}}}" for name, value in entries.items())
-        return f"@article{{{self.key},\n{body}\n}}"
+        return f"@{kind}{{{self.key},\n{body}\n}}"
 
 
 DDIM = Source(
