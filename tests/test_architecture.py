@@ -21,11 +21,12 @@ ARROWS: dict[str, set[str]] = {
     "driver": {"equation"},
     "solvers": {"equation", "driver"},
     "inversion": {"equation", "schedule", "driver"},
+    "budget": {"equation", "schedule", "driver"},
     "guidance": {"schedule"},
     "images": set(),
     "controls": {"inversion", "guidance", "schedule"},
     "models": {"schedule"},
-    "editor": {"driver", "inversion", "guidance", "controls", "models", "images", "schedule", "solvers"},
+    "editor": {"driver", "budget", "inversion", "guidance", "controls", "models", "images", "schedule", "solvers"},
     "metrics": set(),
     "scenes": set(),
 }
@@ -40,7 +41,7 @@ KEPT: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli", "bench"},
 }
-PURE = {"equation", "schedule", "driver", "solvers", "inversion", "guidance", "controls"}
+PURE = {"equation", "schedule", "driver", "solvers", "budget", "inversion", "guidance", "controls"}
 """Rooms that know no third party but torch and safetensors."""
 
 

@@ -18,6 +18,7 @@ _HOME = {
     "Solution": "driver",
     "Status": "driver",
     "Step": "schedule",
+    "allot": "budget",
     "citation": "solvers",
     "invert": "inversion",
     "sample": "inversion",
@@ -34,6 +35,7 @@ __all__ = [
     "Status",
     "Step",
     "__version__",
+    "allot",
     "citation",
     "invert",
     "sample",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from rnri.budget import allot
     from rnri.driver import Solution, Status, solve
     from rnri.editor import Editor
     from rnri.equation import Equation

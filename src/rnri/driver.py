@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from rnri.equation import Equation, at_least_float32
+from rnri.equation import Equation, at_least_float32, calls
 
 DIVERGENCE = 10.0
 """An image has diverged once its residual is this many times its first one (and above 1), or not finite."""
@@ -64,6 +64,11 @@ class Solution:
     nfe: int
     njvp: int
     nvjp: int
+
+    @property
+    def calls(self) -> int:
+        """Network calls made, an exact product counted as two."""
+        return calls(self.nfe, self.njvp, self.nvjp)
 
     @property
     def status(self) -> tuple[Status, ...]:

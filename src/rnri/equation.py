@@ -41,6 +41,11 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def calls(nfe: int, njvp: int = 0, nvjp: int = 0) -> int:
+    """Network calls that plain calls and exact products amount to: nfe + 2·njvp + 2·nvjp."""
+    return nfe + 2 * (njvp + nvjp)
+
+
 @dataclass(frozen=True, eq=False)
 class Gaussian:
     """What is believed of the root before solving: N(``mean``, ``variance`` · I), ``mean`` of the root's shape."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rnri.driver import Solution, Solver, solve
-from rnri.equation import at_least_float32, norm
+from rnri.equation import at_least_float32, calls, norm
 from rnri.schedule import Denoiser, Schedule, Step
 
 FORMAT = "rnri inversion 1"
@@ -81,6 +81,11 @@ class Inversion:
     def nvjp(self) -> int:
         """Exact transposed products the inversion made, each about two calls."""
         return sum(solution.nvjp for solution in self.solutions)
+
+    @property
+    def calls(self) -> int:
+        """Network calls the inversion made, corrections included, an exact product counted as two."""
+        return calls(self.nfe, self.njvp, self.nvjp)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, which :meth:`load` reads back to the same bits; never half a file."""
@@ -173,7 +178,8 @@ def invert(
     """Latents that ``schedule`` samples back to ``z_clean`` (B, …), found step by step from the image outwards.
 
     ``budget`` is the number of iterations per step, or a plan from the image outwards whose last entry repeats:
-    ``(5, 1)`` spends five on the step next to the image and one on each other. ``tol`` stops an image earlier.
+    ``(5, 1)`` spends five on the step next to the image and one on each other; :func:`rnri.allot` makes a plan of a
+    number of network calls. ``tol`` stops an image earlier.
 
     The first guess of a step is its clean end. With ``predictor`` it is undo(z_clean, output of the step before), for
     which the output implied by that step's answer is used: no extra call. With ``start="noised"`` the step next to
