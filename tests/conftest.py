@@ -1,0 +1,47 @@
+"""What the tests of the command line share: a small model in a folder, and a way to run commands beside a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SOURCE, TARGET = "a red ball on sand", "a blue ball on sand"
+Run = Callable[..., tuple[int, str, str]]
+"""Runs a command with these arguments, in this process, and gives its exit code, stdout and stderr."""
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model of random weights."""
+    from tests import tiny
+
+    folder = tiny.save(tiny.pipeline(), tmp_path_factory.mktemp("tiny"))
+    (folder / "rnri.json").write_text('{"steps": 4, "guidance": 1.0}')
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """In a folder with one picture in it, `picture.png`."""
+    from rnri.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("picture.png")
+    capsys.readouterr()
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def edit(run: Run, model: Path) -> Run:
+    """`rnri edit` of that picture."""
+    return lambda *more: run("edit", "picture.png", "--source", SOURCE, "--target", TARGET, "--model", model, *more)
