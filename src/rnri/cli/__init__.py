@@ -6,7 +6,6 @@ Commands are imported here, what they work with when they run: help and mistyped
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -32,9 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = app(None if arguments is None else list(arguments), prog_name="rnri", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:  # whoever was reading has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except (_Misuse, ValueError, TypeError, OSError) as error:
         if os.environ.get("RNRI_TRACEBACK"):
             raise

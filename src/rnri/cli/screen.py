@@ -22,6 +22,7 @@ def say(line: str = "", style: str | None = None) -> None:
 def say_exactly(text: str) -> None:
     """A result for machines: these characters and a line end."""
     _out.file.write(f"{text}\n")
+    _out.file.flush()
 
 
 def complain(message: str) -> None:
