@@ -287,7 +287,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(images.os, "replace", interrupt)
+    monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         images.write(noise((9, 9)), path, overwrite=True)
     assert path.read_bytes() == before
