@@ -1,6 +1,7 @@
 """Pictures: what comes in is what was meant, what goes out is whole, what is bad is named."""
 
 import io
+import os
 import struct
 import zlib
 from contextlib import suppress
