@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnri.cli import options, screen, values
+from rnri.cli.bench_convergence import Lists, convergence, report
 
 if TYPE_CHECKING:
     from rnri.bench.embedded import Accuracy, EmbeddedReport
@@ -17,6 +18,10 @@ bench = typer.Typer(rich_markup_mode=None)
 @bench.callback()
 def group() -> None:
     """Measure models and methods."""
+
+
+bench.command(cls=Lists)(convergence)
+bench.command()(report)
 
 
 @bench.command()

@@ -1,0 +1,167 @@
+"""`rnri bench convergence`: every solver at every budget, by two rulers; `rnri bench report`: the page again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand
+
+from rnri.cli import options, screen, values
+
+LINES, SPECTRA, PAGE = "convergence.jsonl", "spectra.jsonl", "report.md"
+SPECTRA_PICTURES = 4
+
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where measurements and report go.")]
+
+
+class Lists(TyperCommand):
+    """A command without arguments, whose options that may be repeated also take several values: --steps 4 20."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        lists = {name for each in self.params if getattr(each, "multiple", False) for name in each.opts}
+        spread: list[str] = []
+        for argument in args:
+            last = spread[-2] if len(spread) > 1 else ""
+            spread += [last, argument] if last in lists and not argument.startswith("-") else [argument]
+        return super().parse_args(ctx, spread)
+
+
+def convergence(
+    output: Folder,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME…", help="Models or folders.", show_default="all embedded ones")
+    ] = None,
+    steps: Annotated[list[str] | None, typer.Option(metavar="N…", help="Steps.", show_default="4 20")] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N…",
+            help="Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
+            show_default="1 2 3 5 10",
+        ),
+    ] = None,
+    solver: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[:FIELD=VALUE,…]…", help="Solvers.", show_default="all")
+    ] = None,
+    way: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME…",
+            help="What surrounds the solver: published, informed (predictor, calls by the spectrum), noised (the same "
+            "from a start in distribution).",
+            show_default="published informed",
+        ),
+    ] = None,
+    residual_correction: options.ResidualCorrection = None,
+    limit: Annotated[str, typer.Option(metavar="N", help="How many held-out pictures.")] = "100",
+    guidance: options.Guidance = None,
+    spectra: Annotated[
+        str, typer.Option(metavar="N", help="How many pictures to measure the equations' Jacobians at.")
+    ] = str(SPECTRA_PICTURES),
+    batch: Annotated[str, typer.Option(metavar="N", help="Pictures inverted at once.")] = "1",
+    seed: options.Seed = None,
+    device: options.Device = "auto",
+) -> None:
+    """Measure solvers at equal numbers of network calls: how near they come, and how well edits turn out.
+
+    Goes on where it was stopped, and adds to what is there. Of what a budget cannot buy an iteration for every step,
+    nothing is measured.
+    """
+    pictures, jacobians = values.whole("--limit", limit, 1) or 1, values.whole("--spectra", spectra, 0) or 0
+    together, first = values.whole("--batch", batch, 1) or 1, values.seed(seed) or 0
+    counts = [values.steps(text) or 1 for text in steps or ("4", "20")]
+    budgets = [values.real("--budget", text, positive=True) or 1.0 for text in budget or ("1", "2", "3", "5", "10")]
+    scale = values.guidance(guidance)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file: give a directory")
+
+    from rnri import models
+    from rnri.bench.convergence import Convergence, grid
+    from rnri.bench.run import environment, run
+    from rnri.bench.spectra import Spectra, SpectrumConfiguration
+    from rnri.scenes.splits import split_edits
+    from rnri.solvers import SOLVERS
+
+    with screen.progress() as tell:
+        tell("loading")
+        loaded = {name: models.load(name, device=device) for name in model or list(models.EMBEDDED)}
+        measure = Convergence(loaded, split_edits("heldout", max(pictures, jacobians)))
+        wanted = grid(
+            loaded,
+            steps=counts,
+            budgets=budgets,
+            solvers=solver or list(SOLVERS),
+            ways=way or ("published", "informed"),
+            correct=bool(residual_correction),
+            guidance=scale,
+            seed=first,
+        )
+        affordable = [each for each in wanted if measure.affordable(each)]
+        about = environment(next(iter(loaded.values())).device)
+        output.mkdir(parents=True, exist_ok=True)
+        new = run(
+            output / LINES,
+            about,
+            range(pictures),
+            affordable,
+            measure,
+            batch=together,
+            progress=_percent(tell, "measurement"),
+        )
+        if jacobians:
+            run(
+                output / SPECTRA,
+                about,
+                range(jacobians),
+                [
+                    SpectrumConfiguration(name, each.fingerprint, count, products=20, seed=first)
+                    for name, each in loaded.items()
+                    for count in counts
+                ],
+                Spectra(measure),
+                progress=_percent(tell, "spectrum"),
+            )
+    screen.say(f"{new} new measurements; {len(wanted) - len(affordable)} of {len(wanted)} settings cannot be afforded")
+    report(output)
+
+
+def report(
+    output: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where 'rnri bench convergence' left its measurements.")
+    ],
+) -> None:
+    """Write the tables and figures of what was measured, without measuring anything."""
+    lines = output / LINES
+    if not lines.is_file():
+        raise ValueError(f"{lines} does not exist: measure with 'rnri bench convergence -o {output}'")
+
+    from rnri.bench.report import markdown
+    from rnri.bench.run import read
+
+    measured = list(read(lines))
+    spectra = list(read(output / SPECTRA)) if (output / SPECTRA).is_file() else []
+    try:
+        from rnri.bench.figures import draw
+    except ModuleNotFoundError:
+        screen.warn("without matplotlib there are no figures: install rnri[bench]")
+        figures = []
+    else:
+        figures = draw(measured, spectra, output)
+    (output / PAGE).write_text(markdown(measured, figures), encoding="utf-8")
+    screen.say(str(output / PAGE))
+
+
+def _percent(tell: Callable[[str], None], what: str) -> Callable[[int, int], None]:
+    """Tells of progress, once for each percent."""
+    said = {-1}
+
+    def progress(done: int, total: int) -> None:
+        percent = 100 * done // total
+        if percent not in said:
+            said.add(percent)
+            tell(f"{what} {done} of {total}")
+
+    return progress

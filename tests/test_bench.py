@@ -1,0 +1,285 @@
+"""The grid that survives being killed, what one of its cells measures, and the page made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from rnri import models
+from rnri.bench.convergence import Configuration, Convergence, Measurement, correlation, grid, kurtosis
+from rnri.bench.report import Estimate, Row, Setting, grouped, markdown
+from rnri.bench.run import environment, read, run
+from rnri.bench.spectra import Spectra, SpectrumConfiguration, largest
+from rnri.equation import Equation
+from rnri.scenes.splits import split_edits
+from tests.conftest import Run
+from tests.problems import normal
+
+ABOUT = {"device": "abacus"}
+
+
+@dataclass(frozen=True)
+class Setup:
+    power: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    value: float
+    history: list[float]
+
+
+def outcomes(setup: Setup, images: Sequence[int]) -> list[Outcome]:
+    return [Outcome(float(image**setup.power), [math.inf, math.nan, 1.0]) for image in images]
+
+
+SETUPS = [Setup(1), Setup(2)]
+
+
+def test_every_picture_and_configuration_gets_a_line(tmp_path: Path) -> None:
+    path, told = tmp_path / "lines.jsonl", list[tuple[int, int]]()
+    assert run(path, ABOUT, range(5), SETUPS, outcomes, batch=2, progress=lambda *at: told.append(at)) == 10
+    assert told == [(2, 10), (4, 10), (6, 10), (8, 10), (9, 10), (10, 10)]
+    lines = list(read(path))
+    assert [(line.image, line.configuration["power"]) for line in lines[:4]] == [(0, 1), (1, 1), (0, 2), (1, 2)]
+    assert all(line.measurement["value"] == line.image ** line.configuration["power"] for line in lines)
+    assert lines[0].measurement["history"] == [None, None, 1.0]
+    assert lines[0].run == ABOUT
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    path, whole = tmp_path / "lines.jsonl", tmp_path / "whole.jsonl"
+    left = [4]
+
+    def dying(setup: Setup, images: Sequence[int]) -> list[Outcome]:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return outcomes(setup, images)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(path, ABOUT, range(5), SETUPS, dying)
+    assert len(list(read(path))) == 4
+    with path.open("ab") as file:
+        file.write(b'{"image": 2, "configuration": {"pow')  # killed within a line
+    measured = list[tuple[int, int]]()
+
+    def noting(setup: Setup, images: Sequence[int]) -> list[Outcome]:
+        measured.extend((image, setup.power) for image in images)
+        return outcomes(setup, images)
+
+    assert run(path, {"device": "another"}, range(5), SETUPS, noting, batch=3) == 6
+    assert len(set(measured)) == len(measured) == 6
+    run(whole, ABOUT, range(5), SETUPS, outcomes)
+    both = [{(line.image, line.configuration["power"]): line.measurement for line in read(p)} for p in (path, whole)]
+    assert both[0] == both[1]
+    assert [line.run["device"] for line in read(path)] == ["abacus"] * 4 + ["another"] * 6
+    size = path.stat().st_size
+    assert run(path, ABOUT, range(5), SETUPS, outcomes) == 0
+    assert path.stat().st_size == size
+
+
+@pytest.mark.parametrize("text", ["nonsense", '{"image": 1}', "[1]", '{"run": 1, "image": 2}'])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text(f'{{"run": {{}}}}\n{text}\n')
+    with pytest.raises(ValueError, match=r"lines.jsonl, line 2, is not a measurement"):
+        run(path, ABOUT, range(2), SETUPS, outcomes)
+
+
+def test_hardware_and_versions_are_told() -> None:
+    told = json.loads(json.dumps(environment(torch.device("cpu"))))
+    assert told["device"].startswith("cpu, ")
+    assert told["versions"]["torch"] == torch.__version__
+
+
+# What a cell measures
+
+
+@pytest.fixture(scope="module")
+def bench(model: Path) -> Convergence:
+    return Convergence({"tiny": models.load(str(model), device="cpu")}, split_edits("heldout", 9))
+
+
+def cell(bench: Convergence, **changes: object) -> Configuration:
+    [made] = grid(bench.models, steps=[3], budgets=[2], solvers=["fixed-point"], ways=["published"])
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_a_cell_tells_what_was_spent_and_how_near_it_came(bench: Convergence) -> None:
+    [coarse] = bench(cell(bench), [0])
+    [fine] = bench(cell(bench, calls=24), [0])
+    assert (coarse.cost.calls, coarse.cost.nfe, coarse.plan) == (6, 6, [2, 2, 2])
+    assert fine.plan == [8, 8, 8]
+    assert [len(history) for history in fine.residuals] == fine.plan
+    assert fine.latent_rmse < 0.01 * coarse.latent_rmse
+    assert max(fine.residual) < 1e-5
+    assert fine.psnr_db == pytest.approx(fine.bound_db, abs=0.01)
+    assert coarse.status == ["BUDGET"] * 3
+    assert coarse.cost.seconds > 0
+    assert coarse.cost.overhead is not None
+    assert 0 <= coarse.cost.overhead < 1
+    assert (fine.kind, fine.local) == (bench.edits[0].kind, bench.edits[0].local)
+    assert fine.edit_rmse != fine.unedited_rmse > 0
+    assert fine.edit_psnr_db < 60
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_corrections_are_paid_for_and_give_the_picture_back(bench: Convergence) -> None:
+    [corrected] = bench(cell(bench, calls=6, correct=True), [1])
+    assert corrected.plan == [1, 1, 1]
+    assert corrected.cost.calls == 6
+    assert corrected.latent_rmse < 1e-5 < max(corrected.residual)
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_a_batch_measures_what_single_pictures_do(bench: Convergence) -> None:
+    how = cell(bench, solver="chebyshev", way="noised", calls=8, guidance=2.0)
+    together, alone = bench(how, [0, 7]), [bench(how, [k])[0] for k in (0, 7)]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.cost.calls, one.cost.batch, one.plan) == (8, 2, other.plan)
+        for name in ("latent_rmse", "psnr_db", "edit_rmse", "edit_psnr_db", "noise_length", "noise_kurtosis"):
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-3)
+
+
+def test_what_cannot_be_afforded_is_known_beforehand(bench: Convergence) -> None:
+    assert bench.affordable(cell(bench, calls=3))
+    assert not bench.affordable(cell(bench, calls=2))
+    assert not bench.affordable(cell(bench, calls=5, correct=True))
+    assert not bench.affordable(cell(bench, calls=9, solver="newton-krylov:directions=3"))
+
+
+def test_the_grid_knows_what_there_is(bench: Convergence) -> None:
+    every = grid(bench.models, steps=[4, 20], budgets=[1.5, 2], solvers=["gnri", "spd"], ways=["published", "noised"])
+    assert len(set(every)) == 16
+    assert [each.calls for each in every[::4]] == [6, 8, 30, 40]
+    with pytest.raises(ValueError, match="way 'late' is not known: use published, informed, noised"):
+        grid(bench.models, steps=[4], budgets=[1], solvers=["gnri"], ways=["late"])
+    with pytest.raises(ValueError, match="no solver is called 'magic'"):
+        grid(bench.models, steps=[4], budgets=[1], solvers=["magic"], ways=["noised"])
+
+
+def test_noise_is_judged_as_white() -> None:
+    noise = normal(4, 64, 64, seed=1)
+    assert kurtosis(noise) == pytest.approx(scipy.stats.kurtosis(noise.numpy(), axis=None), abs=1e-9)
+    assert abs(kurtosis(noise)) < 5 * math.sqrt(24 / noise.numel())
+    assert abs(correlation(noise)) < 5 / math.sqrt(2 * noise.numel())
+    smooth = torch.nn.functional.avg_pool2d(noise[None], 2, stride=1)[0]
+    assert correlation(smooth) == pytest.approx(0.5, abs=0.05)
+
+
+# Spectra
+
+
+def test_power_iteration_finds_the_norm() -> None:
+    matrix = normal(6, 6, seed=2)
+    equation = Equation(lambda z: (matrix @ z.flatten()).view_as(z).tanh())
+    z = 0.1 * normal(1, 6, seed=3)
+    size, _ = largest(equation, z, 200, normal(1, 6, seed=4))
+    slope = torch.autograd.functional.jacobian(equation._g, z).view(6, 6)
+    assert size.item() == pytest.approx(torch.linalg.matrix_norm(slope, 2).item(), rel=1e-6)
+    assert (equation.njvp, equation.nvjp) == (201, 200)
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_every_step_is_measured_beside_its_bounds(bench: Convergence) -> None:
+    how = SpectrumConfiguration("tiny", bench.models["tiny"].fingerprint, steps=3, products=3, seed=0)
+    [found] = Spectra(bench)(how, [2])
+    assert len(found.t) == len(found.norm) == len(found.low) == 3
+    assert sorted(found.t, reverse=True) == found.t
+    assert all(abs(q) <= size * (1 + 1e-5) for q, size in zip(found.quotient, found.norm, strict=True))
+    assert all(0 <= low + 1e-9 < high <= 1 for low, high in zip(found.low, found.high, strict=True))
+
+
+# The page
+
+
+def test_intervals_are_those_of_the_textbook() -> None:
+    values = normal(400, seed=5).tolist()
+    mean = Estimate.of(values, np.mean)
+    half = 1.96 * np.std(values) / 20
+    assert (mean.low, mean.high) == pytest.approx((mean.value - half, mean.value + half), abs=0.1 * half)
+    median = Estimate.of([1.0, 2.0, math.inf])
+    assert (median.value, median.low, median.high) == (2.0, 1.0, math.inf)
+    assert str(Estimate.of([])) == "–"
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_the_command_measures_goes_on_and_reports(run: Run, model: Path) -> None:
+    common = ("--model", model, "--steps", 2, "--budget", 1, 2, "--limit", 2, "--device", "cpu", "-o", "found")
+    code, out, _ = run("bench", "convergence", *common, "--solver", "explicit", "newton-krylov", "--spectra", 1)
+    assert code == 0
+    assert out.startswith("8 new measurements; 4 of 8 settings cannot be afforded")
+    more = ("--solver", "explicit", "fixed-point", "--way", "informed", "noised", "--spectra", 0)
+    code, out, _ = run("bench", "convergence", *common, *more)
+    assert (code, out.splitlines()[0]) == (0, "12 new measurements; 0 of 8 settings cannot be afforded")
+
+    folder = Path("found")
+    lines = list(read(folder / "convergence.jsonl"))
+    assert len(lines) == 20
+    [row] = [
+        Row.of(name, some)
+        for setting, methods in grouped(lines).items()
+        for name, some in methods.items()
+        if setting == Setting(str(model), 2, 4) and name == "fixed-point, noised"
+    ]
+    assert (row.pictures, row.calls, row.diverged) == (2, 4, 0)
+    assert row.error.low <= row.error.value <= row.error.high
+    page = (folder / "report.md").read_text()
+    for name in ("explicit", "explicit, informed", "fixed-point, noised"):
+        assert f"| {name} | 2 | " in page
+    figures = {path.name for path in folder.glob("*.png")}
+    assert len(figures) == 5
+    assert all(f"]({name})" in page for name in figures)
+
+    (folder / "report.md").unlink()
+    assert run("bench", "report", "found")[:2] == (0, f"{folder / 'report.md'}\n")
+    assert (folder / "report.md").read_text() == page
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_a_measurement_that_failed_counts_as_the_worst(bench: Convergence, tmp_path: Path) -> None:
+    path, how = tmp_path / "lines.jsonl", cell(bench)
+
+    def failing(configuration: Configuration, images: Sequence[int]) -> list[Measurement]:
+        [measured] = bench(configuration, images)
+        return [replace(measured, latent_rmse=math.nan, residual=[math.nan] * 3) if images[0] == 2 else measured]
+
+    run(path, ABOUT, range(3), [how], failing)
+    row = Row.of("fixed-point", list(read(path)))
+    assert math.isfinite(row.error.value)
+    assert math.isinf(row.error.high)
+    assert row.converged <= 2 / 3
+    assert "inf" in markdown(list(read(path)))
+
+
+def test_there_must_be_something_to_report(run: Run) -> None:
+    code, _, err = run("bench", "report", "nowhere")
+    assert (code, "convergence.jsonl does not exist: measure with" in err) == (2, True)
+    with pytest.raises(ValueError, match="nothing to report"):
+        markdown([])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--budget", "0", "--budget 0 is out of range"),
+        ("--steps", "x", "--steps 'x' is not a whole number"),
+        ("--limit", "0", "--limit 0 is out of range"),
+        ("--output", "picture.png", "picture.png is a file"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_loaded(run: Run, option: str, value: str, says: str) -> None:
+    code, out, err = run("bench", "convergence", "-o", "found", option, value)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert says in err
+    assert not Path("found").exists()
