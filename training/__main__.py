@@ -35,11 +35,12 @@ def main() -> None:
     parser.add_argument("--text-steps", type=int, default=500)
     parser.add_argument("--diffusion-steps", type=int, default=3000)
     parser.add_argument("--distil-steps", type=int, default=500)
-    parser.add_argument("--reader-steps", type=int, default=3000)
+    parser.add_argument("--reader-steps", type=int, default=3600)
     arguments = parser.parse_args()
 
     import torch
 
+    from rnri.scenes.reader import Reader
     from training import autoencoder, cache, diffusion, distil, reader, text, tokenizer
     from training.export import export
 
@@ -55,7 +56,9 @@ def main() -> None:
     export(vae, painter, words, WEIGHTS / "scenes", steps=30, guidance=GUIDANCE)
     student = distil.train(painter, words, latents, scenes, folder, steps=arguments.distil_steps)
     export(vae, student, words, WEIGHTS / "scenes-turbo", steps=distil.STEPS, guidance=1.0)
-    reader.train(folder, steps=arguments.reader_steps)
+    network = reader.train(folder, steps=arguments.reader_steps)
+    Reader(network).save(WEIGHTS / "reader")
+    reader.examine(Reader(network), *cache.heldout(folder))
 
 
 if __name__ == "__main__":

@@ -70,3 +70,10 @@ def load(folder: Path) -> tuple[np.ndarray, list[Scene], np.ndarray]:
     scenes = [scene(index) for index in range(rendered(folder))]
     keep = [index for index, one in enumerate(scenes) if split_of(one) == "train"]
     return np.load(folder / "images.npy", mmap_mode="r"), [scenes[index] for index in keep], np.asarray(keep)
+
+
+def heldout(folder: Path) -> tuple[np.ndarray, list[Scene]]:
+    """The rendered pictures of the held-out split and their scenes: for examination alone."""
+    scenes = [scene(index) for index in range(rendered(folder))]
+    chosen = [index for index, one in enumerate(scenes) if split_of(one) == "heldout"]
+    return np.load(folder / "images.npy", mmap_mode="r")[chosen], [scenes[index] for index in chosen]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -70,23 +70,21 @@ class Accuracy:
         """
         if not truths or len(truths) != len(readings):
             raise ValueError(f"{len(readings)} readings of {len(truths)} pictures; give one for each, at least one")
-        right, counted, per_image = Counter[str](), Counter[str](), np.zeros((len(truths), 2))
+        per_image = np.zeros((len(truths), 2))
+        kinds, styles = defaultdict[str, list[bool]](list), defaultdict[str, list[bool]](list)
         for index, (truth, reading) in enumerate(zip(truths, readings, strict=True)):
-            style = f"style={truth[-1].value}"
             for kind, same in _compared(truth, reading):
                 per_image[index] += same, 1
-                for key in (kind, style):
-                    right[key] += same
-                    counted[key] += 1
-        shares = {key: right[key] / counted[key] for key in sorted(counted)}
+                kinds[kind].append(same)
+                styles[truth[-1].value].append(same)
         low, high = _interval(per_image)
         return cls(
             images=len(truths),
             share=float(per_image[:, 0].sum() / per_image[:, 1].sum()),
             low=low,
             high=high,
-            attributes={key: share for key, share in shares.items() if not key.startswith("style=")},
-            styles={key.removeprefix("style="): share for key, share in shares.items() if key.startswith("style=")},
+            attributes={kind: float(np.mean(same)) for kind, same in sorted(kinds.items())},
+            styles={style: float(np.mean(same)) for style, same in sorted(styles.items())},
         )
 
 
