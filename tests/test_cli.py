@@ -19,6 +19,7 @@ import rnri
 from rnri import images, models
 from rnri.cli import outputs, screen, values
 from rnri.editor import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, Editor
+from rnri.solvers import WRAPPERS
 from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 
@@ -167,7 +168,8 @@ def test_models_and_solvers_are_listed(run: Run) -> None:
     assert [line.split()[0] for line in out.splitlines()[1:3]] == list(models.EMBEDDED)
     code, out, err = run("solvers")
     assert (code, err) == (0, "")
-    assert [line for line in out.splitlines() if line and not line.startswith(" ")][:-1] == list(rnri.SOLVERS)
+    names = [line for line in out.splitlines() if line and not line.startswith(" ")][:-2]
+    assert names == [*rnri.SOLVERS, *(f"+{name}" for name in WRAPPERS)]
     assert "    eta=0.1" in out
     assert "Samuel et al., ICLR 2025, Eq. 9 and 10" in out
     assert "effective | dense" in out

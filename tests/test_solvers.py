@@ -15,9 +15,11 @@ import rnri
 from rnri.driver import Solution, Status, solve
 from rnri.equation import Equation, l1, norm
 from rnri.schedule import Step
-from rnri.solvers import SOLVERS, citation, solver
+from rnri.solvers import SOLVERS, WRAPPERS, citation, solver
+from rnri.solvers.anneal import Anneal
 from rnri.solvers.gnri import Gnri
 from rnri.solvers.newton_raphson import NewtonRaphson
+from rnri.solvers.polish import Polish
 from tests.problems import (
     DIMENSION,
     PROBLEMS,
@@ -46,12 +48,23 @@ CONVERGING = {
     "newton-krylov": 20,
     "newton-krylov:products=exact": 20,
     "newton-krylov:forcing=0.5": 30,
-    "rnri:polish=300": 305,
-    "gnri:polish=300": 305,
-    "gnri-released:polish=300": 305,
-    "scalar-newton:polish=300": 305,
+    "rnri+polish:steps=300": 305,
+    "gnri+polish:steps=300": 305,
+    "gnri-released+polish:steps=300": 305,
+    "scalar-newton+polish:steps=300": 305,
+    "anderson+best-so-far": 60,
+    "gnri+anneal+polish:steps=300": 310,
 }
 APPROXIMATE = {"explicit", "spd"}
+
+WRAPPED = (
+    "gnri+polish:steps=2",
+    "rnri+anneal+polish",
+    "explicit+polish:steps=3",
+    "chebyshev+best-so-far",
+    "newton-krylov+best-so-far",
+    "gnri+anneal:rate=0+best-so-far",
+)
 
 
 def run(name: str, problem: Problem, max_iter: int, tol: float | None = None) -> Solution:
@@ -59,7 +72,12 @@ def run(name: str, problem: Problem, max_iter: int, tol: float | None = None) ->
 
 
 def test_every_solver_is_either_shown_to_converge_or_excused() -> None:
-    assert {name.partition(":")[0] for name in CONVERGING} | APPROXIMATE == set(SOLVERS)
+    assert {name.partition("+")[0].partition(":")[0] for name in CONVERGING} | APPROXIMATE == set(SOLVERS)
+
+
+def test_every_wrapper_is_under_contract() -> None:
+    wrappers = {part.partition(":")[0] for name in (*WRAPPED, *CONVERGING) for part in name.split("+")[1:]}
+    assert wrappers == set(WRAPPERS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -74,7 +92,7 @@ def test_the_root_is_found(name: str, problem: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", [*SOLVERS, *WRAPPED])
 def test_a_few_iterations_bring_the_root_nearer(name: str, problem: str) -> None:
     made = PROBLEMS[problem](torch.float64)
     solution = run(name, made, 4)
@@ -85,9 +103,7 @@ def test_a_few_iterations_bring_the_root_nearer(name: str, problem: str) -> None
 
 @pytest.mark.parametrize("tol", [None, 1e-3])
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize(
-    "name", [*SOLVERS, "newton-krylov:products=exact", "newton-krylov:forcing=0.5", "gnri:polish=2"]
-)
+@pytest.mark.parametrize("name", [*SOLVERS, "newton-krylov:products=exact", "newton-krylov:forcing=0.5", *WRAPPED])
 def test_a_batch_equals_one_by_one(name: str, problem: str, tol: float | None) -> None:
     made = PROBLEMS[problem](torch.float32)
     start = made.start.clone()
@@ -107,7 +123,7 @@ def test_a_batch_equals_one_by_one(name: str, problem: str, tol: float | None) -
         assert together.status[k] == alone.status[0]
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", [*SOLVERS, *WRAPPED])
 def test_solving_is_pure_and_repeatable(name: str) -> None:
     made = PROBLEMS["saturating"](torch.float32)
     start, state = made.start.clone(), torch.get_rng_state()
@@ -128,7 +144,7 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", [*SOLVERS, *WRAPPED])
 def test_a_fixed_budget_never_waits_for_the_device(name: str) -> None:
     step, clean = gaussian_schedule()[1], normal(*SHAPE, seed=3, dtype=torch.float32)
     equation = step.equation(gaussian_denoiser, clean, clean)
@@ -142,7 +158,7 @@ def test_the_watch_for_waiting_works() -> None:
         torch.ones(1).item()
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", [*SOLVERS, *WRAPPED])
 def test_a_network_that_fails_is_reported(name: str) -> None:
     solution = solve(Equation(lambda z: z * float("nan")), torch.ones(2, 3), solver(name), max_iter=3)
     assert solution.status == (Status.DIVERGED,) * 2
@@ -297,9 +313,51 @@ def test_newton_raphson_returns_the_best_value_it_saw(name: str) -> None:
 def test_polish_goes_on_by_fixed_point() -> None:
     equation, clean, _ = guided_problem()
     searched = solve(equation, clean, Gnri(), max_iter=3)
-    polished = solve(equation, clean, Gnri(polish=2), max_iter=5)
+    polished = solve(equation, clean, solver("gnri+polish:steps=2"), max_iter=5)
     assert torch.equal(polished.z, equation(equation(searched.z)))
-    assert torch.equal(solve(equation, clean, Gnri(polish=9), max_iter=2).z, equation(equation(clean)))
+    assert torch.equal(solve(equation, clean, solver("gnri+polish:steps=9"), max_iter=2).z, equation(equation(clean)))
+
+
+def test_polish_adds_to_what_a_method_takes_by_definition() -> None:
+    made = saturating(torch.float64)
+    solution = run("explicit+polish:steps=2", made, 9)
+    assert torch.equal(solution.z, run("fixed-point", made, 3).z)
+    assert solution.nfe == 3
+
+
+def test_the_best_so_far_is_the_answer() -> None:
+    made = linear(torch.float64, torch.linspace(-1.2, 0.6, DIMENSION))
+    plain, kept = run("fixed-point", made, 8), run("fixed-point+best-so-far", made, 8)
+    assert torch.equal(plain.residuals, kept.residuals)
+    assert (plain.residuals.argmin(0) < 7).all()  # it diverges
+    for k, best in enumerate(plain.residuals.argmin(0).tolist()):
+        torch.testing.assert_close(kept.z[k], run("fixed-point", made, best + 1).z[k])
+
+
+def test_the_last_answer_costs_the_wrapped_solver_nothing() -> None:
+    made = saturating(torch.float64)
+    assert run("newton-krylov:directions=3+best-so-far", made, 2).nfe == 5
+
+
+def test_annealing_fades_the_prior() -> None:
+    equation, clean, _ = guided_problem()
+    points = [clean]
+    for weight in (0.1, 0.02, 0.004):
+        points.append(Gnri(weight=weight).step(equation, points[-1], equation(points[-1])))
+    seen = list[Tensor]()
+    watched = Equation(lambda z: seen.append(z) or equation._g(z), target=clean, prior=equation.prior)  # type: ignore[arg-type, func-returns-value]
+    solve(watched, clean, solver("gnri+anneal:rate=0.2"), max_iter=4)
+    evaluated = [z for z in seen if not z.requires_grad]
+    assert len(evaluated) == 4
+    for z, expected in zip(evaluated, points, strict=True):
+        torch.testing.assert_close(z, expected)
+
+
+def test_wrappers_are_around_all_to_their_left() -> None:
+    made = solver("gnri:eta=1e+0+anneal:rate=0.25+polish")
+    assert made == Polish(Anneal(Gnri(eta=1.0), rate=0.25), steps=1)
+    assert solver("explicit+polish:steps=2").max_iter == 3
+    assert citation("gnri+anneal+polish") == citation("gnri")
 
 
 def test_renoise_averages_the_last_values() -> None:
@@ -359,7 +417,8 @@ def test_every_solver_names_its_source(name: str) -> None:
     assert method.passage
     assert citation(name) == rnri.citation(method()) == method.source.bibtex()
     entry = citation(name)
-    assert entry.startswith(("@article{", "@inproceedings{")) and f"{{{method.source.key}," in entry
+    assert entry.startswith(("@article{", "@inproceedings{"))
+    assert f"{{{method.source.key}," in entry
     assert str(method.source.year) in str(method.source)
 
 
@@ -369,14 +428,21 @@ def test_every_solver_names_its_source(name: str) -> None:
         ("newton", "no solver is called 'newton'; there are explicit, fixed-point"),
         ("", "no solver is called ''"),
         ("explicit:eta=1", "solver 'explicit' has no field 'eta'; it has no fields"),
-        ("gnri:step=1", "has no field 'step'; its fields are weight, polish, beta"),
+        ("gnri:step=1", "has no field 'step'; its fields are weight, beta"),
         ("gnri:eta", "field 'eta' needs a value, as in gnri:eta=0.1"),
         ("gnri:eta=soft", "eta='soft' is not a float"),
         ("gnri:eta=nan", "eta=nan is outside"),
-        ("gnri:polish=1.5", "polish='1.5' is not a int"),
-        ("gnri:polish=-1", "polish=-1 is outside 0 to inf"),
+        ("anderson:memory=1.5", "memory='1.5' is not a int"),
+        ("anderson:memory=0", "memory=0 is outside 1 to 50"),
         ("gnri:beta=thin", "beta='thin' is not one of effective, dense"),
         ("gnri:eta=1,eta=2", "'eta' is given twice"),
+        ("gnri+", r"no solver is called 'gnri\+'"),
+        ("gnri+shine", "no wrapper is called 'shine'; there are best-so-far, polish, anneal"),
+        ("polish", r"no solver is called 'polish'; .* follows a solver: gnri\+polish"),
+        ("gnri+polish:steps=0", "wrapper 'polish': steps=0 is outside 1 to inf"),
+        ("gnri+polish:inner=1", "wrapper 'polish' has no field 'inner'; its fields are steps"),
+        ("anderson+anneal", "anneal needs a solver with a weight λ, such as gnri, and Anderson"),
+        ("gnri+polish+anneal", "anneal needs a solver with a weight λ"),
     ],
 )
 def test_a_spec_that_does_not_fit_is_refused_with_what_does(spec: str, message: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rnri.cli import screen
 
 if TYPE_CHECKING:
-    from rnri.solvers import Option
+    from rnri.solvers import Method, Option
 
 
 def models() -> None:
@@ -31,20 +31,29 @@ def models() -> None:
 
 
 def solvers() -> None:
-    """List the solvers and their fields."""
-    from rnri.solvers import SOLVERS
+    """List the solvers: where each comes from, what it does, its fields; and what can be laid over them."""
+    from rnri.solvers import SOLVERS, WRAPPERS
 
     for name, method in SOLVERS.items():
-        screen.say(name, style="bold")
-        about = (getdoc(method) or "").partition("\n\n")[0].replace("``", "")
-        screen.say(f"  {' '.join(about.split())}")
-        screen.say(f"  {method.source}, {method.passage}")
-        fields = [(f"{each.name}={each.default}", _range(each), each.about) for each in method.options()]
-        widths = [max(map(len, column)) for column in zip(*fields, strict=True)]
-        for default, values, about in fields:
-            screen.say(f"    {default.ljust(widths[0])}  {values.ljust(widths[1])}  {about}")
-        screen.say()
+        _describe(name, method, f"{method.source}, {method.passage}")
+    for name, wrapper in WRAPPERS.items():
+        _describe(f"+{name}", wrapper)
     screen.say("Fields are set after a colon: --solver gnri:eta=0.2,beta=dense")
+    screen.say("What starts with + goes around the solver before it: --solver gnri+polish:steps=2")
+
+
+def _describe(name: str, method: type[Method], origin: str = "") -> None:
+    """A method's name, what it does, where it comes from, its fields."""
+    screen.say(name, style="bold")
+    about = (getdoc(method) or "").partition("\n\n")[0].replace("``", "")
+    screen.say(f"  {' '.join(about.split())}")
+    if origin:
+        screen.say(f"  {origin}")
+    fields = [(f"{each.name}={each.default}", _range(each), each.about) for each in method.options()]
+    widths = [max(map(len, column)) for column in zip(*fields, strict=True)]
+    for default, values, text in fields:
+        screen.say(f"    {default.ljust(widths[0])}  {values.ljust(widths[1])}  {text}")
+    screen.say()
 
 
 def _range(option: Option) -> str:

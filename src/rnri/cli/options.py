@@ -30,7 +30,7 @@ Seed = Annotated[str | None, typer.Option(metavar="N", help="Of all noise that i
 Solver = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME[:FIELD=VALUE,…]", help="How each step is inverted: see 'rnri solvers'.", show_default=SOLVER
+        metavar="NAME[:FIELD=VALUE,…][+…]", help="How each step is inverted: see 'rnri solvers'.", show_default=SOLVER
     ),
 ]
 Strength = Annotated[

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
 from rnri.solvers.anderson import Anderson
+from rnri.solvers.anneal import Anneal
 from rnri.solvers.averaged import Averaged
+from rnri.solvers.best_so_far import BestSoFar
 from rnri.solvers.broyden import Broyden
 from rnri.solvers.chebyshev import Chebyshev
 from rnri.solvers.explicit import Explicit
@@ -14,10 +20,12 @@ from rnri.solvers.gnri_released import GnriReleased
 from rnri.solvers.gradient import Gradient
 from rnri.solvers.method import Method, Option
 from rnri.solvers.newton_krylov import NewtonKrylov
+from rnri.solvers.polish import Polish
 from rnri.solvers.renoise import Renoise
 from rnri.solvers.rnri import Rnri
 from rnri.solvers.scalar_newton import ScalarNewton
 from rnri.solvers.spd import Spd
+from rnri.solvers.wrapper import Wrapper
 
 SOLVERS: dict[str, type[Method]] = {
     "explicit": Explicit,
@@ -37,48 +45,64 @@ SOLVERS: dict[str, type[Method]] = {
     "newton-krylov": NewtonKrylov,
 }
 
-__all__ = ["SOLVERS", "Method", "Option", "citation", "solver"]
+WRAPPERS: dict[str, type[Wrapper]] = {
+    "best-so-far": BestSoFar,
+    "polish": Polish,
+    "anneal": Anneal,
+}
+"""What can be laid over a solver."""
+
+__all__ = ["SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "citation", "solver"]
+
+_Kind = TypeVar("_Kind", bound=Method)
 
 
 def solver(spec: str) -> Method:
-    """The solver that ``spec`` names, with the fields it sets: ``"name"`` or ``"name:field=value,field=value"``.
+    """The solver that ``spec`` names, with the fields it sets and the wrappers around it.
 
-    Raises ``ValueError`` for an unknown name, an unknown field or a value that does not fit, saying what does.
+    ``"name"`` or ``"name:field=value,field=value"``, then any number of ``"+wrapper"``, with fields in the same form,
+    each around all to its left. Raises ``ValueError`` for an unknown name, an unknown field or a value that does not
+    fit, saying what does.
 
     >>> solver("gnri:eta=1,beta=dense")
-    Gnri(weight=0.1, polish=0, beta='dense', smoothing=0.001, eta=1.0)
+    Gnri(weight=0.1, beta='dense', smoothing=0.001, eta=1.0)
+    >>> solver("explicit+polish:steps=2+best-so-far")
+    BestSoFar(inner=Polish(inner=Explicit(), steps=2))
     """
-    name, _, settings = spec.partition(":")
-    method = _find(name)
-    known = {option.name: option for option in method.options()}
-    values: dict[str, object] = {}
-    for setting in filter(None, settings.split(",")):
-        field, given, text = (part.strip() for part in setting.partition("="))
-        if field not in known:
-            has = f"its fields are {', '.join(known)}" if known else "it has no fields"
-            raise ValueError(f"solver {name!r} has no field {field!r}; {has}")
-        if not given:
-            raise ValueError(f"solver field {field!r} needs a value, as in {name}:{field}={known[field].default}")
-        if field in values:
-            raise ValueError(f"solver field {field!r} is given twice in {spec!r}")
-        try:
-            values[field] = known[field].parse(text)
-        except ValueError as error:
-            raise ValueError(f"solver {name!r}: {error}") from None
-    return method(**values)
+    first, *around = re.split(r"\+(?=[a-z])", spec)
+    method = _made(SOLVERS, first, "solver")
+    for part in around:
+        method = _made(WRAPPERS, part, "wrapper", inner=method)
+    return method
 
 
 def citation(method: Method | str) -> str:
     """The BibTeX entry of the publication a solver comes from; a solver, or a ``spec`` that names one.
 
     >>> print(citation("gnri").splitlines()[0])
-    @article{samuel2025gnri,
+    @inproceedings{samuel2025gnri,
     """
     return (solver(method) if isinstance(method, str) else method).source.bibtex()
 
 
-def _find(name: str) -> type[Method]:
-    try:
-        return SOLVERS[name]
-    except KeyError:
-        raise ValueError(f"no solver is called {name!r}; there are {', '.join(SOLVERS)}") from None
+def _made(registry: Mapping[str, type[_Kind]], spec: str, what: str, **values: Any) -> _Kind:
+    """One of the registry, with the fields that ``spec`` sets."""
+    name, _, settings = spec.partition(":")
+    if name not in registry:
+        hint = f"; {name} is a wrapper, and follows a solver: gnri+{name}" if name in WRAPPERS else ""
+        raise ValueError(f"no {what} is called {name!r}; there are {', '.join(registry)}{hint}")
+    known = {option.name: option for option in registry[name].options()}
+    for setting in filter(None, settings.split(",")):
+        field, given, text = (part.strip() for part in setting.partition("="))
+        if field not in known:
+            has = f"its fields are {', '.join(known)}" if known else "it has no fields"
+            raise ValueError(f"{what} {name!r} has no field {field!r}; {has}")
+        if not given:
+            raise ValueError(f"{what} field {field!r} needs a value, as in {name}:{field}={known[field].default}")
+        if field in values:
+            raise ValueError(f"{what} field {field!r} is given twice in {spec!r}")
+        try:
+            values[field] = known[field].parse(text)
+        except ValueError as error:
+            raise ValueError(f"{what} {name!r}: {error}") from None
+    return registry[name](**values)

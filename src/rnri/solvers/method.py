@@ -68,7 +68,7 @@ class Method(Solver):
     def options(cls) -> tuple[Option, ...]:
         """The fields of this solver in order, with defaults and ranges."""
         hints = get_type_hints(cls)
-        return tuple(_describe(each, hints[each.name]) for each in fields(cls))  # type: ignore[arg-type]
+        return tuple(_describe(each, hints[each.name]) for each in fields(cls) if each.metadata)  # type: ignore[arg-type]
 
 
 def _describe(each: Field[Any], hint: Any) -> Option:

@@ -34,23 +34,20 @@ class Penalty(NamedTuple):
 class NewtonRaphson(Method):
     """F(z) = ‖z − g(z)‖₁ + λ·penalty(z); subclasses say what the penalty is and how to step towards F = 0.
 
-    The last update of the search returns the best g(z) seen rather than a point nobody looked at; ``polish``
-    fixed-point steps may follow. So n iterations cost n calls and at most n − 1 transposed products.
+    The last update returns the best g(z) seen rather than a point nobody looked at. So n iterations cost n calls and
+    at most n − 1 transposed products.
     """
 
     weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
-    polish: int = option(0, "fixed-point steps at the end, out of the same budget", low=0)
 
     def init(self, z: Tensor, max_iter: int) -> Search:
         return Search(max_iter, z, math.inf)
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Search) -> tuple[Tensor, Search]:
-        if state.left <= self.polish:
-            return gz, state._replace(left=state.left - 1)
         score = self.score(eq, z, gz)
         better = score < state.score
         best = Search(state.left - 1, torch.where(better, gz, state.gz), torch.where(better, score, state.score))
-        return (best.gz if best.left == self.polish else self.step(eq, z, gz)), best
+        return (best.gz if best.left == 0 else self.step(eq, z, gz)), best
 
     def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
         """What the best point has least of: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""
