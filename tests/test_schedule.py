@@ -219,6 +219,19 @@ def test_priors() -> None:
         step.equation(gaussian_denoiser, clean).prior("image")
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_the_path_to_the_clean_end_lies_along_the_noise(name: str) -> None:
+    schedule, prediction = TABLES[name]
+    x0, noise = normal(1, *SHAPE, seed=9), normal(1, *SHAPE, seed=10)
+    for step in schedule:
+        alpha, sigma, _, _ = step.levels
+        z = alpha * x0 + sigma * noise
+        network = perfect(step, prediction, x0, noise)
+        path = step.equation(network, step.denoise(network, z)).prior("path")
+        assert path is not None
+        torch.testing.assert_close(path.mean + path.variance**0.5 * noise, z, rtol=1e-9, atol=1e-9)
+
+
 def test_flow_transition_composes_noise_levels() -> None:
     for step in TABLES["flow"][0]:
         alpha, sigma, alpha_clean, sigma_clean = step.levels

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from rnri.driver import Solver, solve
-from rnri.equation import Equation
+from rnri.equation import Equation, Gaussian
 from rnri.schedule import Schedule, Step
 
 Spread = Literal["spectrum", "even"]
@@ -33,9 +33,10 @@ def cost(solver: Solver, iterations: int) -> int:
     >>> [cost(solver(name), 3) for name in ("explicit", "fixed-point", "gnri", "newton-krylov:directions=2")]
     [1, 3, 7, 9]
     """
-    right = torch.zeros(1, 256)
-    right[0, 0] = 1.0
-    return solve(Equation(lambda z: z - z.roll(1, 1) + right), 0 * right, solver, max_iter=iterations).calls
+    right = torch.zeros(1, 1, 16, 16)
+    right[..., 0, 0] = 1.0
+    equation = Equation(lambda z: z - z.roll(1) + right, prior=lambda name: Gaussian(0 * right, 1.0))
+    return solve(equation, 0 * right, solver, max_iter=iterations).calls
 
 
 def allot(schedule: Schedule, calls: int, solver: Solver | None = None, *, spread: Spread = "spectrum") -> list[int]:

@@ -92,8 +92,9 @@ class Step:
         """z = undo(z_clean, m(scale·z, t)), whose root the step takes to ``z_clean``; computed in float32 or better.
 
         Its residual is ‖z_clean − denoise(z)‖ / ‖z_clean‖: z_clean − denoise(z) = a·(g(z) − z).
-        Its priors are ``effective`` and ``dense``, q(z | z_clean), and with ``image`` (the latents x₀ of the whole
-        picture) ``image``, q(z | x₀) = N(α x₀, σ²).
+        Its priors are ``effective`` and ``dense``, q(z | z_clean), ``path``, what the step takes to ``z_clean`` along
+        white noise n: (α/α′)(z_clean − c) + (σ − σ′α/α′) n, and with ``image`` (the latents x₀ of the whole picture)
+        ``image``, q(z | x₀) = N(α x₀, σ²).
         """
         z_clean = at_least_float32(z_clean)
         step = self if self.c is None else replace(self, c=self.c.to(z_clean))
@@ -105,6 +106,10 @@ class Step:
         def prior(name: str) -> Gaussian:
             if name == "image" and image is not None:
                 return Gaussian(self.levels[0] * image, self.levels[1] ** 2)
+            if name == "path":
+                alpha, sigma, alpha_clean, sigma_clean = self.levels
+                kept, rest = alpha / alpha_clean, z_clean if step.c is None else z_clean - step.c
+                return Gaussian(kept * rest, (sigma - kept * sigma_clean) ** 2)
             if name in ("effective", "dense"):
                 gamma, variance = self.effective if name == "effective" else self.dense
                 return Gaussian(gamma * z_clean, variance)
