@@ -24,6 +24,8 @@ from training.text import WIDTH, ids
 
 EMPTIED = 0.1
 """Share of captions replaced by the empty one."""
+_NOISIER = 0.7
+"""Exponent of the uniform draw that a timestep is."""
 
 
 def new() -> UNet2DConditionModel:
@@ -95,9 +97,10 @@ def train(
         tokens = ids(words, captions([scenes[k] for k in index.tolist()], generator, EMPTIED)).to(device())
         clean = latents[index].to(device(), torch.float32)
         noise = torch.randn(clean.shape, generator=generator).to(device())
-        # Stratified timesteps: one from each of `batch` equal parts, which steadies the loss.
+        # Stratified timesteps, one from each of `batch` parts, which steadies the loss; more of the noisy ones, where
+        # the words decide what the picture shows.
         share = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
-        t = (share * len(alphas)).long().clamp(max=len(alphas) - 1).to(device())
+        t = (share**_NOISIER * len(alphas)).long().clamp(max=len(alphas) - 1).to(device())
         a, s = alphas[t].sqrt().view(-1, 1, 1, 1), (1 - alphas[t]).sqrt().view(-1, 1, 1, 1)
         noisy = (a * clean + s * noise).contiguous(memory_format=torch.channels_last)
         error = (model(noisy, t, tokens).float() - (a * noise - s * clean)).square().mean(dim=(1, 2, 3))
@@ -105,4 +108,4 @@ def train(
         return error.mean(), {"noisy_half": noisy_half}
 
     model = Painter(text, unet.to(memory_format=torch.channels_last))
-    return fit("diffusion", model, loss, folder, steps=steps, rate=rate, seed=3, warmup=200, average=0.9995)
+    return fit("diffusion", model, loss, folder, steps=steps, rate=rate, seed=3, warmup=100, average=0.998)
