@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "solvers": {"equation", "driver"},
     "inversion": {"equation", "schedule", "driver"},
     "budget": {"equation", "schedule", "driver"},
+    "edit_friendly": {"equation", "schedule", "driver", "inversion"},
     "guidance": {"schedule"},
     "images": set(),
     "controls": {"inversion", "guidance", "schedule"},
@@ -41,7 +42,7 @@ KEPT: dict[str, set[str]] = {
     "typer": {"cli"},
     "rich": {"cli", "bench"},
 }
-PURE = {"equation", "schedule", "driver", "solvers", "budget", "inversion", "guidance", "controls"}
+PURE = {"equation", "schedule", "driver", "solvers", "budget", "inversion", "edit_friendly", "guidance", "controls"}
 """Rooms that know no third party but torch and safetensors."""
 
 

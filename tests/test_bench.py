@@ -151,6 +151,20 @@ def test_a_batch_measures_what_single_pictures_do(bench: Convergence) -> None:
             assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_inverters_are_measured_beside_solvers(bench: Convergence) -> None:
+    ways = ["published", "informed"]
+    found = grid(bench.models, steps=[2, 3], budgets=[1, 4], solvers=["edit-friendly"], ways=ways, correct=True)
+    assert [(each.calls, each.way, each.correct) for each in found] == [
+        (2, "published", False),
+        (3, "published", False),
+    ]
+    [measured] = bench(found[1], [0])
+    assert (measured.cost.calls, measured.plan) == (3, [1, 1, 1])
+    assert measured.latent_rmse < 1e-5
+    assert measured.edit_rmse > 1e-2
+
+
 def test_what_cannot_be_afforded_is_known_beforehand(bench: Convergence) -> None:
     assert bench.affordable(cell(bench, calls=3))
     assert not bench.affordable(cell(bench, calls=2))

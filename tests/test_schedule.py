@@ -155,6 +155,25 @@ def test_a_perfect_network_is_carried_from_level_to_level(name: str) -> None:
         torch.testing.assert_close(carried, alpha_clean * x0 + sigma_clean * noise + fresh, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_ancestral_steps_end_where_ddpm_adds_its_noise(prediction: Any) -> None:
+    scheduler = DDIMScheduler(**BETAS, clip_sample=False, prediction_type=prediction, timestep_spacing="trailing")
+    scheduler.set_timesteps(5)
+    schedule = ddim(scheduler.alphas_cumprod, scheduler.timesteps.tolist()[:-1], prediction, stride=200)
+    scheduler.timesteps = scheduler.timesteps[:-1]
+    none = torch.zeros(1, *SHAPE)
+    assert_same(tuple(step.ancestral() for step in schedule), scheduler, eta=1.0, variance_noise=none)
+
+
+def test_ancestral_steps_of_euler_are_euler_ancestral() -> None:
+    sigmas, timesteps = [14.6, 4.1, 1.6, 0.0], [999, 749, 499]
+    noisy = euler_ancestral(sigmas, timesteps, shape=SHAPE, generator=generator())
+    for step, expected in zip(euler(sigmas, timesteps), noisy, strict=True):
+        made = step.ancestral()
+        assert (made.a, made.b, made.scale) == pytest.approx((expected.a, expected.b, expected.scale))
+        assert made.levels == pytest.approx(expected.levels)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_undo_and_output_invert_denoise(name: str) -> None:
     z, output = normal(2, *SHAPE, seed=3), normal(2, *SHAPE, seed=4)

@@ -88,6 +88,17 @@ class Step:
         rest = z_clean if self.c is None else z_clean - self.c.to(z_clean)
         return (rest - self.a * z) / self.b
 
+    def ancestral(self) -> Step:
+        """The step to the mean of q(z_clean | z, x̂), to which stochastic samplers (DDPM, Euler-ancestral) add noise.
+
+        It ends at α′ x₀ + σ_down n with σ_down = (α/α′) σ′²/σ, and has no noise of its own; ``self`` has none either.
+        """
+        alpha, sigma, alpha_clean, sigma_clean = self.levels
+        down = alpha / alpha_clean * sigma_clean**2 / sigma
+        share = (alpha_clean - alpha * down / sigma) / (alpha_clean - alpha * sigma_clean / sigma)
+        a = down / sigma + share * (self.a - sigma_clean / sigma)
+        return replace(self, a=a, b=share * self.b, levels=(alpha, sigma, alpha_clean, down))
+
     def equation(self, m: Denoiser, z_clean: Tensor, image: Tensor | None = None) -> Equation:
         """z = undo(z_clean, m(scale·z, t)), whose root the step takes to ``z_clean``; computed in float32 or better.
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from rnri import images
 from rnri.budget import Spread, allot
+from rnri.edit_friendly import edit_friendly
 from rnri.guidance import guided_pair
 from rnri.inversion import Inversion, invert, sample
 from rnri.metrics import psnr
@@ -49,12 +50,17 @@ WAYS: dict[str, Way] = {
 """As the papers have it; with what the schedule and the step before tell; the same from a start in distribution."""
 
 
+INVERTERS: dict[str, Callable[..., Inversion]] = {"edit-friendly": edit_friendly}
+"""What inverts without solving, beside the solvers; a call per step, and always with corrections."""
+
+
 @dataclass(frozen=True)
 class Configuration:
     """One setting: at most ``calls`` network calls for an inversion of ``steps`` steps, corrections included.
 
-    ``solver`` is a spec, ``way`` a name in :data:`WAYS`, ``model`` a name or folder and ``fingerprint`` its weights.
-    ``correct`` keeps residual corrections, at a call per step. ``guidance`` is that of the edit; inversion has none.
+    ``solver`` is a spec or a name in :data:`INVERTERS`, ``way`` a name in :data:`WAYS`, ``model`` a name or folder and
+    ``fingerprint`` its weights. ``correct`` keeps residual corrections, at a call per step. ``guidance`` is that of the
+    edit; inversion has none.
     """
 
     model: str
@@ -81,10 +87,12 @@ def grid(
 ) -> list[Configuration]:
     """All configurations of these; a budget is the mean number of calls per step. ``ValueError`` for unknown names.
 
-    ``guidance`` is the model's own unless given.
+    ``guidance`` is the model's own unless given. An inverter comes once for each number of steps: nothing surrounds
+    it, and it has no use for more calls.
     """
     for spec in solvers:
-        find_solver(spec)
+        if spec not in INVERTERS:
+            find_solver(spec)
     for name in ways:
         if name not in WAYS:
             raise ValueError(f"way {name!r} is not known: use {', '.join(WAYS)}")
@@ -93,10 +101,10 @@ def grid(
             model=name,
             fingerprint=model.fingerprint,
             steps=count,
-            calls=round(count * budget),
+            calls=count if solver in INVERTERS else round(count * budget),
             solver=solver,
-            way=way,
-            correct=correct,
+            way="published" if solver in INVERTERS else way,
+            correct=correct and solver not in INVERTERS,
             guidance=model.defaults.guidance if guidance is None else guidance,
             seed=seed,
         )
@@ -105,6 +113,7 @@ def grid(
         for budget in budgets
         for solver in solvers
         for way in ways
+        if solver not in INVERTERS or (way, budget) == (ways[0], budgets[0])
     ]
 
 
@@ -202,6 +211,7 @@ class Convergence:
             self._warm.add((configuration.model, len(cases)))
         plan = self.plan(configuration)
         found, cost = _invert(configuration, plan, m, schedule, latents)
+        schedule = found.schedule
         pairs = zip(schedule, found.latents, found.latents[1:], strict=False)
         residual = torch.stack([step.residual(m, z, clean) for step, z, clean in pairs])
         again = sample(m, schedule, found.noise, corrections=found.corrections)
@@ -236,6 +246,8 @@ class Convergence:
     def _plan(self, configuration: Configuration) -> list[int]:
         """Iterations of each step from the image outwards; ``ValueError`` if the calls do not buy one for each."""
         schedule = self.schedule(configuration)
+        if configuration.solver in INVERTERS:
+            return [1] * len(schedule)
         calls = configuration.calls - len(schedule) if configuration.correct else configuration.calls
         return allot(schedule, calls, find_solver(configuration.solver), spread=WAYS[configuration.way].spread)
 
@@ -256,22 +268,19 @@ def _invert(
     configuration: Configuration, plan: list[int], m: Denoiser, schedule: Schedule, latents: Tensor
 ) -> tuple[Inversion, Cost]:
     """The inversion that is asked for, and what it took."""
-    way, clock = WAYS[configuration.way], _Clock(m)
-    solver, device = find_solver(configuration.solver), latents.device
+    way, clock, device = WAYS[configuration.way], _Clock(m), latents.device
+    inverter = INVERTERS.get(configuration.solver) or partial(
+        invert,
+        solver=find_solver(configuration.solver),
+        budget=plan,
+        start=way.start,
+        predictor=way.predictor,
+        correct=configuration.correct,
+    )
     with _peak_memory(device) as memory:
         _wait(device)
         begin = time.perf_counter()
-        found = invert(
-            clock,
-            schedule,
-            latents,
-            solver,
-            budget=plan,
-            start=way.start,
-            predictor=way.predictor,
-            correct=configuration.correct,
-            seed=configuration.seed,
-        )
+        found = inverter(clock, schedule, latents, seed=configuration.seed)
         _wait(device)
         seconds = time.perf_counter() - begin
     told = device.type == "cpu" and not found.njvp + found.nvjp

@@ -44,7 +44,8 @@ def convergence(
         ),
     ] = None,
     solver: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[:FIELD=VALUE,…]…", help="Solvers.", show_default="all")
+        list[str] | None,
+        typer.Option(metavar="NAME[:FIELD=VALUE,…]…", help="Solvers; edit-friendly too.", show_default="all"),
     ] = None,
     way: Annotated[
         list[str] | None,
@@ -79,7 +80,7 @@ def convergence(
         raise ValueError(f"{output} is a file: give a directory")
 
     from rnri import models
-    from rnri.bench.convergence import Convergence, grid
+    from rnri.bench.convergence import INVERTERS, Convergence, grid
     from rnri.bench.run import environment, run
     from rnri.bench.spectra import Spectra, SpectrumConfiguration
     from rnri.scenes.splits import split_edits
@@ -93,7 +94,7 @@ def convergence(
             loaded,
             steps=counts,
             budgets=budgets,
-            solvers=solver or list(SOLVERS),
+            solvers=solver or [*SOLVERS, *INVERTERS],
             ways=way or ("published", "informed"),
             correct=bool(residual_correction),
             guidance=scale,

@@ -1,0 +1,55 @@
+"""Edit-friendly noise maps (Huberman-Spiegelglas et al., CVPR 2024): no equation is solved, none has to have a root."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from rnri.driver import Solution, Status
+from rnri.equation import at_least_float32, norm
+from rnri.inversion import Inversion
+from rnri.schedule import Denoiser, Schedule
+
+
+def edit_friendly(m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int = 0) -> Inversion:
+    """Latents drawn independently around ``z_clean`` (B, …), and the noise with which a stochastic sampler visits them.
+
+    z_k = (α_k/α′) z_clean + √(σ_k² − (α_k σ′/α′)²) n_k, a new n_k for each step, drawn with ``seed`` and the same for
+    every image; α′, σ′ are the levels of ``z_clean``. Each step is taken to its mean (:meth:`Step.ancestral`), and
+    what is missing from there to the next latents is the noise map. One call per step, in any order.
+
+    The noise maps are the inversion's corrections: sampling with them gives ``z_clean`` back to rounding error.
+    As residuals they are as large as the noise of the sampler, and no sign of failure. An edit that keeps the
+    first latents as they are leaves out the noisiest steps (a strength below 1).
+
+    >>> from rnri import sample, schedule
+    >>> steps = schedule.flow([1.0, 0.5, 0.0], [1000, 500])
+    >>> found = edit_friendly(lambda z, t: 0.1 * z, steps, torch.ones(1, 4))
+    >>> again = sample(lambda z, t: 0.1 * z, found.schedule, found.noise, corrections=found.corrections)
+    >>> torch.allclose(again, torch.ones(1, 4)), found.nfe
+    (True, 2)
+    """
+    clean, generator = at_least_float32(z_clean.detach()), torch.Generator().manual_seed(seed)
+    steps = tuple(step.ancestral() if step.c is None else replace(step, c=None) for step in schedule)
+    alpha_clean, sigma_clean = schedule[-1].levels[2:]
+    latents = []
+    for step in steps:
+        alpha, sigma = step.levels[:2]
+        kept = alpha / alpha_clean
+        noise = torch.randn(clean.shape[1:], generator=generator).to(clean)
+        latents.append(kept * clean + math.sqrt(max(sigma**2 - (kept * sigma_clean) ** 2, 0.0)) * noise)
+    latents.append(clean)
+    maps = [end - step.denoise(m, z) for step, z, end in zip(steps, latents, latents[1:], strict=False)]
+    solutions = tuple(_drawn(z, delta, end) for z, delta, end in zip(latents, maps, latents[1:], strict=False))
+    return Inversion(steps, tuple(latents), solutions, tuple(maps), seed=seed)
+
+
+def _drawn(z: Tensor, delta: Tensor, end: Tensor) -> Solution:
+    """Latents that were not solved for; the one call goes to the account of the correction."""
+    residual = (norm(delta) / norm(end)).flatten()
+    budget, diverged = (list(Status).index(status) for status in (Status.BUDGET, Status.DIVERGED))
+    codes = torch.where(residual.isfinite(), budget, diverged).to(torch.uint8)
+    return Solution(z, residual, torch.stack([residual]), codes, nfe=0, njvp=0, nvjp=0)
