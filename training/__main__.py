@@ -2,6 +2,7 @@
 
 Renders the scenes, then trains autoencoder, text encoder, denoiser, few-step student and attribute reader, and writes
 the checkpoints into the package. Every stage keeps a checkpoint, so an interrupted call is repeated and goes on.
+With ``--continue`` the networks start as the shipped ones instead of from nothing, in a folder of their own.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, "-m", "training", *sys.argv[1:]], os.environ | _ALLOCATOR)
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/training"), help="cache and checkpoints")
+    parser.add_argument("--continue", action="store_true", dest="go_on", help="start from the shipped networks")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--scenes", type=int, default=19_000)
     parser.add_argument("--autoencoder-steps", type=int, default=3600)
@@ -42,17 +44,24 @@ def main() -> None:
 
     from rnri.scenes.reader import Reader
     from training import autoencoder, cache, diffusion, distil, reader, text, tokenizer
-    from training.export import export
+    from training.diffusion import Painter
+    from training.export import export, shipped
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     folder: Path = arguments.folder
     cache.fill(folder, arguments.scenes)
-    vae = autoencoder.train(folder, steps=arguments.autoencoder_steps)
     words = tokenizer.build(folder / "tokenizer")
-    encoder = text.train(words, folder, steps=arguments.text_steps)
+    if arguments.go_on:
+        vae, painter = shipped(WEIGHTS / "scenes")
+    else:
+        vae, painter = (
+            autoencoder.new(),
+            Painter(text.train(words, folder, steps=arguments.text_steps), diffusion.new()),
+        )
+    vae = autoencoder.train(vae, folder, steps=arguments.autoencoder_steps)
     latents, scenes = autoencoder.cached_latents(vae, folder), cache.load(folder)[1]
-    painter = diffusion.train(encoder, diffusion.new(), words, latents, scenes, folder, steps=arguments.diffusion_steps)
+    painter = diffusion.train(painter, words, latents, scenes, folder, steps=arguments.diffusion_steps)
     export(vae, painter, words, WEIGHTS / "scenes", steps=30, guidance=GUIDANCE)
     student = distil.train(painter, words, latents, scenes, folder, steps=arguments.distil_steps)
     export(vae, student, words, WEIGHTS / "scenes-turbo", steps=distil.STEPS, guidance=1.0)

@@ -23,7 +23,11 @@ _SIZE_WEIGHT = 1e-3
 
 
 def new() -> AutoencoderTiny:
-    """An untrained autoencoder: no normalisation, most of its depth where pictures are small and convolutions cheap."""
+    """An untrained autoencoder, the same at every call.
+
+    It has no normalisation, and most of its depth where pictures are small and convolutions cheap.
+    """
+    torch.manual_seed(1)
     return AutoencoderTiny(
         encoder_block_out_channels=(WIDTH,) * 4,
         decoder_block_out_channels=(WIDTH,) * 4,
@@ -46,7 +50,7 @@ def _edges(x: Tensor) -> Tensor:
     return (dx.square() + dy.square()).sum(1, keepdim=True).sqrt().clamp(max=1.0)
 
 
-def train(folder: Path, *, steps: int, batch: int = 4, rate: float = 1e-3) -> AutoencoderTiny:
+def train(model: AutoencoderTiny, folder: Path, *, steps: int, batch: int = 4, rate: float = 1e-3) -> AutoencoderTiny:
     """Train on rendered scenes and their mirror images; small things count by weighting edges."""
     images, _, keep = cache.load(folder)
 
@@ -68,8 +72,7 @@ def train(folder: Path, *, steps: int, batch: int = 4, rate: float = 1e-3) -> Au
         psnr = -10 * (error.detach().square().mean() / 4).log10()
         return weighted + _SIZE_WEIGHT * size, {"latent_variance": size.item(), "psnr_db": psnr.item()}
 
-    torch.manual_seed(1)
-    model = new().to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
     trained = fit("autoencoder", model, loss, folder, steps=steps, rate=rate, seed=1)
     trained.register_to_config(scaling_factor=1 / _spread(trained, images, keep))
     return trained

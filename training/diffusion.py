@@ -29,7 +29,8 @@ _NOISIER = 0.7
 
 
 def new() -> UNet2DConditionModel:
-    """An untrained UNet of three levels; words are read at 8x8 and 4x4."""
+    """An untrained UNet of three levels, the same at every call; words are read at 8x8 and 4x4."""
+    torch.manual_seed(3)
     return UNet2DConditionModel(
         sample_size=16,
         in_channels=LATENT_CHANNELS,
@@ -78,8 +79,7 @@ def captions(scenes: list[Scene], generator: torch.Generator, emptied: float) ->
 
 
 def train(
-    text: CLIPTextModel,
-    unet: UNet2DConditionModel,
+    model: Painter,
     words: CLIPTokenizer,
     latents: Tensor,
     scenes: list[Scene],
@@ -107,5 +107,5 @@ def train(
         noisy_half = error.detach()[batch // 2 :].mean().item()
         return error.mean(), {"noisy_half": noisy_half}
 
-    model = Painter(text, unet.to(memory_format=torch.channels_last))
+    model.unet.to(memory_format=torch.channels_last)
     return fit("diffusion", model, loss, folder, steps=steps, rate=rate, seed=3, warmup=100, average=0.998)

@@ -8,11 +8,19 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionPipeline
-from transformers import CLIPTokenizer
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from training import tokenizer
 from training.diffusion import Painter, scheduler
+
+
+def shipped(folder: Path) -> tuple[AutoencoderTiny, Painter]:
+    """The networks of a checkpoint in float32, to train on."""
+    vae = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    return vae, Painter(text, unet)
 
 
 def export(
