@@ -249,6 +249,7 @@ def test_the_command_measures_goes_on_and_reports(run: Run, model: Path) -> None
     assert (row.pictures, row.calls, row.diverged) == (2, 4, 0)
     assert row.error.low <= row.error.value <= row.error.high
     page = (folder / "report.md").read_text()
+    assert f"| {model} | 2 | 4 | fixed-point, " in page
     for name in ("explicit", "explicit, informed", "fixed-point, noised"):
         assert f"| {name} | 2 | " in page
     figures = {path.name for path in folder.glob("*.png")}

@@ -51,6 +51,11 @@ class Setting(NamedTuple):
     steps: int
     calls: int
 
+    @classmethod
+    def of(cls, line: Line) -> Setting:
+        """The setting that a line belongs to."""
+        return cls(*(line.configuration[name] for name in cls._fields))
+
 
 @dataclass(frozen=True)
 class Row:
@@ -120,8 +125,7 @@ def grouped(lines: Iterable[Line]) -> dict[Setting, dict[str, list[Line]]]:
     """Lines by setting and method, settings in order."""
     found: dict[Setting, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        how = line.configuration
-        found[Setting(how["model"], how["steps"], how["calls"])][method(how)].append(line)
+        found[Setting.of(line)][method(line.configuration)].append(line)
     return {setting: dict(found[setting]) for setting in sorted(found)}
 
 
@@ -132,10 +136,12 @@ def markdown(lines: Sequence[Line], figures: Sequence[str] = ()) -> str:
     """
     if not lines:
         raise ValueError("there is nothing to report: measure something first")
-    parts = [_HEAD, *(f"![{name}]({name})" for name in figures)]
-    for setting, methods in grouped(lines).items():
-        rows = [Row.of(name, some) for name, some in methods.items()]
-        some = [line for each in methods.values() for line in each]
+    summaries = {
+        setting: [Row.of(name, some) for name, some in methods.items()] for setting, methods in grouped(lines).items()
+    }
+    parts = [_HEAD, _best(summaries), *(f"![{name}]({name})" for name in figures)]
+    for setting, rows in summaries.items():
+        some = [line for line in lines if setting == Setting.of(line)]
         parts += [f"## {setting.model}: {setting.steps} steps, at most {setting.calls} calls"]
         parts += [_table(_FIDELITY, sorted(rows, key=lambda row: row.error.value)), _bounds(some)]
         parts += [_table(_EDITS, sorted(rows, key=lambda row: row.edits.value))]
@@ -178,9 +184,29 @@ _EDITS: dict[str, Callable[[Row], str]] = {
 }
 
 
+def _best(summaries: Mapping[Setting, Sequence[Row]]) -> str:
+    """The winner of each setting by both rulers, beside the best of those that are used as published."""
+    heads = ["model", "steps", "calls", "nearest", "nearest as published", "ratio", "best edits", "best as published"]
+    table = [heads]
+    for setting, rows in summaries.items():
+        plain = [row for row in rows if ", " not in row.method]
+        near, near_plain = (min(some, key=lambda row: row.error.value, default=None) for some in (rows, plain))
+        edits, edits_plain = (min(some, key=lambda row: row.edits.value, default=None) for some in (rows, plain))
+        ratio = near.error.value / (near_plain.error.value or math.nan) if near and near_plain else math.nan
+        errors = ["–" if row is None else f"{row.method}: {_number(row.error.value)}" for row in (near, near_plain)]
+        truths = ["–" if row is None else f"{row.method}: {_number(row.edits.value)}" for row in (edits, edits_plain)]
+        table.append([*map(str, setting), *errors, _number(ratio), *truths])
+    return _ruled(table)
+
+
 def _table(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> str:
-    lines = [list(columns), ["---"] * len(columns), *([cell(row) for cell in columns.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return _ruled([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])
+
+
+def _ruled(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its heads first."""
+    heads, *rest = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rest))
 
 
 def _bounds(lines: Sequence[Line]) -> str:
