@@ -19,7 +19,6 @@ from rnri.bench.report import Estimate, Row, Setting, grouped, markdown
 from rnri.bench.run import environment, read, run
 from rnri.bench.spectra import Spectra, SpectrumConfiguration, largest
 from rnri.equation import Equation
-from rnri.scenes.splits import split_edits
 from tests.conftest import Run
 from tests.problems import normal
 
@@ -87,6 +86,18 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert path.stat().st_size == size
 
 
+def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+
+    def meddling(setup: Setup, images: Sequence[int]) -> list[Outcome]:
+        with pytest.raises(ValueError, match=r"another run is writing .*lines.jsonl"):
+            run(path, ABOUT, range(2), SETUPS, outcomes)
+        return outcomes(setup, images)
+
+    assert run(path, ABOUT, range(2), SETUPS, meddling) == 4
+    assert run(path, ABOUT, range(2), SETUPS, outcomes) == 0
+
+
 @pytest.mark.parametrize("text", ["nonsense", '{"image": 1}', "[1]", '{"run": 1, "image": 2}'])
 def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "lines.jsonl"
@@ -106,7 +117,7 @@ def test_hardware_and_versions_are_told() -> None:
 
 @pytest.fixture(scope="module")
 def bench(model: Path) -> Convergence:
-    return Convergence({"tiny": models.load(str(model), device="cpu")}, split_edits("heldout", 9))
+    return Convergence({"tiny": models.load(str(model), device="cpu")}, 9)
 
 
 def cell(bench: Convergence, **changes: object) -> Configuration:
@@ -128,7 +139,7 @@ def test_a_cell_tells_what_was_spent_and_how_near_it_came(bench: Convergence) ->
     assert coarse.cost.seconds > 0
     assert coarse.cost.overhead is not None
     assert 0 <= coarse.cost.overhead < 1
-    assert (fine.kind, fine.local) == (bench.edits[0].kind, bench.edits[0].local)
+    assert (fine.kind, fine.local) == (bench.edits("heldout")[0].kind, bench.edits("heldout")[0].local)
     assert fine.edit_rmse != fine.unedited_rmse > 0
     assert fine.edit_psnr_db < 60
 
@@ -165,6 +176,17 @@ def test_inverters_are_measured_beside_solvers(bench: Convergence) -> None:
     assert measured.edit_rmse > 1e-2
 
 
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_guidance_is_tuned_on_other_pictures(bench: Convergence) -> None:
+    common = {"steps": [2], "budgets": [2], "solvers": ["chebyshev"], "ways": ["informed"]}
+    one, two = grid(bench.models, **common, guidances=[1, 3], split="tuning")  # type: ignore[arg-type]
+    assert bench.edits("tuning") != bench.edits("heldout")
+    [[plain], [guided]] = bench(one, [3]), bench(two, [3])
+    assert plain.latent_rmse == guided.latent_rmse
+    assert plain.edit_rmse != guided.edit_rmse
+    assert plain.unedited_rmse != bench(replace(one, split="heldout"), [3])[0].unedited_rmse
+
+
 def test_what_cannot_be_afforded_is_known_beforehand(bench: Convergence) -> None:
     assert bench.affordable(cell(bench, calls=3))
     assert not bench.affordable(cell(bench, calls=2))
@@ -175,6 +197,7 @@ def test_what_cannot_be_afforded_is_known_beforehand(bench: Convergence) -> None
 def test_the_grid_knows_what_there_is(bench: Convergence) -> None:
     every = grid(bench.models, steps=[4, 20], budgets=[1.5, 2], solvers=["gnri", "spd"], ways=["published", "noised"])
     assert len(set(every)) == 16
+    assert {each.guidance for each in every} == {bench.models["tiny"].defaults.guidance}
     assert [each.calls for each in every[::4]] == [6, 8, 30, 40]
     with pytest.raises(ValueError, match="way 'late' is not known: use published, informed, noised"):
         grid(bench.models, steps=[4], budgets=[1], solvers=["gnri"], ways=["late"])
@@ -244,12 +267,12 @@ def test_the_command_measures_goes_on_and_reports(run: Run, model: Path) -> None
         Row.of(name, some)
         for setting, methods in grouped(lines).items()
         for name, some in methods.items()
-        if setting == Setting(str(model), 2, 4) and name == "fixed-point, noised"
+        if setting == Setting(str(model), "heldout", 1.0, 2, 4) and name == "fixed-point, noised"
     ]
     assert (row.pictures, row.calls, row.diverged) == (2, 4, 0)
     assert row.error.low <= row.error.value <= row.error.high
     page = (folder / "report.md").read_text()
-    assert f"| {model} | 2 | 4 | fixed-point, " in page
+    assert f"| {model} | heldout | 1.0 | 2 | 4 | fixed-point, " in page
     for name in ("explicit", "explicit, informed", "fixed-point, noised"):
         assert f"| {name} | 2 | " in page
     figures = {path.name for path in folder.glob("*.png")}
@@ -289,6 +312,8 @@ def test_there_must_be_something_to_report(run: Run) -> None:
     [
         ("--budget", "0", "--budget 0 is out of range"),
         ("--steps", "x", "--steps 'x' is not a whole number"),
+        ("--split", "train", "--split 'train' is not known: use heldout or tuning"),
+        ("--guidance", "-1", "--guidance -1 is out of range"),
         ("--limit", "0", "--limit 0 is out of range"),
         ("--output", "picture.png", "picture.png is a file"),
     ],

@@ -3,8 +3,9 @@
     fidelity      how near sampling the noise again, with the same prompt, comes to the picture
     editability   how near sampling it with the target's prompt comes to the true picture of the edited scene
 
-Picture ``i`` is the source of the ``i``-th held-out edit (:func:`rnri.scenes.splits.split_edits`), so both are
-measured on one inversion.
+Picture ``i`` is the source of the ``i``-th edit of a split (:func:`rnri.scenes.splits.split_edits`), so both are
+measured on one inversion. What is chosen by measurement is chosen on the ``tuning`` split, what is reported is
+measured on ``heldout``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rnri.inversion import Inversion, invert, sample
 from rnri.metrics import psnr
 from rnri.models import Model
 from rnri.scenes.edits import Edit
+from rnri.scenes.splits import Split, split_edits
 from rnri.schedule import Denoiser, Schedule
 from rnri.solvers import solver as find_solver
 
@@ -71,6 +73,7 @@ class Configuration:
     way: str
     correct: bool
     guidance: float
+    split: Split
     seed: int
 
 
@@ -82,12 +85,13 @@ def grid(
     solvers: Sequence[str],
     ways: Sequence[str],
     correct: bool = False,
-    guidance: float | None = None,
+    guidances: Sequence[float] = (),
+    split: Split = "heldout",
     seed: int = 0,
 ) -> list[Configuration]:
     """All configurations of these; a budget is the mean number of calls per step. ``ValueError`` for unknown names.
 
-    ``guidance`` is the model's own unless given. An inverter comes once for each number of steps: nothing surrounds
+    The guidance is the model's own unless given. An inverter comes once for each number of steps: nothing surrounds
     it, and it has no use for more calls.
     """
     for spec in solvers:
@@ -105,7 +109,8 @@ def grid(
             solver=solver,
             way="published" if solver in INVERTERS else way,
             correct=correct and solver not in INVERTERS,
-            guidance=model.defaults.guidance if guidance is None else guidance,
+            guidance=guidance,
+            split=split,
             seed=seed,
         )
         for name, model in models.items()
@@ -113,6 +118,7 @@ def grid(
         for budget in budgets
         for solver in solvers
         for way in ways
+        for guidance in guidances or (model.defaults.guidance,)
         if solver not in INVERTERS or (way, budget) == (ways[0], budgets[0])
     ]
 
@@ -179,10 +185,11 @@ class Case:
 
 
 class Convergence:
-    """Measures configurations on pictures; for :func:`rnri.bench.run.run`."""
+    """Measures configurations on the first ``limit`` pictures of a split; for :func:`rnri.bench.run.run`."""
 
-    def __init__(self, models: Mapping[str, Model], edits: Sequence[Edit]) -> None:
-        self.models, self.edits = models, edits
+    def __init__(self, models: Mapping[str, Model], limit: int) -> None:
+        self.models = models
+        self.edits = lru_cache(lambda split: split_edits(split, limit))
         self.case = lru_cache(maxsize=256)(self._case)
         self.plan = lru_cache(maxsize=4096)(self._plan)
         self._warm: set[tuple[str, int]] = set()
@@ -203,7 +210,7 @@ class Convergence:
     def __call__(self, configuration: Configuration, indices: Sequence[int]) -> list[Measurement]:
         """One measurement per picture, from one inversion of them all at once."""
         model, schedule = self.models[configuration.model], self.schedule(configuration)
-        cases = [self.case(configuration.model, index) for index in indices]
+        cases = [self.case(configuration.model, configuration.split, index) for index in indices]
         latents = torch.cat([case.latents for case in cases])
         m = model.denoiser(model.embed([case.edit.source_prompt for case in cases]))
         if (configuration.model, len(cases)) not in self._warm:
@@ -251,8 +258,8 @@ class Convergence:
         calls = configuration.calls - len(schedule) if configuration.correct else configuration.calls
         return allot(schedule, calls, find_solver(configuration.solver), spread=WAYS[configuration.way].spread)
 
-    def _case(self, name: str, index: int) -> Case:
-        model, edit = self.models[name], self.edits[index]
+    def _case(self, name: str, split: Split, index: int) -> Case:
+        model, edit = self.models[name], self.edits(split)[index]
         pictures = edit.images(model.image_size[0])
         source, target = images.read(pictures.source), images.read(pictures.target)
         return Case(edit, source, target, model.encode(source), model.encode(target))

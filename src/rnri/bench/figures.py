@@ -26,10 +26,10 @@ _DASHES = ("-", "--", ":", "-.")
 def draw(lines: Sequence[Line], spectra: Sequence[Line], folder: Path) -> list[str]:
     """Write every figure that the lines allow as PNG into ``folder``; returns the names of the files."""
     names = []
-    by_steps: dict[tuple[str, int], dict[Setting, Methods]] = defaultdict(dict)
+    by_steps: dict[Setting, dict[Setting, Methods]] = defaultdict(dict)
     for setting, methods in grouped(lines).items():
-        by_steps[setting.model, setting.steps][setting] = methods
-    for (model, steps), settings in by_steps.items():
+        by_steps[setting._replace(calls=0)][setting] = methods
+    for (model, split, guidance, steps, _), settings in by_steps.items():
         curves: Curves = defaultdict(list)
         for setting, methods in settings.items():
             for name, some in methods.items():
@@ -41,8 +41,8 @@ def draw(lines: Sequence[Line], spectra: Sequence[Line], folder: Path) -> list[s
             ("edits-by-error", _tradeoff(curves)),
             ("residuals", _histories(most)),
         ):
-            figure.suptitle(f"{model}, {steps} steps")
-            names.append(_write(figure, folder, f"{what}-{model.strip('/')}-{steps}"))
+            figure.suptitle(f"{model}, {steps} steps, {split} edits at guidance {guidance:g}")
+            names.append(_write(figure, folder, f"{what}-{model.strip('/')}-{split}-{guidance:g}-{steps}"))
     for model in sorted({line.configuration["model"] for line in spectra}):
         some = [line for line in spectra if line.configuration["model"] == model]
         names.append(_write(_contraction(some, model), folder, f"spectra-{model.strip('/')}"))

@@ -48,6 +48,8 @@ class Setting(NamedTuple):
     """What is compared within: one table each."""
 
     model: str
+    split: str
+    guidance: float
     steps: int
     calls: int
 
@@ -142,7 +144,8 @@ def markdown(lines: Sequence[Line], figures: Sequence[str] = ()) -> str:
     parts = [_HEAD, _best(summaries), *(f"![{name}]({name})" for name in figures)]
     for setting, rows in summaries.items():
         some = [line for line in lines if setting == Setting.of(line)]
-        parts += [f"## {setting.model}: {setting.steps} steps, at most {setting.calls} calls"]
+        model, split, guidance, steps, calls = setting
+        parts += [f"## {model}: {steps} steps, at most {calls} calls, {split} edits at guidance {guidance:g}"]
         parts += [_table(_FIDELITY, sorted(rows, key=lambda row: row.error.value)), _bounds(some)]
         parts += [_table(_EDITS, sorted(rows, key=lambda row: row.edits.value))]
     parts += ["## Measured on", *sorted({_environment(line.run) for line in lines})]
@@ -186,7 +189,8 @@ _EDITS: dict[str, Callable[[Row], str]] = {
 
 def _best(summaries: Mapping[Setting, Sequence[Row]]) -> str:
     """The winner of each setting by both rulers, beside the best of those that are used as published."""
-    heads = ["model", "steps", "calls", "nearest", "nearest as published", "ratio", "best edits", "best as published"]
+    heads = ["model", "split", "guidance", "steps", "calls"]
+    heads += ["nearest", "nearest as published", "ratio", "best edits", "best as published"]
     table = [heads]
     for setting, rows in summaries.items():
         plain = [row for row in rows if ", " not in row.method]

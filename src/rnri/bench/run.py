@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import torch
 
@@ -67,33 +67,35 @@ def run(
 
     ``measure`` gets a configuration and up to ``batch`` images that lack it, and returns a dataclass for each. All
     configurations of the first images come first. ``about`` describes the run. What a killed run left unfinished, at
-    most one line, is dropped. Raises ``ValueError`` for a file that is something else.
+    most one line, is dropped. Raises ``ValueError`` for a file that is something else, or that another run is writing.
     """
-    _drop_unfinished(path)
-    done = {(line.image, _key(line.configuration)) for line in read(path)} if path.exists() else set()
-    wanted = [(image, configuration) for image in images for configuration in configurations]
-    total = len(wanted)
-    missing = sum((image, _key(asdict(each))) not in done for image, each in wanted)  # type: ignore[call-overload]
-    count = total - missing
-    if not missing:
-        return 0
-    with path.open("ab") as file:
-        _append(file, [{"run": about}])
+    with path.open("ab+") as file:
+        _claim(file, path)
+        _drop_unfinished(file)
+        done = {(line.image, _key(line.configuration)) for line in read(path)}
+        settings = [(each, asdict(each)) for each in configurations]  # type: ignore[call-overload]
+        jobs = []
         for start in range(0, len(images), batch):
-            for configuration in configurations:
-                settings = asdict(configuration)  # type: ignore[call-overload]
-                part = [image for image in images[start : start + batch] if (image, _key(settings)) not in done]
-                if not part:
-                    continue
-                measured = measure(configuration, part)
-                records = [
-                    {"image": image, "configuration": settings, "measurement": _finite(asdict(each))}
-                    for image, each in zip(part, measured, strict=True)
-                ]
-                _append(file, records)
-                count += len(part)
-                if progress:
-                    progress(count, total)
+            for configuration, plain in settings:
+                part = [image for image in images[start : start + batch] if (image, _key(plain)) not in done]
+                if part:
+                    jobs.append((configuration, plain, part))
+        missing, total = sum(len(part) for _, _, part in jobs), len(images) * len(configurations)
+        if jobs:
+            _append(file, [{"run": about}])
+        count = total - missing
+        for configuration, plain, part in jobs:
+            measured = zip(part, measure(configuration, part), strict=True)
+            _append(
+                file,
+                [
+                    {"image": image, "configuration": plain, "measurement": _finite(asdict(each))}
+                    for image, each in measured
+                ],
+            )
+            count += len(part)
+            if progress:
+                progress(count, total)
     return missing
 
 
@@ -120,19 +122,29 @@ def _parse(text: str, place: str) -> dict[str, Any]:
     raise ValueError(f"{place} is not a measurement: give another directory, or delete the line")
 
 
-def _append(file: Any, records: Sequence[Mapping[str, Any]]) -> None:
+def _append(file: BinaryIO, records: Sequence[Mapping[str, Any]]) -> None:
     """Write the records, and wait until they are on the disk."""
     file.write("".join(f"{json.dumps(record, allow_nan=False)}\n" for record in records).encode())
     file.flush()
     os.fsync(file.fileno())
 
 
-def _drop_unfinished(path: Path) -> None:
-    """Cut off what follows the last end of a line."""
-    if not path.exists():
+def _claim(file: BinaryIO, path: Path) -> None:
+    """Keep other runs out until the file is closed, where the system has locks for that."""
+    try:
+        import fcntl
+    except ImportError:  # not a Unix
         return
-    with path.open("rb+") as file:
-        file.truncate(file.read().rfind(b"\n") + 1)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ValueError(f"another run is writing {path}: wait for it, or give another directory") from None
+
+
+def _drop_unfinished(file: BinaryIO) -> None:
+    """Cut off what follows the last end of a line."""
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _key(configuration: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ class Spectra:
         return [self._one(configuration, index) for index in indices]
 
     def _one(self, configuration: SpectrumConfiguration, index: int) -> Spectrum:
-        model, case = self.cases.models[configuration.model], self.cases.case(configuration.model, index)
+        model, case = self.cases.models[configuration.model], self.cases.case(configuration.model, "heldout", index)
         generator = torch.Generator().manual_seed(configuration.seed + index)
         schedule = model.schedule(configuration.steps, generator=generator)
         noise = torch.randn(case.latents.shape, generator=generator).to(case.latents)

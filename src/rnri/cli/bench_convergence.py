@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -13,6 +13,7 @@ from rnri.cli import options, screen, values
 
 LINES, SPECTRA, PAGE = "convergence.jsonl", "spectra.jsonl", "report.md"
 SPECTRA_PICTURES = 4
+SPLITS: tuple[Literal["heldout", "tuning"], ...] = ("heldout", "tuning")
 
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where measurements and report go.")]
 
@@ -57,8 +58,14 @@ def convergence(
         ),
     ] = None,
     residual_correction: options.ResidualCorrection = None,
-    limit: Annotated[str, typer.Option(metavar="N", help="How many held-out pictures.")] = "100",
-    guidance: options.Guidance = None,
+    limit: Annotated[str, typer.Option(metavar="N", help="How many pictures.")] = "100",
+    guidance: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NUMBER…", help="How hard edits follow their prompt.", show_default=options.OWN),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose pictures: heldout, or tuning to choose settings by.")
+    ] = "heldout",
     spectra: Annotated[
         str, typer.Option(metavar="N", help="How many pictures to measure the equations' Jacobians at.")
     ] = str(SPECTRA_PICTURES),
@@ -75,7 +82,10 @@ def convergence(
     together, first = values.whole("--batch", batch, 1) or 1, values.seed(seed) or 0
     counts = [values.steps(text) or 1 for text in steps or ("4", "20")]
     budgets = [values.real("--budget", text, positive=True) or 1.0 for text in budget or ("1", "2", "3", "5", "10")]
-    scale = values.guidance(guidance)
+    scales = [values.guidance(text) or 0.0 for text in guidance or ()]
+    source = next((name for name in SPLITS if name == split), None)
+    if source is None:
+        raise ValueError(f"--split {split!r} is not known: use {' or '.join(SPLITS)}")
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file: give a directory")
 
@@ -83,13 +93,12 @@ def convergence(
     from rnri.bench.convergence import INVERTERS, Convergence, grid
     from rnri.bench.run import environment, run
     from rnri.bench.spectra import Spectra, SpectrumConfiguration
-    from rnri.scenes.splits import split_edits
     from rnri.solvers import SOLVERS
 
     with screen.progress() as tell:
         tell("loading")
         loaded = {name: models.load(name, device=device) for name in model or list(models.EMBEDDED)}
-        measure = Convergence(loaded, split_edits("heldout", max(pictures, jacobians)))
+        measure = Convergence(loaded, max(pictures, jacobians))
         wanted = grid(
             loaded,
             steps=counts,
@@ -97,7 +106,8 @@ def convergence(
             solvers=solver or [*SOLVERS, *INVERTERS],
             ways=way or ("published", "informed"),
             correct=bool(residual_correction),
-            guidance=scale,
+            guidances=scales,
+            split=source,
             seed=first,
         )
         affordable = [each for each in wanted if measure.affordable(each)]
