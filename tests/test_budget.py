@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -63,6 +65,19 @@ def test_an_inversion_costs_what_was_allotted(name: str, calls: int) -> None:
 )
 def test_calls_go_where_the_spectrum_is_wide(count: int, calls: int, plan: list[int]) -> None:
     assert allot(steps(count), calls) == plan
+
+
+@pytest.mark.parametrize("calls", [5, 8, 13])
+def test_no_other_plan_promises_more(calls: int) -> None:
+    """Of all plans of as many calls, none has a smaller worst bound."""
+    schedule = steps(4)
+    betas = [min(1 - low / high, 0.98) for low, high in (step.spectrum() for step in reversed(schedule))]
+
+    def worst(plan: Iterable[int]) -> float:
+        return max(1 / math.cosh(n * math.acosh(2 / beta - 1)) for n, beta in zip(plan, betas, strict=True))
+
+    others = [plan for plan in itertools.product(range(1, calls), repeat=4) if sum(plan) == calls]
+    assert worst(allot(schedule, calls)) == pytest.approx(min(map(worst, others)))
 
 
 @pytest.mark.parametrize("spread", ["spectrum", "even"])
