@@ -207,9 +207,19 @@ def test_chebyshev_keeps_its_promise() -> None:
     made = linear(torch.float64, torch.linspace(-0.3, 0.85, DIMENSION))
     low, high = made.bounds
     for k in range(1, 12):
-        solution = run("chebyshev:growth=100", made, k)
+        solution = run("chebyshev:growth=100,margin=0", made, k)
         bound = 1 / math.cosh(k * math.acosh((2 - low - high) / (high - low)))
         assert (norm(solution.z - made.root) <= bound * norm(made.start - made.root) * (1 + 1e-9)).all()
+
+
+def test_chebyshev_reaches_as_far_as_its_iterations_do() -> None:
+    """Eigenvalues crowd below 1, as next to the image: few iterations must not try them, many should."""
+    made = linear(torch.float64, 1 - torch.logspace(-4, 0, DIMENSION))
+    for iterations in (3, 10, 30):
+        fitted = made.error(run("chebyshev", made, iterations).z)
+        for cap in (0.7, 0.9, 0.97, 0.99):
+            fixed = made.error(run(f"chebyshev:margin={iterations * (1 - cap)}", made, iterations).z)
+            assert fitted < 1.25 * fixed
 
 
 def test_chebyshev_beats_fixed_point_at_equal_calls() -> None:
@@ -219,7 +229,7 @@ def test_chebyshev_beats_fixed_point_at_equal_calls() -> None:
 
 def test_chebyshev_needs_no_finite_bound() -> None:
     made = PROBLEMS["contraction"](torch.float64)
-    unbounded = Equation(made.g, target=made.root, bounds=(-math.inf, 1.0))
+    unbounded = Equation(made.g, target=made.root, bounds=(-math.inf, made.bounds[1]))
     assert made.error(solve(unbounded, made.start, solver("chebyshev"), max_iter=100).z) < 1e-6
 
 

@@ -14,10 +14,17 @@ from rnri.solvers import sources
 from rnri.solvers.method import Method, option
 from rnri.solvers.safeguard import Best
 
+HIGHEST = 0.99
+"""Eigenvalues above this are given up whatever the number of iterations: bounds are not that exact."""
+
 
 class State(NamedTuple):
-    """The point before, the relaxation ω and the upper bound of 1 − ∂g of each image, and the best point seen."""
+    """The point before, the relaxation ω and the upper bound of 1 − ∂g of each image, and the best point seen.
 
+    Eigenvalues above ``cap`` are given up.
+    """
+
+    cap: float
     previous: Tensor
     omega: Tensor
     reach: Tensor | None
@@ -30,7 +37,8 @@ class Chebyshev(Method):
     with the smallest worst-case error when the eigenvalues of ∂g lie in [low, high], the bounds of the equation.
 
     γ = 2/(2 − low − high); with q = (high − low)/(2 − low − high), ω₁ = 1, ω₂ = 1/(1 − q²/2),
-    ω_{k+1} = 1/(1 − ω_k q²/4). On an ideal network a sampling step bounds its own eigenvalues (`Step.spectrum`);
+    ω_{k+1} = 1/(1 − ω_k q²/4). Eigenvalues may come up to 1 (next to the image); n iterations are spent on those up to
+    1 − margin/n. On an ideal network a sampling step bounds its own eigenvalues (`Step.spectrum`);
     where a real one breaks the bound and a residual grows, that image goes back to its best point and starts afresh
     with 1 − low doubled.
     """
@@ -38,15 +46,17 @@ class Chebyshev(Method):
     source: ClassVar = sources.CHEBYSHEV
     passage: ClassVar = "semi-iterative form"
 
-    cap: float = option(0.9, "eigenvalues above this are given up: they take too long", low=0.0, high=0.999)
+    margin: float = option(
+        0.3, "eigenvalues above 1 − margin/n are given up: n iterations are too few for them", low=0.0
+    )
     growth: float = option(1.5, "how far a residual may grow over the best before starting afresh", low=1.0)
 
     def init(self, z: Tensor, max_iter: int) -> State:
         one = torch.ones(len(z), *[1] * (z.ndim - 1), dtype=z.dtype, device=z.device)
-        return State(z, one, None, Best(z, z))
+        return State(min(max(1 - self.margin / max_iter, 0.0), HIGHEST), z, one, None, Best(z, z))
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
-        high = min(eq.bounds[1], self.cap)
+        high = min(eq.bounds[1], state.cap)
         low = min(eq.bounds[0] if math.isfinite(eq.bounds[0]) else -1.0, high)
         reach = torch.full_like(state.omega, 1 - low) if state.reach is None else state.reach
 
@@ -58,4 +68,4 @@ class Chebyshev(Method):
         gamma, q = 2 / (reach + 1 - high), (reach - 1 + high) / (reach + 1 - high)
         proposal = omega * (gamma * (gz - z) + z - state.previous) + state.previous
         following = 1 / (1 - torch.where(omega == 1, 2.0, omega) * q**2 / 4)
-        return proposal, State(z, following, reach, best)
+        return proposal, State(state.cap, z, following, reach, best)
