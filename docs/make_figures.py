@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from rnri import images
-from rnri.scenes.captions import parse
+from rnri.editor import Editor
+from rnri.models import EMBEDDED
+from rnri.scenes.captions import caption, parse
 from rnri.scenes.edits import Edit, Kind
 from rnri.scenes.render import render
+from rnri.scenes.splits import split
 
 FOLDER = Path(__file__).parent / "images"
 
@@ -180,6 +183,22 @@ def edits() -> images.Picture:
     return images.sheet(tiles, columns=6, width=WIDTH)
 
 
+def samples() -> images.Picture:
+    """What each embedded model draws of eight held-out captions, under a true picture of each; nothing is picked."""
+    truths = split("heldout", 8, style="photo")
+    captions = [caption(scene) for scene in truths]
+    tiles: list[tuple[images.ImageLike, str]] = [(render(scene), "render") for scene in truths]
+    for name in sorted(EMBEDDED):
+        pictures = Editor.from_pretrained(name).generate(captions)
+        tiles += [(picture, name) for picture in pictures]
+    last = len(truths)
+    tiles[-last:] = [
+        (picture, f"{name}\n{text}") for (picture, name), text in zip(tiles[-last:], captions, strict=True)
+    ]
+    return images.sheet(tiles, columns=last, width=WIDTH)
+
+
 if __name__ == "__main__":
+    images.write(samples(), FOLDER / "samples.png", overwrite=True)
     images.write(scenes(), FOLDER / "scenes.png", overwrite=True)
     images.write(edits(), FOLDER / "edits.png", overwrite=True)

@@ -57,7 +57,7 @@ def main() -> None:
     else:
         vae, painter = (
             autoencoder.new(),
-            Painter(text.train(words, folder, steps=arguments.text_steps), diffusion.new()),
+            Painter.new(text.train(words, folder, steps=arguments.text_steps)),
         )
     vae = autoencoder.train(vae, folder, steps=arguments.autoencoder_steps)
     latents, scenes = autoencoder.cached_latents(vae, folder), cache.load(folder)[1]

@@ -18,12 +18,14 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from rnri.scenes.captions import caption
 from rnri.scenes.scene import Scene
+from training import text
 from training.autoencoder import LATENT_CHANNELS
 from training.loop import device, fit
 from training.text import WIDTH, ids
 
 EMPTIED = 0.1
 """Share of captions replaced by the empty one."""
+_BAND, _BAND_WEIGHT = slice(4, 12), 4.0
 _NOISIER = 0.7
 """Exponent of the uniform draw that a timestep is."""
 
@@ -43,6 +45,8 @@ def new() -> UNet2DConditionModel:
         cross_attention_dim=WIDTH,
         norm_num_groups=16,
         resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=text.HEADS,
         use_linear_projection=True,
     )
 
@@ -68,6 +72,13 @@ class Painter(nn.Module):
         super().__init__()
         self.text, self.unet = text, unet
 
+    @classmethod
+    def new(cls, reader: text.Comprehension) -> Painter:
+        """An untrained UNet with an encoder, and a summary of the caption, that can read."""
+        unet = new()
+        unet.add_embedding.load_state_dict(reader.summary.state_dict())
+        return cls(reader.encoder, unet)
+
     def forward(self, z: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
         return self.unet(z, t, self.text(tokens).last_hidden_state).sample
 
@@ -91,6 +102,10 @@ def train(
 ) -> Painter:
     """Train UNet and text encoder together on the cached latents."""
     alphas = scheduler().alphas_cumprod.to(device())
+    # Items stand in this band of rows, and take up a sixth of the picture though half of the words are about them.
+    weight = torch.ones(1, 1, latents.shape[-2], 1, device=device())
+    weight[..., _BAND, :] = _BAND_WEIGHT
+    weight /= weight.mean()
 
     def loss(model: Painter, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         index = torch.randint(len(latents), (batch,), generator=generator)
@@ -103,7 +118,7 @@ def train(
         t = (share**_NOISIER * len(alphas)).long().clamp(max=len(alphas) - 1).to(device())
         a, s = alphas[t].sqrt().view(-1, 1, 1, 1), (1 - alphas[t]).sqrt().view(-1, 1, 1, 1)
         noisy = (a * clean + s * noise).contiguous(memory_format=torch.channels_last)
-        error = (model(noisy, t, tokens).float() - (a * noise - s * clean)).square().mean(dim=(1, 2, 3))
+        error = (model(noisy, t, tokens).float() - (a * noise - s * clean)).square().mul(weight).mean(dim=(1, 2, 3))
         noisy_half = error.detach()[batch // 2 :].mean().item()
         return error.mean(), {"noisy_half": noisy_half}
 

@@ -1,9 +1,9 @@
 """Stage 2: the text encoder learns to read before it learns to draw.
 
-A small CLIP text model is trained to say, from a caption alone, what stands where: one learned query per attribute of
-:data:`rnri.scenes.attributes.ATTRIBUTES` attends to the encoder's output and names the value. The queries are thrown
-away; what stays is an encoder whose tokens hold what the denoiser needs to bind words to places, which spares the
-denoiser, by far the dearer network, the learning of language.
+A small CLIP text model is trained to say, from a caption alone, what stands where. Its tokens are summed up in the
+one vector that the UNet will add to the timestep (diffusers' ``addition_embed_type="text"``), and from that vector a
+linear head for each attribute of :data:`rnri.scenes.attributes.ATTRIBUTES` names the value. The heads are thrown away;
+encoder and summary spare the denoiser, by far the dearer network, the learning of language.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers.models.embeddings import TextTimeEmbedding
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -23,6 +24,9 @@ from training import tokenizer
 from training.loop import fit
 
 WIDTH = 192
+HEADS = 6
+SUMMARY = 256
+"""Width of the UNet's timestep embedding: four times that of its first level."""
 
 
 def new(words: CLIPTokenizer) -> CLIPTextModel:
@@ -33,7 +37,7 @@ def new(words: CLIPTokenizer) -> CLIPTextModel:
             hidden_size=WIDTH,
             intermediate_size=2 * WIDTH,
             num_hidden_layers=3,
-            num_attention_heads=6,
+            num_attention_heads=HEADS,
             max_position_embeddings=tokenizer.MAX_LENGTH,
             hidden_act="gelu",
             bos_token_id=words.bos_token_id,
@@ -44,19 +48,17 @@ def new(words: CLIPTokenizer) -> CLIPTextModel:
 
 
 class Comprehension(nn.Module):
-    """The encoder with one reading head per attribute."""
+    """The encoder, the summary of its tokens that the UNet adds to the timestep, and one reading head per attribute."""
 
     def __init__(self, encoder: CLIPTextModel) -> None:
         super().__init__()
         self.encoder = encoder
-        self.queries = nn.Parameter(torch.randn(len(ATTRIBUTES), WIDTH) * 0.05)
-        self.attention = nn.MultiheadAttention(WIDTH, 6, batch_first=True)
-        self.heads = nn.ModuleList([nn.Linear(WIDTH, len(values)) for values in ATTRIBUTES.values()])
+        self.summary = TextTimeEmbedding(WIDTH, SUMMARY, num_heads=HEADS)
+        self.heads = nn.ModuleList([nn.Linear(SUMMARY, len(values)) for values in ATTRIBUTES.values()])
 
     def forward(self, ids: Tensor) -> list[Tensor]:
-        tokens = self.encoder(ids).last_hidden_state
-        read, _ = self.attention(self.queries.expand(len(ids), -1, -1), tokens, tokens, need_weights=False)
-        return [head(read[:, k]) for k, head in enumerate(self.heads)]
+        read = self.summary(self.encoder(ids).last_hidden_state)
+        return [head(read) for head in self.heads]
 
 
 def labels(scenes: list[Scene]) -> Tensor:
@@ -72,7 +74,7 @@ def ids(words: CLIPTokenizer, texts: list[str]) -> Tensor:
     ).input_ids
 
 
-def train(words: CLIPTokenizer, folder: Path, *, steps: int, batch: int = 48, rate: float = 1e-3) -> CLIPTextModel:
+def train(words: CLIPTokenizer, folder: Path, *, steps: int, batch: int = 48, rate: float = 1e-3) -> Comprehension:
     """Train on fresh captions of the training split, every one a new paraphrase of a new scene."""
 
     def loss(model: Comprehension, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -88,4 +90,4 @@ def train(words: CLIPTokenizer, folder: Path, *, steps: int, batch: int = 48, ra
         return value, {"right": right.item()}
 
     torch.manual_seed(2)
-    return fit("text", Comprehension(new(words)), loss, folder, steps=steps, rate=rate, seed=2).encoder
+    return fit("text", Comprehension(new(words)), loss, folder, steps=steps, rate=rate, seed=2)
