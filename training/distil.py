@@ -25,7 +25,7 @@ from training.loop import device, fit
 from training.text import ids
 
 STEPS = 4
-SUBSTEPS = 3
+SUBSTEPS = 2
 GUIDANCE = 3.0
 
 
@@ -48,7 +48,7 @@ def train(
     *,
     steps: int,
     batch: int = 32,
-    rate: float = 2e-4,
+    rate: float = 3e-4,
 ) -> Painter:
     """Distil ``teacher`` into a student that shares its text encoder."""
     pairs = tables()
@@ -78,4 +78,4 @@ def train(
         said = model(z, torch.full((batch,), int(step.t), device=z.device), tokens).float()
         return (said - target).square().mean(), {}
 
-    return fit("distil", student, loss, folder, steps=steps, rate=rate, seed=4, warmup=50, average=0.998)
+    return fit("distil", student, loss, folder, steps=steps, rate=rate, seed=4, warmup=20, average=0.99)
