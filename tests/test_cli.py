@@ -285,5 +285,5 @@ def test_a_word_the_embedded_model_does_not_know_is_named(run: Run) -> None:
     prompt = "a large red metal robot on the left, on sand, by day"
     code, _, err = run("generate", prompt, "-n", 1, "-o", "new", "--steps", 1)
     assert code == 0
-    assert "rnri: warning: scenes-turbo does not know robot; it knows a, and, art, " in err
+    assert "rnri: warning: scenes-turbo does not know robot; it knows a, an, and, art, " in err
     assert Path("new/seed-0.png").exists()
