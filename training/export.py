@@ -31,6 +31,8 @@ def export(
     ``steps`` and ``guidance`` are what the checkpoint was made for, kept in ``rnri.json``.
     """
     half = [copy.deepcopy(part).to("cpu", torch.float16) for part in (vae, painter.text, painter.unet)]
+    for part in (half[0], half[2]):
+        part.register_to_config(_name_or_path="")  # where it was loaded from is nobody's business
     pipeline = StableDiffusionPipeline(
         vae=half[0],
         text_encoder=half[1],
