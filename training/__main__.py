@@ -20,8 +20,6 @@ _ALLOCATOR = {
 """glibc otherwise returns every large buffer to the kernel and faults it in again, which halves the speed."""
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "rnri" / "weights"
-GUIDANCE = 3.0
-"""Guidance that the many-step checkpoint is sampled with."""
 
 
 def main() -> None:
@@ -62,7 +60,7 @@ def main() -> None:
     vae = autoencoder.train(vae, folder, steps=arguments.autoencoder_steps)
     latents, scenes = autoencoder.cached_latents(vae, folder), cache.load(folder)[1]
     painter = diffusion.train(painter, words, latents, scenes, folder, steps=arguments.diffusion_steps)
-    export(vae, painter, words, WEIGHTS / "scenes", steps=30, guidance=GUIDANCE)
+    export(vae, painter, words, WEIGHTS / "scenes", steps=30, guidance=distil.GUIDANCE)
     student = distil.train(painter, words, latents, scenes, folder, steps=arguments.distil_steps)
     export(vae, student, words, WEIGHTS / "scenes-turbo", steps=distil.STEPS, guidance=1.0)
     network = reader.train(folder, steps=arguments.reader_steps)

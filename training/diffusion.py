@@ -83,10 +83,16 @@ class Painter(nn.Module):
         return self.unet(z, t, self.text(tokens).last_hidden_state).sample
 
 
-def captions(scenes: list[Scene], generator: torch.Generator, emptied: float) -> list[str]:
-    """A fresh paraphrase of every scene, a share ``emptied`` of them empty."""
+def draw(
+    words: CLIPTokenizer, latents: Tensor, scenes: list[Scene], batch: int, generator: torch.Generator, emptied: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch ``(tokens, clean, noise)``: a fresh paraphrase of each scene, a share ``emptied`` of them empty."""
+    index = torch.randint(len(latents), (batch,), generator=generator)
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
-    return ["" if rng.random() < emptied else caption(scene, rng) for scene in scenes]
+    texts = ["" if rng.random() < emptied else caption(scenes[k], rng) for k in index.tolist()]
+    clean = latents[index].to(device(), torch.float32)
+    noise = torch.randn(clean.shape, generator=generator).to(device())
+    return ids(words, texts).to(device()), clean, noise
 
 
 def train(
@@ -108,10 +114,7 @@ def train(
     weight /= weight.mean()
 
     def loss(model: Painter, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        index = torch.randint(len(latents), (batch,), generator=generator)
-        tokens = ids(words, captions([scenes[k] for k in index.tolist()], generator, EMPTIED)).to(device())
-        clean = latents[index].to(device(), torch.float32)
-        noise = torch.randn(clean.shape, generator=generator).to(device())
+        tokens, clean, noise = draw(words, latents, scenes, batch, generator, EMPTIED)
         # Stratified timesteps, one from each of `batch` parts, which steadies the loss; more of the noisy ones, where
         # the words decide what the picture shows.
         share = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch

@@ -20,7 +20,7 @@ from transformers import CLIPTokenizer
 
 from rnri.scenes.scene import Scene
 from rnri.schedule import Step, ddim
-from training.diffusion import Painter, captions, scheduler
+from training.diffusion import Painter, draw, scheduler
 from training.loop import device, fit
 from training.text import ids
 
@@ -66,10 +66,7 @@ def train(
         return z
 
     def loss(model: Painter, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        index = torch.randint(len(latents), (batch,), generator=generator)
-        tokens = ids(words, captions([scenes[k] for k in index.tolist()], generator, 0.0)).to(device())
-        clean = latents[index].to(device(), torch.float32)
-        noise = torch.randn(clean.shape, generator=generator).to(device())
+        tokens, clean, noise = draw(words, latents, scenes, batch, generator, emptied=0.0)
         # One of the student's steps for the whole batch: the noisiest, where the picture is decided, twice as often.
         step, path = pairs[max(0, int(torch.randint(STEPS + 1, (), generator=generator)) - 1)]
         alpha, sigma, *_ = step.levels
