@@ -11,7 +11,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -21,5 +21,5 @@ $(BIN)/python:
 	touch $@
 
 .venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,bench]"
+	$(INSTALL) -e ".[dev,bench,serve,ui]"
 	touch $@ .venv/installed

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rnri.driver import Solution, solve
 from rnri.equation import Equation
 from rnri.schedule import Step, ddim
+from rnri.solvers import solver
 
 SHAPE = (3, 2, 2, 3)  # images, channels, height, width
 DIMENSION = 12
@@ -106,3 +108,8 @@ PROBLEMS: dict[str, Callable[[torch.dtype], Problem]] = {
     "constant": constant,
     "gaussian step": gaussian_step,
 }
+
+
+def solved(name: str, problem: Problem, max_iter: int, tol: float | None = None) -> Solution:
+    """The problem solved by the method of that name."""
+    return solve(problem.equation(), problem.start, solver(name), max_iter=max_iter, tol=tol)

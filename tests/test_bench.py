@@ -15,9 +15,10 @@ import torch
 
 from rnri import models
 from rnri.bench.convergence import Configuration, Convergence, Measurement, correlation, grid, kurtosis
-from rnri.bench.report import Estimate, Row, Setting, grouped, markdown
+from rnri.bench.report import Row, Setting, grouped, markdown
 from rnri.bench.run import environment, read, run
 from rnri.bench.spectra import Spectra, SpectrumConfiguration, largest
+from rnri.bench.statistics import Estimate
 from rnri.equation import Equation
 from tests.conftest import Run
 from tests.problems import normal
@@ -140,7 +141,7 @@ def test_a_cell_tells_what_was_spent_and_how_near_it_came(bench: Convergence) ->
     assert coarse.cost.overhead is not None
     assert 0 <= coarse.cost.overhead < 1
     assert (fine.kind, fine.local) == (bench.edits("heldout")[0].kind, bench.edits("heldout")[0].local)
-    assert fine.edit_rmse != fine.unedited_rmse > 0
+    assert coarse.edit_rmse != coarse.unedited_rmse > 0
     assert fine.edit_psnr_db < 60
 
 
@@ -174,6 +175,30 @@ def test_inverters_are_measured_beside_solvers(bench: Convergence) -> None:
     assert (measured.cost.calls, measured.plan) == (3, [1, 1, 1])
     assert measured.latent_rmse < 1e-5
     assert measured.edit_rmse > 1e-2
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_samplers_on_pairs_are_measured_beside_solvers(bench: Convergence) -> None:
+    found = grid(bench.models, steps=[3], budgets=[1, 4], solvers=["edict", "bdia"], ways=["published", "noised"])
+    assert [each.calls for each in found] == [6, 3]
+    for each in found:
+        [measured] = bench(each, [0])
+        assert measured.cost.calls == measured.cost.nfe == each.calls
+        assert (measured.status, measured.residuals) == ([], [])
+        assert max(measured.residual) < 1e-4
+        assert measured.latent_rmse < 1e-4 < measured.edit_rmse
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_presets_are_measured_at_the_calls_of_others(bench: Convergence) -> None:
+    found = grid(bench.models, steps=[3], budgets=[3, 5], solvers=["auto"], ways=["published", "noised"])
+    assert [(each.calls, each.way, each.correct) for each in found] == [(9, "preset", False), (15, "preset", False)]
+    for each in found:
+        [measured] = bench(each, [0])
+        assert measured.cost.calls == each.calls
+        assert sum(measured.plan) == each.calls - 3
+        assert measured.latent_rmse < 1e-5
+    assert not bench.affordable(cell(bench, solver="auto", calls=5))
 
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
@@ -302,7 +327,7 @@ def test_a_measurement_that_failed_counts_as_the_worst(bench: Convergence, tmp_p
 
 def test_there_must_be_something_to_report(run: Run) -> None:
     code, _, err = run("bench", "report", "nowhere")
-    assert (code, "convergence.jsonl does not exist: measure with" in err) == (2, True)
+    assert (code, "nowhere holds no measurements: make some with" in err) == (2, True)
     with pytest.raises(ValueError, match="nothing to report"):
         markdown([])
 

@@ -24,7 +24,7 @@ from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 
 OTHER = "a small green cube"
-KEYS = ["model", "solver", "steps", "image_size", "status", "residual", "nfe", "njvp", "nvjp"]
+KEYS = ["model", "solver", "steps", "image_size", "source", "status", "residual", "nfe", "njvp", "nvjp"]
 KEYS += ["seconds", "psnr_db", "outputs", "versions"]
 
 
@@ -66,9 +66,9 @@ def test_edit_says_the_same_to_people(edit: Run, model: Path) -> None:
     lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()}
     assert lines["model"] == f"{model}, 4 steps"
     assert lines["picture"] == "30×20 pixels"
-    assert lines["solver"] == "gnri"
+    assert lines["solver"] == "auto"
     assert lines["status"].startswith("BUDGET, residual ")
-    assert lines["calls"] == "8 NFE, 4 VJP"
+    assert lines["calls"] == "11 NFE"
     assert "dB of the autoencoder's" in lines["PSNR"]
     assert lines["written"] == "picture-edited.png"
     assert Path("picture-edited.png").exists()
@@ -166,10 +166,13 @@ def test_models_and_solvers_are_listed(run: Run) -> None:
     code, out, err = run("models")
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()[1:3]] == list(models.EMBEDDED)
+    code, out, err = run("models", "--families")
+    assert (code, err) == (0, "")
+    assert all(f"  {pipeline}  " in line for pipeline, line in zip(models.MODELS, out.splitlines()[1:], strict=True))
     code, out, err = run("solvers")
     assert (code, err) == (0, "")
     names = [line for line in out.splitlines() if line and not line.startswith(" ")][:-2]
-    assert names == [*rnri.SOLVERS, *(f"+{name}" for name in WRAPPERS)]
+    assert names == [*rnri.PRESETS, *rnri.SOLVERS, *(f"+{name}" for name in WRAPPERS)]
     assert "    eta=0.1" in out
     assert "Samuel et al., ICLR 2025, Eq. 9 and 10" in out
     assert "effective | dense" in out
@@ -199,7 +202,7 @@ def test_what_is_documented_as_default_is(run: Run) -> None:
     editor = inspect.signature(Editor.invert).parameters
     known = {name: editor[name].default for name in ("solver", "budget", "strength", "seed", "correct", "tol", "steps")}
     assert known == {
-        "solver": "gnri", "budget": 2, "strength": 1.0, "seed": 0, "correct": False, "tol": None, "steps": None
+        "solver": "auto", "budget": None, "strength": 1.0, "seed": 0, "correct": None, "tol": None, "steps": None
     }  # fmt: skip
     assert (values.MAX_GUIDANCE, values.MAX_SEED, values.MAX_SIDE) == (MAX_GUIDANCE, MAX_SEED, MAX_SIDE)
     assert set(outputs.PICTURES) == set(images.FORMATS)

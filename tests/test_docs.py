@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rnri import SOLVERS
-from rnri.models import embedded
+from rnri import CONTROLS, METHODS, SOLVERS
+from rnri.metrics import METRICS
+from rnri.models import FAMILY_HEADS, embedded, families
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,8 +38,28 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{label(page)} points at {link}"
 
 
-def test_every_solver_is_in_the_readme_once() -> None:
-    assert re.findall(r"^\| `([\w-]+)` \|", PAGES[0].read_text(), re.MULTILINE) == list(SOLVERS)
+def test_every_solver_is_in_its_page_once_and_the_readme_lists_no_other() -> None:
+    pages = (ROOT / "docs" / "choosing-a-solver.md", PAGES[0])
+    every, some = (re.findall(r"^\| `([\w-]+)` \|", page.read_text(), re.MULTILINE) for page in pages)
+    assert every == list(SOLVERS)
+    assert some == [name for name in every if name in some]
+
+
+@pytest.mark.parametrize(("page", "registry"), [("controls.md", CONTROLS), ("methods.md", METHODS)])
+def test_every_control_and_method_is_in_its_page_once(page: str, registry: dict[str, type]) -> None:
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    assert rows == list(registry)
+
+
+def test_the_table_of_families_is_that_of_the_code() -> None:
+    rows = ["| " + " | ".join(row) + " |" for row in (FAMILY_HEADS, ["---"] * len(FAMILY_HEADS), *families())]
+    assert "\n".join(rows) in (ROOT / "docs" / "models.md").read_text(), "run 'rnri models --families --markdown'"
+
+
+def test_every_metric_is_defined_once() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text().partition("## Metrics")[2].partition("## Reading")[0]
+    cells = re.findall(r"^\| ((?:`[\w-]+`(?:, )?)+) \|", page, re.MULTILINE)
+    assert sorted(re.findall(r"`([\w-]+)`", " ".join(cells))) == sorted(METRICS)
 
 
 def programs() -> list[object]:

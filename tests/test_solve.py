@@ -72,6 +72,22 @@ def test_residuals_are_those_of_the_points_evaluated() -> None:
     assert solution.z.item() == 1.0
 
 
+@dataclass(frozen=True)
+class Retreating(Scripted):
+    """Answers from the first point, whatever came after it."""
+
+    def measured(self, state: int) -> Tensor:
+        return torch.full((1,), 8.0)
+
+
+def test_the_residual_is_that_of_the_point_the_answer_was_made_from() -> None:
+    solution = solve(zero(), start(8.0), Retreating((9.0, 7.0)), max_iter=2)
+    assert solution.residuals.flatten().tolist() == [8.0, 9.0]
+    assert solution.residual.item() == 8.0
+    converged = solve(zero(), start(8.0), Retreating((9.0, 0.25, 3.0)), max_iter=3, tol=0.5)
+    assert (converged.residual.item(), converged.z.item()) == (0.25, 0.25)
+
+
 def test_converged_images_keep_the_point_that_was_measured() -> None:
     solution = solve(zero(), start(8.0), Scripted((4.0, 0.5, 9.0)), max_iter=9, tol=0.5)
     assert solution.status == (Status.CONVERGED,)

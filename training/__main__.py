@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--continue", action="store_true", dest="go_on", help="start from the shipped networks")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--scenes", type=int, default=19_000)
-    parser.add_argument("--autoencoder-steps", type=int, default=3600)
+    parser.add_argument("--autoencoder-steps", type=int, default=4800)
     parser.add_argument("--text-steps", type=int, default=500)
     parser.add_argument("--diffusion-steps", type=int, default=3000)
     parser.add_argument("--distil-steps", type=int, default=500)
@@ -50,8 +50,10 @@ def main() -> None:
     folder: Path = arguments.folder
     cache.fill(folder, arguments.scenes)
     words = tokenizer.build(folder / "tokenizer")
+    start = None
     if arguments.go_on:
         vae, painter = shipped(WEIGHTS / "scenes")
+        before = shipped(WEIGHTS / "scenes")[1], shipped(WEIGHTS / "scenes-turbo")[1]
     else:
         vae, painter = (
             autoencoder.new(),
@@ -60,8 +62,10 @@ def main() -> None:
     vae = autoencoder.train(vae, folder, steps=arguments.autoencoder_steps)
     latents, scenes = autoencoder.cached_latents(vae, folder), cache.load(folder)[1]
     painter = diffusion.train(painter, words, latents, scenes, folder, steps=arguments.diffusion_steps)
+    if arguments.go_on:
+        start = distil.carried_over(painter, *before)
     export(vae, painter, words, WEIGHTS / "scenes", steps=30, guidance=distil.GUIDANCE)
-    student = distil.train(painter, words, latents, scenes, folder, steps=arguments.distil_steps)
+    student = distil.train(painter, words, latents, scenes, folder, steps=arguments.distil_steps, start=start)
     export(vae, student, words, WEIGHTS / "scenes-turbo", steps=distil.STEPS, guidance=1.0)
     network = reader.train(folder, steps=arguments.reader_steps)
     Reader(network).save(WEIGHTS / "reader")

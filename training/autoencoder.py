@@ -14,9 +14,10 @@ from training.loop import autocast, device, fit
 
 LATENT_CHANNELS = 12
 WIDTH = 48
-_EDGE_WEIGHT = 6.0
-_HUE_WEIGHT = 2.0
-_NOISE = 0.05
+_EDGE_WEIGHT = 4.0
+_HUE_WEIGHT = 1.0
+_SQUARE_WEIGHT = 12.0
+_NOISE = 0.02
 """Standard deviation of the noise on latents in training: neighbouring latents must mean neighbouring pictures."""
 _SIZE_WEIGHT = 1e-3
 """Weight of the latents' mean square, which keeps them small against the decoder's clamp at ±3."""
@@ -65,9 +66,8 @@ def train(model: AutoencoderTiny, folder: Path, *, steps: int, batch: int = 4, r
         error = model.decode(z + _NOISE * noise).sample - x
         # Most of a picture's energy is grey, and a loss on RGB alone learns hues last.
         hue = error - error.mean(1, keepdim=True)
-        weighted = (
-            (error.abs() + 4 * error.square() + _HUE_WEIGHT * hue.abs()) * (1 + _EDGE_WEIGHT * _edges(x))
-        ).mean()
+        wrong = error.abs() + _SQUARE_WEIGHT * error.square() + _HUE_WEIGHT * hue.abs()
+        weighted = (wrong * (1 + _EDGE_WEIGHT * _edges(x))).mean()
         size = z.square().mean()
         psnr = -10 * (error.detach().square().mean() / 4).log10()
         return weighted + _SIZE_WEIGHT * size, {"latent_variance": size.item(), "psnr_db": psnr.item()}

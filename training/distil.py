@@ -15,6 +15,7 @@ import copy
 from pathlib import Path
 
 import torch
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -39,6 +40,18 @@ def tables() -> list[tuple[Step, tuple[Step, ...]]]:
     return [(step, teacher[k * SUBSTEPS : (k + 1) * SUBSTEPS]) for k, step in enumerate(student)]
 
 
+def carried_over(teacher: Painter, old_teacher: Painter, old_student: Painter) -> UNet2DConditionModel:
+    """The UNet of ``teacher`` with what distilling added to that of ``old_teacher``: new + (old student - old teacher).
+
+    For a teacher trained on from the old one (task arithmetic: Ilharco et al. 2023, "Editing Models with Task
+    Arithmetic"); its student then starts where the old one ended.
+    """
+    student = copy.deepcopy(teacher.unet)
+    old, learnt = old_teacher.unet.state_dict(), old_student.unet.state_dict()
+    student.load_state_dict({name: new + learnt[name] - old[name] for name, new in student.state_dict().items()})
+    return student
+
+
 def train(
     teacher: Painter,
     words: CLIPTokenizer,
@@ -49,11 +62,12 @@ def train(
     steps: int,
     batch: int = 32,
     rate: float = 3e-4,
+    start: UNet2DConditionModel | None = None,
 ) -> Painter:
-    """Distil ``teacher`` into a student that shares its text encoder."""
+    """Distil ``teacher`` into a student that shares its text encoder, and starts as ``start`` or as the teacher."""
     pairs = tables()
     teacher = teacher.to(device()).eval().requires_grad_(False)
-    student = Painter(teacher.text, copy.deepcopy(teacher.unet).requires_grad_(True))
+    student = Painter(teacher.text, (start or copy.deepcopy(teacher.unet)).requires_grad_(True))
     nothing = ids(words, [""]).to(device())
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The one training loop: cosine schedule, moving average, resumable checkpoints, one plain line per report."""
+"""The one training loop: Muon, cosine schedule, moving average, resumable checkpoints, one plain line per report."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from training.muon import Muon, split
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -51,21 +53,26 @@ def fit(
 ) -> Network:
     """Minimise ``loss`` for ``steps`` optimiser steps and return the moving average of the weights.
 
-    ``loss(model, generator)`` draws its own batch with the generator and returns the loss and figures to report. The
-    learning rate rises to ``rate`` over ``warmup`` steps and falls to a hundredth of it on a cosine. A checkpoint
+    ``loss(model, generator)`` draws its own batch with the generator and returns the loss and figures to report. Muon
+    trains the matrices and convolutions, AdamW the other weights, at one learning rate, which rises to ``rate`` over
+    ``warmup`` steps and falls to a hundredth of it on a cosine. A checkpoint
     ``<folder>/<stage>.pt`` is replaced every ``save_every`` steps, and a later call goes on from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device()).train()
     mean = copy.deepcopy(model).eval().requires_grad_(False)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay)
+    inner, outer = split(model)
+    optimisers: list[torch.optim.Optimizer] = [
+        Muon(inner, lr=rate, weight_decay=weight_decay),
+        torch.optim.AdamW(outer, lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay),
+    ]
     path, start = folder / f"{stage}.pt", 0
     if path.exists():
         saved = torch.load(path, map_location=device(), weights_only=True)
         model.load_state_dict(saved["model"])
         mean.load_state_dict(saved["mean"])
-        optimiser.load_state_dict(saved["optimiser"])
+        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         start = saved["step"]
     sums: dict[str, float] = {}
     clock = time.monotonic()
@@ -73,14 +80,15 @@ def fit(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)  # a resumed run draws what it would have
         progress = max(0.0, (step - warmup) / max(1, steps - warmup))
         factor = min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-        for group in optimiser.param_groups:
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = rate * factor
         with autocast():
             value, figures = loss(model, generator)
-        optimiser.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         value.backward()
-        norm = nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
+        norm = nn.utils.clip_grad_norm_(inner + outer, 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
         # The average follows quickly at first: (1 + step) / (10 + step) until it reaches its own pace.
         pace = min(average, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -95,7 +103,12 @@ def fit(
             report(stage, step + 1, steps, steps_per_second=speed, **{k: v / count for k, v in sums.items()})
             clock, sums = time.monotonic(), {}
         if (step + 1) % save_every == 0 or step + 1 == steps:
-            state = {"model": model.state_dict(), "mean": mean.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save({**state, "step": step + 1}, path.with_suffix(".tmp"))
+            state = {
+                "model": model.state_dict(),
+                "mean": mean.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+                "step": step + 1,
+            }
+            torch.save(state, path.with_suffix(".tmp"))
             os.replace(path.with_suffix(".tmp"), path)
     return mean

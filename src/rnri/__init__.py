@@ -11,22 +11,30 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "CONTROLS": "controls",
     "Editor": "editor",
     "Equation": "equation",
     "Inversion": "inversion",
+    "METHODS": "methods",
+    "PRESETS": "presets",
     "SOLVERS": "solvers",
     "Solution": "driver",
     "Status": "driver",
     "Step": "schedule",
     "allot": "budget",
-    "citation": "solvers",
+    "control": "controls",
+    "citation": "references",
     "invert": "inversion",
+    "method": "methods",
     "sample": "inversion",
     "solve": "driver",
     "solver": "solvers",
 }
 
 __all__ = [
+    "CONTROLS",
+    "METHODS",
+    "PRESETS",
     "SOLVERS",
     "Editor",
     "Equation",
@@ -37,7 +45,9 @@ __all__ = [
     "__version__",
     "allot",
     "citation",
+    "control",
     "invert",
+    "method",
     "sample",
     "solve",
     "solver",
@@ -45,12 +55,16 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rnri.budget import allot
+    from rnri.controls import CONTROLS, control
     from rnri.driver import Solution, Status, solve
     from rnri.editor import Editor
     from rnri.equation import Equation
     from rnri.inversion import Inversion, invert, sample
+    from rnri.methods import METHODS, method  # type: ignore[no-redef, unused-ignore]  # a cycle, by chance met midway
+    from rnri.presets import PRESETS
+    from rnri.references import citation
     from rnri.schedule import Step
-    from rnri.solvers import SOLVERS, citation, solver
+    from rnri.solvers import SOLVERS, solver
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Protocol
@@ -32,6 +33,13 @@ class Solver(Protocol):
         """The next point and state; ``gz`` is g(z). After the last iteration the point is the answer."""
         ...
 
+    def measured(self, state: Any) -> Tensor | None:
+        """The residual (B,) of the evaluated point that the answer was made from; ``None`` if that is the last one.
+
+        Asked after the last update, of solvers that go back to a better point than the last.
+        """
+        return None
+
 
 class Status(Enum):
     """How one image ended; the value says what that means and what to do about it."""
@@ -47,13 +55,26 @@ class Status(Enum):
 _STATUSES = tuple(Status)
 
 
+def worst(statuses: Iterable[Status]) -> Status:
+    """The one of most concern: diverged before too few iterations, before a spent budget, before converged.
+
+    >>> worst([Status.CONVERGED, Status.DIVERGED, Status.BUDGET]).name
+    'DIVERGED'
+    """
+    return max(statuses, key=_STATUSES.index)
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
     """What :func:`solve` found, per image.
 
-    ``z`` (B, …) is the answer. ``residuals`` (iterations, B) are those of the points evaluated, ``residual`` (B,) is
-    the last of them: after a fixed budget ``z`` is one update further, and better than ``residual`` says. For an
-    image that converged or diverged, ``residual`` is that of ``z`` itself.
+    ``z`` (B, …) is the answer. ``residuals`` (iterations, B) are those of the points evaluated.
+
+    ``residual`` (B,) is always one of those, as nothing is evaluated for the sake of it. For an image that converged
+    or diverged it is that of ``z`` itself. When the iterations ran out, ``z`` is one update beyond the points
+    evaluated and its own residual is not known, though mostly smaller: then ``residual`` is that of the point the
+    update started from. That is the last one, or an earlier one where the solver went back to it: the best for
+    ``gnri`` and ``best-so-far``, whose answer is g there, and for accelerated solvers that overshot at the end.
     ``nfe``, ``njvp``, ``nvjp`` count what the equation was asked; ``codes`` (B,) index :class:`Status`.
     """
 
@@ -129,6 +150,8 @@ def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float
         proposal, state = solver.update(eq, z, gz, state)
         z = torch.where(alive.view(images), proposal, z)
 
+    origin = solver.measured(state)
+    residual = residual if origin is None else torch.where(alive, origin, residual)
     diverged = diverged | ~z.isfinite().flatten(1).all(1)
     z, residual = torch.where(diverged.view(images), best, z), torch.where(diverged, least, residual)
     exhausted = Status.BUDGET if tol is None else Status.MAX_ITER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
@@ -11,10 +10,10 @@ from torch import Tensor
 from rnri.driver import Solution, Status
 from rnri.equation import at_least_float32, norm
 from rnri.inversion import Inversion
-from rnri.schedule import Denoiser, Schedule
+from rnri.schedule import Denoiser, Schedule, renoised
 
 
-def edit_friendly(m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int = 0) -> Inversion:
+def edit_friendly(m: Denoiser, schedule: Schedule, z_clean: Tensor, *, shift: int = 0, seed: int = 0) -> Inversion:
     """Latents drawn independently around ``z_clean`` (B, …), and the noise with which a stochastic sampler visits them.
 
     z_k = (α_k/α′) z_clean + √(σ_k² − (α_k σ′/α′)²) n_k, a new n_k for each step, drawn with ``seed`` and the same for
@@ -23,7 +22,9 @@ def edit_friendly(m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int
 
     The noise maps are the inversion's corrections: sampling with them gives ``z_clean`` back to rounding error.
     As residuals they are as large as the noise of the sampler, and no sign of failure. An edit that keeps the
-    first latents as they are leaves out the noisiest steps (a strength below 1).
+    first latents as they are leaves out the noisiest steps (a strength below 1). With a ``shift``, latents are noised
+    as those of so many steps later are, which brings the noise maps of few-step samplers to the size that they expect
+    (Deutch et al., SIGGRAPH Asia 2024, Section 4.1).
 
     >>> from rnri import sample, schedule
     >>> steps = schedule.flow([1.0, 0.5, 0.0], [1000, 500])
@@ -34,13 +35,10 @@ def edit_friendly(m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int
     """
     clean, generator = at_least_float32(z_clean.detach()), torch.Generator().manual_seed(seed)
     steps = tuple(step.ancestral() if step.c is None else replace(step, c=None) for step in schedule)
-    alpha_clean, sigma_clean = schedule[-1].levels[2:]
-    latents = []
-    for step in steps:
-        alpha, sigma = step.levels[:2]
-        kept = alpha / alpha_clean
-        noise = torch.randn(clean.shape[1:], generator=generator).to(clean)
-        latents.append(kept * clean + math.sqrt(max(sigma**2 - (kept * sigma_clean) ** 2, 0.0)) * noise)
+    end = schedule[-1].levels[2:]
+    levels = [*(step.levels[:2] for step in steps), *[end] * shift][shift:]
+    noises = [torch.randn(clean.shape[1:], generator=generator) for _ in steps]
+    latents = [renoised(clean, end, level, noise) for level, noise in zip(levels, noises, strict=True)]
     latents.append(clean)
     maps = [end - step.denoise(m, z) for step, z, end in zip(steps, latents, latents[1:], strict=False)]
     solutions = tuple(_drawn(z, delta, end) for z, delta, end in zip(latents, maps, latents[1:], strict=False))

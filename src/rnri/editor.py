@@ -4,58 +4,42 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
 
 from rnri import images, models
+from rnri.controls import Control
+from rnri.controls import control as find_control
 from rnri.driver import Solver
+from rnri.editing import Drawn, draw, resampled, retraced
 from rnri.guidance import guided_pair
 from rnri.images import ImageLike, Picture
-from rnri.inversion import Inversion, invert, sample
-from rnri.models.base import Model
+from rnri.inversion import Inversion, sample
+from rnri.loading import Loading
+from rnri.models.base import Model, guidance_of
+from rnri.presets import plan
 from rnri.schedule import Denoiser, Schedule
-from rnri.solvers import solver as find_solver
+from rnri.timings import Timings
+
+__all__ = ["Editor", "Encoded", "Timings"]
 
 MAX_GUIDANCE = 100.0
 MAX_SEED = 2**63 - 1
 MAX_SIDE = 16384
 
-Stage = Literal["load", "encode", "invert", "edit", "decode"]
 
+class Encoded(NamedTuple):
+    """A picture as a model has it: latents (1, C, h, w) at a size the model takes, and its own size (width, height).
 
-@dataclass
-class Timings:
-    """Wall-clock seconds by stage, summed over all the calls it is handed to.
-
-    >>> timings = Timings()
-    >>> with timings.measure("edit"):
-    ...     pass
-    >>> 0 <= timings.edit < 1, timings.load
-    (True, 0.0)
+    All that is needed to invert it, again too, and much smaller than pixels or inversion.
     """
 
-    load: float = 0.0
-    encode: float = 0.0
-    invert: float = 0.0
-    edit: float = 0.0
-    decode: float = 0.0
-
-    @contextmanager
-    def measure(self, stage: Stage, device: torch.device | None = None) -> Iterator[None]:
-        """Add the time of the block to a stage, having waited for the device before and after."""
-        _wait(device)
-        start = time.perf_counter()
-        try:
-            yield
-            _wait(device)
-        finally:
-            setattr(self, stage, getattr(self, stage) + time.perf_counter() - start)
+    latents: Tensor
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -75,9 +59,10 @@ class Editor:
         *,
         device: str | torch.device = "auto",
         dtype: torch.dtype = torch.float32,
+        loading: Loading | None = None,
     ) -> Editor:
         """An editor with an embedded model, a folder or a Hub id; see `rnri.models.load`."""
-        return cls(models.load(os.fspath(name), device=device, dtype=dtype))
+        return cls(models.load(os.fspath(name), device=device, dtype=dtype, loading=loading))
 
     @classmethod
     def from_pipe(cls, pipe: Any) -> Editor:
@@ -86,56 +71,76 @@ class Editor:
 
     def invert(
         self,
-        image: ImageLike,
+        image: ImageLike | Encoded,
         prompt: str,
         *,
-        solver: str | Solver = "gnri",
+        solver: str | Solver = "auto",
         steps: int | None = None,
         strength: float = 1.0,
         guidance: float = 1.0,
-        budget: int | Sequence[int] = 2,
+        budget: int | Sequence[int] | None = None,
         tol: float | None = None,
-        start: Literal["clean", "noised"] = "clean",
-        predictor: bool = False,
-        correct: bool = False,
+        start: Literal["clean", "noised"] | None = None,
+        predictor: bool | None = None,
+        correct: bool | None = None,
         seed: int = 0,
         timings: Timings | None = None,
     ) -> Inversion:
         """The noise from which the model draws this image when told `prompt`, and the whole way there.
 
-        `image` is one picture in any form that `rnri.images.read` takes. A `strength` below 1 inverts only the last
-        part of the steps: the edit then changes less. `seed` draws the noise of samplers that add some. For
-        `budget`, `tol`, `start`, `predictor` and `correct` see `rnri.inversion.invert`.
+        `image` is one picture in any form that `encode` takes, or what `encode` made of it. A `strength` below 1
+        inverts only the last part of the steps: the edit then changes less. `seed` draws the noise of samplers that
+        add some. `solver` is a solver, its spec, or a preset (`rnri.PRESETS`), which also says what `budget`, `start`,
+        `predictor` and `correct` are where they are not given; for what they mean, and `tol`, see
+        `rnri.inversion.invert`.
 
         Numerical trouble is no error but a `Status` in the solutions. Raises ValueError for what is out of range.
         """
         prompts = _prompts(prompt)
         _check_guidance(guidance)
-        method = find_solver(solver) if isinstance(solver, str) else solver
         timings = timings or Timings()
-        with timings.measure("encode", self.model.device):
+        encoded = image if isinstance(image, Encoded) else self.encode(image, timings=timings)
+        latents, size = encoded.latents.to(self.model.device), encoded.size
+        with timings.measure("invert", self.model.device):
+            schedule = self.schedule(latents, steps=steps, strength=strength, seed=seed)
+            chosen = plan(solver, schedule, budget=budget, start=start, predictor=predictor, correct=correct)
+            denoiser = self.denoiser(prompts, guidance)
+            found = chosen.invert(denoiser, schedule, latents, tol=tol, seed=seed)
+        return replace(found, prompt=prompt, model=self.model.fingerprint, size=size, guidance=guidance)
+
+    def encode(self, image: ImageLike, *, timings: Timings | None = None) -> Encoded:
+        """A picture's latents (1, C, h, w), at a size the model takes, and its own size."""
+        with (timings or Timings()).measure("encode", self.model.device):
             pixels = images.read(image)
             if len(pixels) != 1:
                 raise ValueError(f"cannot invert a batch of {len(pixels)} images into one: give them one by one")
             height, width = pixels.shape[-2:]
             size = images.fit((height, width), self.model.image_size, self.model.multiple)
-            schedule = self._schedule(steps, strength, seed, self.model.latent_shape(size))
-            latents = self.model.encode(images.resize(pixels, size))
-        with timings.measure("invert", self.model.device):
-            denoiser = self._denoiser(prompts, guidance)
-            found = invert(
-                denoiser,
-                schedule,
-                latents,
-                method,
-                budget=budget,
-                tol=tol,
-                start=start,
-                predictor=predictor,
-                correct=correct,
-                seed=seed,
-            )
-        return replace(found, prompt=prompt, model=self.model.fingerprint, size=(width, height), guidance=guidance)
+            return Encoded(self.model.encode(images.resize(pixels, size)), (width, height))
+
+    def decode(
+        self, latents: Tensor, *, size: tuple[int, int] | None = None, timings: Timings | None = None
+    ) -> list[Picture]:
+        """Latents (B, C, h, w) as pictures, scaled to a size if one is given."""
+        _check_size(size)
+        with (timings or Timings()).measure("decode", self.model.device):
+            return images.to_pil(self._pixels(latents, *(size or (None, None))))
+
+    def schedule(self, latents: Tensor, *, steps: int | None = None, strength: float = 1.0, seed: int = 0) -> Schedule:
+        """The model's sampler for latents (B, C, h, w) as a table of steps, whose noise, if any, ``seed`` draws."""
+        steps = self.model.defaults.steps if steps is None else steps
+        shape = (latents.shape[1], latents.shape[2], latents.shape[3])
+        return self.model.schedule(steps, strength=strength, generator=generator(seed), shape=shape)
+
+    def denoiser(self, prompts: list[str], guidance: float = 1.0, negative: str = "") -> Denoiser:
+        """The network bound to the prompts, guided away from `negative` in one call of twice the size.
+
+        A network that reads the guidance is told it instead. Raises ValueError for guidance that a model has not.
+        """
+        told, scale = guidance_of(self.model, guidance, negative)
+        if scale == 1:
+            return self.model.denoiser(self.model.embed(prompts), told)
+        return guided_pair(self.model.denoiser(self.model.embed([negative] * len(prompts) + prompts)), scale)
 
     @overload
     def edit(
@@ -145,6 +150,9 @@ class Editor:
         *,
         guidance: float | None = None,
         negative: str = "",
+        steps: int | None = None,
+        controls: Sequence[Control | str] = (),
+        paste: ImageLike | None = None,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
     ) -> Picture: ...
@@ -157,6 +165,9 @@ class Editor:
         *,
         guidance: float | None = None,
         negative: str = "",
+        steps: int | None = None,
+        controls: Sequence[Control | str] = (),
+        paste: ImageLike | None = None,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
     ) -> list[Picture]: ...
@@ -168,32 +179,114 @@ class Editor:
         *,
         guidance: float | None = None,
         negative: str = "",
+        steps: int | None = None,
+        controls: Sequence[Control | str] = (),
+        paste: ImageLike | None = None,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
     ) -> Picture | list[Picture]:
         """The inverted image as `prompt` has it: one image for a prompt, a list, drawn at once, for several.
 
         `guidance` above 1 follows the prompt harder and `negative`, what is not wanted, further away; both cost a
-        second network evaluation per step. The result has the size of the image that was inverted unless `size` says
-        otherwise. Raises ValueError for an inversion of another model, and for what is out of range.
+        second network evaluation per step. `steps` is how many the whole way from noise to image takes, where not as
+        many as were inverted; see `rnri.editing.resampled`. `controls`, objects or specs like "depth:strength=0.5", say
+        how else the edit is made, see `rnri.controls`. Where one of them keeps part of the picture, that part is as the
+        autoencoder has it, or, with the picture itself as `paste`, that picture's. The result has the size of the image
+        that was inverted unless `size` says otherwise. Raises ValueError for an inversion of another model, and for
+        what is out of range.
         """
-        prompts = _prompts(prompt)
-        pictures = self._draw(source, prompts, guidance, negative, size, timings or Timings())
+        prompts, timings = _prompts(prompt), timings or Timings()
+        _check_size(size)
+        if steps is not None:
+            if controls:
+                raise ValueError(f"steps={steps} and controls exclude each other: edit in as many as were inverted")
+            self._check_model(source)
+            source = resampled(source, self.schedule(source.noise, steps=steps, seed=source.seed))
+        drawn = self.draw(source, prompts, guidance=guidance, negative=negative, controls=controls, timings=timings)
+        pictures = self.finish(source, drawn, paste=paste, size=size, timings=timings)
         return pictures[0] if isinstance(prompt, str) else pictures
+
+    def edited(
+        self,
+        source: Inversion,
+        prompt: str,
+        *,
+        guidance: float | None = None,
+        negative: str = "",
+        controls: Sequence[Control | str] = (),
+        timings: Timings | None = None,
+    ) -> Inversion:
+        """The edit as an inversion of itself, to edit again: no picture between, no equation to solve.
+
+        Its latents are those the edit went through, so that `reconstruct` draws the edit, and `edit` and `edited` go on
+        from it. What controls did is kept as corrections. The prompt is what it shows from now on.
+        """
+        (text,) = _prompts([prompt])
+        guidance = self.model.defaults.guidance if guidance is None else guidance
+        timings = timings or Timings()
+        drawn = self.draw(source, [text], guidance=guidance, negative=negative, controls=controls, timings=timings)
+        with timings.measure("edit", self.model.device):
+            return retraced(self.denoiser([text], guidance), source, drawn, prompt=text, guidance=guidance)
+
+    def draw(
+        self,
+        source: Inversion,
+        prompts: Sequence[str],
+        *,
+        guidance: float | None = None,
+        negative: str = "",
+        controls: Sequence[Control | str] = (),
+        timings: Timings | None = None,
+    ) -> Drawn:
+        """The latents of `edit`, and what they took; `finish` makes pictures of them."""
+        self._check_model(source)
+        guidance = self.model.defaults.guidance if guidance is None else guidance
+        _check_guidance(guidance, negative)
+        chosen = [find_control(each) if isinstance(each, str) else each for each in controls]
+        with (timings or Timings()).measure("edit", self.model.device):
+            return draw(self.model, source, prompts, guidance=guidance, negative=negative, controls=chosen)
+
+    def finish(
+        self,
+        source: Inversion,
+        drawn: Drawn,
+        *,
+        paste: ImageLike | None = None,
+        size: tuple[int, int] | None = None,
+        timings: Timings | None = None,
+    ) -> list[Picture]:
+        """Latents drawn as pictures, with what was to be kept from the source put back."""
+        timings = timings or Timings()
+        wide, high = size or source.size or (None, None)
+        with timings.measure("decode", self.model.device):
+            pixels = self._pixels(drawn.latents[-1], wide, high)
+            if paste is not None and not drawn.masks:
+                raise ValueError("there is nothing to paste: no control keeps a part of the picture")
+            if drawn.masks:
+                shape = (pixels.shape[-2], pixels.shape[-1])
+                kept = self._pixels(source.clean, wide, high) if paste is None else images.read(paste).to(pixels)
+                kept = images.resize(kept, shape)
+                share = torch.ones_like(pixels[:, :1])
+                for mask in drawn.masks:
+                    share = share * images.stretch(mask.to(pixels), shape)
+                pixels = kept + share * (pixels - kept)
+            return images.to_pil(pixels)
 
     def reconstruct(
         self, source: Inversion, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Picture:
         """The inverted image drawn again with its own prompt and guidance: how good the inversion is."""
-        return self._draw(source, [source.prompt], source.guidance, "", size, timings or Timings())[0]
+        timings = timings or Timings()
+        _check_size(size)
+        drawn = self.draw(source, [source.prompt], guidance=source.guidance, timings=timings)
+        return self.finish(source, drawn, size=size, timings=timings)[0]
 
     def autoencoded(
         self, source: Inversion, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Picture:
         """The inverted image after the autoencoder alone: no reconstruction can be expected to be closer."""
         self._check_model(source)
-        _check_size(size)
-        return self._decode(source.clean, size or source.size, timings or Timings())[0]
+        return self.decode(source.clean, size=size or source.size, timings=timings)[0]
 
     @overload
     def generate(
@@ -232,55 +325,28 @@ class Editor:
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
     ) -> Picture | list[Picture]:
-        """An image from noise, or a list of them: the n-th from `seed` + n, whatever else is in the batch."""
+        """An image from noise, or a list of them: the n-th from `seed` + n, whatever else is in the batch.
+
+        It is drawn in the shape of `size`, about as large as the model was made for, and scaled to it.
+        """
         prompts = _prompts(prompt)
         guidance = self.model.defaults.guidance if guidance is None else guidance
         _check_guidance(guidance, negative)
         _check_size(size)
         timings = timings or Timings()
-        device, shape = self.model.device, self.model.latent_shape(self.model.image_size)
+        drawn = images.fit((size[1], size[0]), self.model.image_size, self.model.multiple) if size else None
+        device, shape = self.model.device, self.model.latent_shape(drawn or self.model.image_size)
         with timings.measure("edit", device):
-            schedule = self._schedule(steps, 1.0, seed, shape)
-            deviation = math.hypot(*schedule[0].levels[:2])
-            draws = [torch.randn(1, *shape, generator=_generator(seed + n)) for n in range(len(prompts))]
-            noise = torch.cat(draws).to(device) * deviation
-            latents = sample(self._denoiser(prompts, guidance, negative), schedule, noise)
-        pictures = self._decode(latents, size, timings)
+            draws = torch.cat([torch.randn(1, *shape, generator=generator(seed + n)) for n in range(len(prompts))])
+            schedule = self.schedule(draws, steps=steps, seed=seed)
+            noise = draws.to(device) * math.hypot(*schedule[0].levels[:2])
+            latents = sample(self.denoiser(prompts, guidance, negative), schedule, noise)
+        pictures = self.decode(latents, size=size, timings=timings)
         return pictures[0] if isinstance(prompt, str) else pictures
 
-    def _draw(
-        self,
-        source: Inversion,
-        prompts: list[str],
-        guidance: float | None,
-        negative: str,
-        size: tuple[int, int] | None,
-        timings: Timings,
-    ) -> list[Picture]:
-        self._check_model(source)
-        guidance = self.model.defaults.guidance if guidance is None else guidance
-        _check_guidance(guidance, negative)
-        _check_size(size)
-        with timings.measure("edit", self.model.device):
-            noise = source.noise.to(self.model.device).expand(len(prompts), -1, -1, -1)
-            denoiser = self._denoiser(prompts, guidance, negative)
-            latents = sample(denoiser, source.schedule, noise, corrections=source.corrections)
-        return self._decode(latents, size or source.size, timings)
-
-    def _decode(self, latents: Tensor, size: tuple[int, int] | None, timings: Timings) -> list[Picture]:
-        with timings.measure("decode", self.model.device):
-            pixels = self.model.decode(latents)
-            return images.to_pil(images.resize(pixels, (size[1], size[0])) if size else pixels)
-
-    def _schedule(self, steps: int | None, strength: float, seed: int, shape: tuple[int, int, int]) -> Schedule:
-        steps = self.model.defaults.steps if steps is None else steps
-        return self.model.schedule(steps, strength=strength, generator=_generator(seed), shape=shape)
-
-    def _denoiser(self, prompts: list[str], guidance: float, negative: str = "") -> Denoiser:
-        """The network bound to the prompts, guided away from `negative` in one call of twice the size."""
-        if guidance == 1:
-            return self.model.denoiser(self.model.embed(prompts))
-        return guided_pair(self.model.denoiser(self.model.embed([negative] * len(prompts) + prompts)), guidance)
+    def _pixels(self, latents: Tensor, width: int | None, height: int | None) -> Tensor:
+        pixels = self.model.decode(latents)
+        return images.resize(pixels, (height, width)) if height and width else pixels
 
     def _check_model(self, source: Inversion) -> None:
         if source.model != self.model.fingerprint:
@@ -312,13 +378,8 @@ def _check_size(size: tuple[int, int] | None) -> None:
         raise ValueError(f"size={size} is out of range: give a width and a height from 1 to {MAX_SIDE}")
 
 
-def _generator(seed: int) -> torch.Generator:
+def generator(seed: int) -> torch.Generator:
     """Noise is always drawn on the CPU, so that a seed means the same on every device."""
     if not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
         raise ValueError(f"seed={seed} is out of range: give a whole number from 0 to {MAX_SEED}")
     return torch.Generator().manual_seed(seed)
-
-
-def _wait(device: torch.device | None) -> None:
-    if device is not None and device.type != "cpu":
-        torch.accelerator.synchronize(device)

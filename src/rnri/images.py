@@ -11,9 +11,9 @@ import os
 import secrets
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import torch
@@ -25,9 +25,13 @@ Picture: TypeAlias = Image.Image
 Size: TypeAlias = tuple[int, int]
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
 BACKGROUND = "white"  # what shows through a transparent picture
 MAX_STRETCH = 2  # a side given to a network is at most this many times longer or shorter than the one it was made for
 
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # above it PIL takes a file for a decompression bomb
+
+_KINDS = "PNG, JPEG or WebP"
 _QUALITY: dict[str, dict[str, int]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what PIL raises on broken files
 
@@ -55,6 +59,37 @@ def read(image: ImageLike) -> Tensor:
     if isinstance(image, (str, os.PathLike)):
         return _from_file(Path(image))
     raise TypeError(f"cannot read a {type(image).__name__} as an image: give a path, PIL image, numpy array or tensor")
+
+
+def mask(image: ImageLike) -> Tensor:
+    """Any picture as a mask (1, 1, H, W) in [0, 1]: white is 1, black 0, greys between. Raises as `read` does.
+
+    >>> mask(np.array([[0, 255]], np.uint8))
+    tensor([[[[0., 1.]]]])
+    """
+    pixels = read(image)
+    if len(pixels) != 1:
+        raise ValueError(f"a batch of {len(pixels)} images is not one mask: give one")
+    return pixels.mean(1, keepdim=True).add(1).div(2).clamp(0, 1)
+
+
+def decode(data: bytes, *, max_pixels: int | None = None) -> Tensor:
+    """A PNG, JPEG or WebP file that is in memory, read as `read` does; ValueError for more pixels than are allowed."""
+    return _from_stream(io.BytesIO(data), "the image", max_pixels)
+
+
+def encode(image: ImageLike, kind: str = "PNG") -> bytes:
+    """One picture as a PNG, JPEG or WEBP file.
+
+    >>> encode(np.zeros((4, 6), np.uint8))[:4]
+    b'\\x89PNG'
+    """
+    pictures = to_pil(read(image))
+    if len(pictures) != 1:
+        raise ValueError(f"cannot write a batch of {len(pictures)} images to one file: write them one by one")
+    encoded = io.BytesIO()
+    pictures[0].save(encoded, format=kind, **_QUALITY[kind])
+    return encoded.getvalue()
 
 
 def to_pil(pixels: Tensor) -> list[Picture]:
@@ -94,14 +129,23 @@ def resize(pixels: Tensor, size: Size) -> Tensor:
     return scaled.clamp(-1, 1)
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def stretch(mask: Tensor, size: Size) -> Tensor:
+    """A mask (B, 1, h, w) at another (height, width): linear, where it grows smooth, where it is 0 all around 0."""
+    if tuple(mask.shape[-2:]) == tuple(size):
+        return mask
+    return torch.nn.functional.interpolate(mask, size=size, mode="bilinear", antialias=True)
+
+
+def check_output(
+    path: str | os.PathLike[str], *, overwrite: bool = False, formats: Mapping[str, str] = FORMATS
+) -> Path:
     """The path, if a picture can be written there. Raises ValueError with the cure; writes nothing.
 
     Call it before the work whose result goes there.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"cannot write {path}: its suffix is {path.suffix!r}, use one of {', '.join(FORMATS)}")
+    if path.suffix.lower() not in formats:
+        raise ValueError(f"cannot write {path}: its suffix is {path.suffix!r}, use one of {', '.join(formats)}")
     if path.is_dir():
         raise ValueError(f"cannot write {path}: it is a directory, give a file name")
     if not path.parent.is_dir():
@@ -119,20 +163,37 @@ def write(image: ImageLike, path: str | os.PathLike[str], *, overwrite: bool = F
     Raises ValueError as `check_output` does, and if the disk refuses.
     """
     path = check_output(path, overwrite=overwrite)
-    pictures = to_pil(read(image))
-    if len(pictures) != 1:
-        raise ValueError(f"cannot write a batch of {len(pictures)} images to {path}: write them one by one")
-    kind = FORMATS[path.suffix.lower()]
-    encoded = io.BytesIO()
-    pictures[0].save(encoded, format=kind, **_QUALITY[kind])
+    _put(path, encode(image, FORMATS[path.suffix.lower()]))
+    return path
+
+
+def _put(path: Path, data: bytes) -> None:
+    """A file that is there whole or not at all."""
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        temporary.write_bytes(encoded.getvalue())
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
         raise ValueError(f"cannot write {path}: {_reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def animate(
+    pictures: Sequence[ImageLike], path: str | os.PathLike[str], *, seconds: float = 0.12, overwrite: bool = False
+) -> Path:
+    """Write pictures of one size as an animation without end, there and back: GIF, WebP or APNG, told by the suffix.
+
+    Each is shown for some ``seconds``. Raises ValueError as `check_output` does.
+    """
+    path = check_output(path, overwrite=overwrite, formats=ANIMATIONS)
+    frames = [to_pil(read(picture))[0] for picture in pictures]
+    first, *rest = frames + frames[-2:0:-1]
+    encoded, kind = io.BytesIO(), ANIMATIONS[path.suffix.lower()]
+    quality = {"lossless": True} if kind == "WEBP" else {}
+    duration = round(1000 * seconds)
+    first.save(encoded, format=kind, save_all=True, append_images=rest, duration=duration, loop=0, **quality)
+    _put(path, encoded.getvalue())
     return path
 
 
@@ -188,23 +249,33 @@ def _from_file(path: Path) -> Tensor:
         raise ValueError(f"{path} does not exist: check the path")
     if path.is_dir():
         raise ValueError(f"{path} is a directory: give one image file")
-    kinds = "PNG, JPEG or WebP"
     try:
         if path.stat().st_size == 0:
-            raise ValueError(f"{path} is empty (0 bytes): give a {kinds} image")
+            raise ValueError(f"{path} is empty (0 bytes): give a {_KINDS} image")
+        with path.open("rb") as file:
+            return _from_stream(file, str(path))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
+
+
+def _from_stream(file: BinaryIO, name: str, max_pixels: int | None = None) -> Tensor:
+    most = min(max_pixels or MAX_PIXELS, MAX_PIXELS)
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(path, formats=sorted(set(FORMATS.values())))
+            opened = Image.open(file, formats=sorted(set(FORMATS.values())))
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a {kinds} image: convert it to one of these") from error
+        raise ValueError(f"{name} is not a {_KINDS} image: convert it to one of these") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{path} has over {Image.MAX_IMAGE_PIXELS:,} pixels: scale it down first") from error
+        raise ValueError(f"{name} has over {most:,} pixels: scale it down first") from error
     except OSError as error:
         if error.errno is None:  # from the decoder, not from the disk
-            raise _damaged(str(path), error) from error
-        raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
+            raise _damaged(name, error) from error
+        raise
     with opened:
-        return _from_pil(opened, str(path))
+        if opened.width * opened.height > most:
+            raise ValueError(f"{name} has {opened.width}×{opened.height} pixels, over {most:,}: scale it down first")
+        return _from_pil(opened, name)
 
 
 def _from_pil(image: Picture, name: str) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from rnri.driver import Solution, Solver, solve
 from rnri.equation import at_least_float32, calls, norm
-from rnri.schedule import Denoiser, Schedule, Step
+from rnri.schedule import Denoiser, Schedule, Step, renoised
 
 FORMAT = "rnri inversion 1"
 
@@ -254,12 +253,9 @@ def _plan(budget: int | Sequence[int], steps: int) -> list[int]:
 
 
 def _noised(step: Step, z_clean: Tensor, seed: int) -> Tensor:
-    """A draw from q(z | z_clean): γ z_clean + √(σ² − γ²σ′²)·n, the same n for every image."""
-    alpha, sigma, alpha_clean, sigma_clean = step.levels
-    gamma = alpha / alpha_clean
-    spread = math.sqrt(max(sigma**2 - (gamma * sigma_clean) ** 2, 0.0))
+    """A draw from q(z | z_clean), the same noise for every image."""
     noise = torch.randn(z_clean.shape[1:], generator=torch.Generator().manual_seed(seed))
-    return gamma * z_clean + spread * noise.to(z_clean)
+    return renoised(z_clean, step.levels[2:], step.levels[:2], noise)
 
 
 def _write(path: Path, data: bytes) -> None:

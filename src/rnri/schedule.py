@@ -70,13 +70,35 @@ class Step:
 
     def denoise(self, m: Denoiser, z: Tensor) -> Tensor:
         """z_clean = a·z + b·m(scale·z, t) + c; same shape as ``z``, one call, no graph."""
+        return self.advance(z, self.say(m, z))
+
+    def say(self, m: Denoiser, z: Tensor) -> Tensor:
+        """m(scale·z, t), in the dtype of ``z``; one call, no graph."""
         with torch.no_grad():
-            clean = self.a * z + self.b * m(self.scale * z, self.t).to(z.dtype)
+            return m(self.scale * z, self.t).to(z.dtype)
+
+    def advance(self, z: Tensor, output: Tensor) -> Tensor:
+        """a·z + b·output + c: where the step takes ``z`` if the network says ``output``."""
+        clean = self.a * z + self.b * output
         return clean if self.c is None else clean + self.c.to(z)
 
     def residual(self, m: Denoiser, z: Tensor, z_clean: Tensor) -> Tensor:
         """‖z_clean − denoise(z)‖ / ‖z_clean‖ for each image, shape (B,); one call."""
         return (norm(z_clean - self.denoise(m, z)) / norm(z_clean)).flatten()
+
+    def image(self, m: Denoiser, z: Tensor) -> Tensor:
+        """x̂(z), the image's latents as the network sees them in ``z``; one call.
+
+        >>> step = flow([0.5, 0.25], [500])[0]
+        >>> step.image(lambda z, t: torch.full_like(z, 2.0), torch.ones(1, 1)).item()  # z − σ·v
+        0.0
+        """
+        alpha, sigma, alpha_clean, sigma_clean = self.levels
+        kept = sigma_clean / sigma
+        clean = self.denoise(m, z)
+        if self.c is not None:
+            clean = clean - self.c.to(z)
+        return (clean - kept * z) / (alpha_clean - alpha * kept)
 
     def undo(self, z_clean: Tensor, output: Tensor) -> Tensor:
         """(z_clean − b·output − c)/a: the latent that the step takes to ``z_clean`` if the network says ``output``."""
@@ -127,6 +149,18 @@ class Step:
             raise ValueError(f"this equation has no prior {name!r}; give the image's latents to have 'image'")
 
         return Equation(g, target=z_clean, gain=self.a, bounds=(1.0 - high / self.a, 1.0 - low / self.a), prior=prior)
+
+
+def renoised(clean: Tensor, end: tuple[float, float], levels: tuple[float, float], noise: Tensor) -> Tensor:
+    """(α/α′)·clean + √(σ² − (ασ′/α′)²)·noise: latents at the levels ``end`` α′, σ′ brought to α, σ by white noise.
+
+    ``noise`` broadcasts to ``clean``; no noise is added where there is as much already.
+
+    >>> renoised(torch.ones(1, 1), (1.0, 0.0), (0.8, 0.6), torch.full((1, 1), 2.0)).item()
+    2.0
+    """
+    kept = levels[0] / end[0]
+    return kept * clean + math.sqrt(max(levels[1] ** 2 - (kept * end[1]) ** 2, 0.0)) * noise.to(clean)
 
 
 Schedule = tuple[Step, ...]

@@ -11,24 +11,25 @@ measured on ``heldout``.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rnri import images
+from rnri.bench.cost import Cost, measured
 from rnri.budget import Spread, allot
+from rnri.coupled import COUPLED, Coupled, Pair
 from rnri.edit_friendly import edit_friendly
+from rnri.equation import norm
 from rnri.guidance import guided_pair
-from rnri.inversion import Inversion, invert, sample
+from rnri.inversion import Inversion, sample
 from rnri.metrics import psnr
 from rnri.models import Model
+from rnri.presets import PRESETS, Plan, check, plan
 from rnri.scenes.edits import Edit
 from rnri.scenes.splits import Split, split_edits
 from rnri.schedule import Denoiser, Schedule
@@ -52,17 +53,17 @@ WAYS: dict[str, Way] = {
 """As the papers have it; with what the schedule and the step before tell; the same from a start in distribution."""
 
 
-INVERTERS: dict[str, Callable[..., Inversion]] = {"edit-friendly": edit_friendly}
-"""What inverts without solving, beside the solvers; a call per step, and always with corrections."""
+INVERTERS: dict[str, int] = {"edit-friendly": 1, "edict": 2, "bdia": 1}
+"""What inverts without solving, beside the solvers, and its calls per step; exact by corrections or by algebra."""
 
 
 @dataclass(frozen=True)
 class Configuration:
     """One setting: at most ``calls`` network calls for an inversion of ``steps`` steps, corrections included.
 
-    ``solver`` is a spec or a name in :data:`INVERTERS`, ``way`` a name in :data:`WAYS`, ``model`` a name or folder and
-    ``fingerprint`` its weights. ``correct`` keeps residual corrections, at a call per step. ``guidance`` is that of the
-    edit; inversion has none.
+    ``solver`` is a spec, a preset, or a name in :data:`INVERTERS`, ``way`` a name in :data:`WAYS`, ``model`` a name or
+    folder and ``fingerprint`` its weights. ``correct`` keeps residual corrections, at a call per step. A preset has a
+    way of its own, ``preset``, and knows whether to correct. ``guidance`` is that of the edit; inversion has none.
     """
 
     model: str
@@ -91,12 +92,12 @@ def grid(
 ) -> list[Configuration]:
     """All configurations of these; a budget is the mean number of calls per step. ``ValueError`` for unknown names.
 
-    The guidance is the model's own unless given. An inverter comes once for each number of steps: nothing surrounds
-    it, and it has no use for more calls.
+    The guidance is the model's own unless given. A preset comes once for each budget, in no other way than its own;
+    an inverter once for each number of steps, as it has no use for more calls either.
     """
     for spec in solvers:
         if spec not in INVERTERS:
-            find_solver(spec)
+            check(spec)
     for name in ways:
         if name not in WAYS:
             raise ValueError(f"way {name!r} is not known: use {', '.join(WAYS)}")
@@ -105,10 +106,10 @@ def grid(
             model=name,
             fingerprint=model.fingerprint,
             steps=count,
-            calls=count if solver in INVERTERS else round(count * budget),
+            calls=count * INVERTERS[solver] if solver in INVERTERS else round(count * budget),
             solver=solver,
-            way="published" if solver in INVERTERS else way,
-            correct=correct and solver not in INVERTERS,
+            way="preset" if solver in PRESETS else "published" if solver in INVERTERS else way,
+            correct=correct and solver not in INVERTERS and solver not in PRESETS,
             guidance=guidance,
             split=split,
             seed=seed,
@@ -119,27 +120,9 @@ def grid(
         for solver in solvers
         for way in ways
         for guidance in guidances or (model.defaults.guidance,)
-        if solver not in INVERTERS or (way, budget) == (ways[0], budgets[0])
+        if solver not in INVERTERS or budget == budgets[0]
+        if (solver not in INVERTERS and solver not in PRESETS) or way == ways[0]
     ]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What the inversion of one picture took.
-
-    ``calls`` is nfe + 2·njvp + 2·nvjp. ``seconds`` are those of the whole ``batch`` divided by its size; ``overhead``
-    is the share of them outside the network, where it can be told; ``memory_mb`` is the peak, of the device or else
-    of the process.
-    """
-
-    nfe: int
-    njvp: int
-    nvjp: int
-    calls: int
-    batch: int
-    seconds: float
-    overhead: float | None
-    memory_mb: float | None
 
 
 @dataclass(frozen=True)
@@ -149,7 +132,8 @@ class Measurement:
     ``residuals`` are those of the points evaluated, ``residual`` is that of the latents found, both
     ‖z_clean − denoise(z)‖ / ‖z_clean‖; measuring the latter is not counted. Errors are root mean squares over latent
     elements: ``latent_rmse`` after sampling back, ``edit_rmse`` to the encoded true target, ``unedited_rmse`` from
-    the source to it. PSNR is in dB, against the true pictures; a bound is what the autoencoder alone reaches.
+    the source to it. A sampler on pairs of latents has no step to be residual of: it has an entry of the whole way.
+    PSNR is in dB, against the true pictures; a bound is what the autoencoder alone reaches.
     The noise, divided by its nominal deviation, has a ``noise_length`` ‖z‖/√D, an excess ``noise_kurtosis`` and a
     ``noise_correlation`` of neighbours, for white noise 1, 0 and 0.
     """
@@ -184,6 +168,64 @@ class Case:
     target_latents: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """An inversion step by step, whose noise a denoiser samples again."""
+
+    inversion: Inversion
+
+    @property
+    def noise(self) -> Tensor:
+        return self.inversion.noise
+
+    @property
+    def nfe(self) -> int:
+        return self.inversion.nfe
+
+    @property
+    def njvp(self) -> int:
+        return self.inversion.njvp
+
+    @property
+    def nvjp(self) -> int:
+        return self.inversion.nvjp
+
+    def draw(self, m: Denoiser) -> Tensor:
+        return sample(m, self.inversion.schedule, self.noise, corrections=self.inversion.corrections)
+
+    def residual(self, m: Denoiser) -> Tensor:
+        """That of the latents found, (K, B); a call per step."""
+        latents = self.inversion.latents
+        pairs = zip(self.inversion.schedule, latents, latents[1:], strict=False)
+        return torch.stack([step.residual(m, z, clean) for step, z, clean in pairs])
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """An inversion to a pair of latents, the first of which is looked at as its noise."""
+
+    kind: Coupled
+    schedule: Schedule
+    pair: Pair
+    calls_per_step: int
+    njvp: int = 0
+    nvjp: int = 0
+
+    @property
+    def noise(self) -> Tensor:
+        return self.pair[0]
+
+    @property
+    def nfe(self) -> int:
+        return self.calls_per_step * len(self.schedule)
+
+    def draw(self, m: Denoiser) -> Tensor:
+        return self.kind.sample(m, self.schedule, self.pair)
+
+
+Attempt = Solved | Paired
+
+
 class Convergence:
     """Measures configurations on the first ``limit`` pictures of a split; for :func:`rnri.bench.run.run`."""
 
@@ -216,14 +258,14 @@ class Convergence:
         if (configuration.model, len(cases)) not in self._warm:
             schedule[-1].denoise(m, latents)
             self._warm.add((configuration.model, len(cases)))
-        plan = self.plan(configuration)
-        found, cost = _invert(configuration, plan, m, schedule, latents)
-        schedule = found.schedule
-        pairs = zip(schedule, found.latents, found.latents[1:], strict=False)
-        residual = torch.stack([step.residual(m, z, clean) for step, z, clean in pairs])
-        again = sample(m, schedule, found.noise, corrections=found.corrections)
-        edited = sample(self._editing(configuration, cases), schedule, found.noise, corrections=found.corrections)
+        how = self.plan(configuration)
+        found, cost = measured(partial(self._attempt, configuration, how, schedule, latents), m, latents)
+        again = found.draw(m)
+        edited = found.draw(self._editing(configuration, cases))
         noises = found.noise / math.hypot(*schedule[0].levels[:2])
+        residual = found.residual(m) if isinstance(found, Solved) else torch.stack([_relative(again, latents)])
+        status = [solution.status for solution in found.inversion.solutions] if isinstance(found, Solved) else []
+        history = [solution.residuals for solution in found.inversion.solutions] if isinstance(found, Solved) else []
         sources, targets = torch.cat([case.source for case in cases]), torch.cat([case.target for case in cases])
         fidelity, bound = _decibels(model, again, sources), _decibels(model, latents, sources)
         reached, unedited = _decibels(model, edited, targets), psnr(sources, targets).tolist()
@@ -231,10 +273,10 @@ class Convergence:
             Measurement(
                 kind=case.edit.kind,
                 local=case.edit.local,
-                plan=plan[::-1],
+                plan=_iterations(how, len(schedule))[::-1],
                 cost=cost,
-                status=[solution.status[k].name for solution in found.solutions],
-                residuals=[solution.residuals[:, k].tolist() for solution in found.solutions],
+                status=[each[k].name for each in status],
+                residuals=[each[:, k].tolist() for each in history],
                 residual=residual[:, k].tolist(),
                 latent_rmse=_rmse(again[k], case.latents[0]),
                 psnr_db=fidelity[k],
@@ -250,13 +292,28 @@ class Convergence:
             for k, case in enumerate(cases)
         ]
 
-    def _plan(self, configuration: Configuration) -> list[int]:
-        """Iterations of each step from the image outwards; ``ValueError`` if the calls do not buy one for each."""
-        schedule = self.schedule(configuration)
-        if configuration.solver in INVERTERS:
-            return [1] * len(schedule)
+    def _plan(self, configuration: Configuration) -> Plan:
+        """How it is solved; ``ValueError`` if the calls do not buy an iteration for each step."""
+        schedule, name = self.schedule(configuration), configuration.solver
+        if name in PRESETS:
+            return plan(name, schedule, calls=configuration.calls)
+        if name in INVERTERS:
+            return plan("explicit", schedule, budget=1)
+        way, method = WAYS[configuration.way], find_solver(name)
         calls = configuration.calls - len(schedule) if configuration.correct else configuration.calls
-        return allot(schedule, calls, find_solver(configuration.solver), spread=WAYS[configuration.way].spread)
+        budget = allot(schedule, calls, method, spread=way.spread)
+        return Plan(method, budget, way.start, way.predictor, configuration.correct)
+
+    def _attempt(
+        self, configuration: Configuration, how: Plan, schedule: Schedule, latents: Tensor, m: Denoiser
+    ) -> Attempt:
+        """The inversion that is asked for, with the network ``m``."""
+        name, seed = configuration.solver, configuration.seed
+        if name in COUPLED:
+            return Paired(COUPLED[name], schedule, COUPLED[name].invert(m, schedule, latents), INVERTERS[name])
+        if name == "edit-friendly":
+            return Solved(edit_friendly(m, schedule, latents, seed=seed))
+        return Solved(how.invert(m, schedule, latents, seed=seed))
 
     def _case(self, name: str, split: Split, index: int) -> Case:
         model, edit = self.models[name], self.edits(split)[index]
@@ -269,39 +326,6 @@ class Convergence:
         if configuration.guidance == 1:
             return model.denoiser(model.embed(prompts))
         return guided_pair(model.denoiser(model.embed([""] * len(prompts) + prompts)), configuration.guidance)
-
-
-def _invert(
-    configuration: Configuration, plan: list[int], m: Denoiser, schedule: Schedule, latents: Tensor
-) -> tuple[Inversion, Cost]:
-    """The inversion that is asked for, and what it took."""
-    way, clock, device = WAYS[configuration.way], _Clock(m), latents.device
-    inverter = INVERTERS.get(configuration.solver) or partial(
-        invert,
-        solver=find_solver(configuration.solver),
-        budget=plan,
-        start=way.start,
-        predictor=way.predictor,
-        correct=configuration.correct,
-    )
-    with _peak_memory(device) as memory:
-        _wait(device)
-        begin = time.perf_counter()
-        found = inverter(clock, schedule, latents, seed=configuration.seed)
-        _wait(device)
-        seconds = time.perf_counter() - begin
-    told = device.type == "cpu" and not found.njvp + found.nvjp
-    cost = Cost(
-        nfe=found.nfe,
-        njvp=found.njvp,
-        nvjp=found.nvjp,
-        calls=found.calls,
-        batch=len(latents),
-        seconds=seconds / len(latents),
-        overhead=1 - clock.seconds / seconds if told else None,
-        memory_mb=memory[0] if memory else None,
-    )
-    return found, cost
 
 
 def kurtosis(noise: Tensor) -> float:
@@ -325,17 +349,13 @@ def correlation(noise: Tensor) -> float:
     return (sum(products) / 2 / x.square().mean()).item()
 
 
-class _Clock:
-    """A denoiser that adds up the seconds spent in it; meaningful where calls end before they return."""
+def _iterations(how: Plan, steps: int) -> list[int]:
+    """Of each step, from the image outwards."""
+    return [how.budget] * steps if isinstance(how.budget, int) else list(how.budget)
 
-    def __init__(self, m: Denoiser) -> None:
-        self.m, self.seconds = m, 0.0
 
-    def __call__(self, z: Tensor, t: float) -> Tensor:
-        begin = time.perf_counter()
-        output = self.m(z, t)
-        self.seconds += time.perf_counter() - begin
-        return output
+def _relative(found: Tensor, wanted: Tensor) -> Tensor:
+    return (norm(found - wanted) / norm(wanted)).flatten()
 
 
 def _rmse(one: Tensor, other: Tensor) -> float:
@@ -344,27 +364,3 @@ def _rmse(one: Tensor, other: Tensor) -> float:
 
 def _decibels(model: Model, latents: Tensor, pictures: Tensor) -> list[float]:
     return psnr(model.decode(latents).cpu(), pictures).tolist()
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
-@contextmanager
-def _peak_memory(device: torch.device) -> Iterator[list[float]]:
-    """A list that gets the most memory in use during the block, in MB; it stays empty where that cannot be told."""
-    peak: list[float] = []
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        yield peak
-        peak.append(torch.cuda.max_memory_allocated(device) / 1e6)
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-    except OSError:
-        yield peak
-        return
-    yield peak
-    lines = Path("/proc/self/status").read_text().splitlines()
-    peak += [int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")]

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from rnri import images, models
 from rnri.editor import Editor
+from rnri.metrics.psnr import CEILING, psnr
 from rnri.models import Defaults, Model
 from rnri.scenes.attributes import Attribute, attributes
 from rnri.scenes.captions import caption
@@ -214,17 +215,16 @@ def _rendered(scenes: Sequence[Scene], side: int, stage: str, progress: Progress
 def _autoencoding(
     name: str, model: Model, reader: Reader, scenes: Sequence[Scene], progress: Progress | None
 ) -> Autoencoding:
-    psnr: list[float] = []
+    decibels: list[float] = []
     before: list[Attributes] = []
     after: list[Attributes] = []
     for pixels in _rendered(scenes, model.image_size[0], f"{name}: autoencoder", progress):
         again = model.decode(model.encode(pixels)).cpu()
-        error = (again - pixels).square().mean((1, 2, 3)) / 4  # the peak is 2: pixels lie in [-1, 1]
-        psnr += (-10 * error.clamp(min=1e-10).log10()).tolist()
+        decibels += psnr(again, pixels).clamp(max=CEILING).tolist()
         before += reader.read(pixels)
         after += reader.read(again)
     truths = [attributes(scene) for scene in scenes]
-    return Autoencoding(float(np.mean(psnr)), Accuracy.of(truths, after), Accuracy.of(before, after))
+    return Autoencoding(float(np.mean(decibels)), Accuracy.of(truths, after), Accuracy.of(before, after))
 
 
 def _drawn(

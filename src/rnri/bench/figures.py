@@ -80,7 +80,8 @@ def _histories(methods: Methods) -> Figure:
     for axes, step, title in zip(
         figure.subplots(1, 2, sharey=True), (-1, 0), ("step next to the image", "step next to the noise"), strict=True
     ):
-        for name, lines, style in _styled(methods):
+        solved = {name: some for name, some in methods.items() if some[0].measurement["residuals"]}
+        for name, lines, style in _styled(solved):
             histories = [
                 [np.nan if value is None else value for value in line.measurement["residuals"][step]] for line in lines
             ]

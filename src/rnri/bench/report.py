@@ -11,37 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnri.bench.run import Line
+from rnri.bench.statistics import Estimate
+from rnri.bench.tables import measured_on, number, ruled
 
 TOLERANCE = 0.01
 """An inversion counts as converged when the residual of every step is at most this."""
-
-_RESAMPLES = 2000
-
-
-class Estimate(NamedTuple):
-    """A statistic of some pictures, and its 95 % interval by resampling them."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float], statistic: Callable[..., Any] = np.median) -> Estimate:
-        """Estimate a statistic, such as ``numpy.median`` or ``numpy.mean``; of no values it is not a number.
-
-        >>> Estimate.of([1.0, 2.0, 3.0, 2.0])
-        Estimate(value=2.0, low=1.0, high=3.0)
-        """
-        if not values:
-            return cls(math.nan, math.nan, math.nan)
-        every = np.asarray(values, dtype=float)
-        draws = np.random.default_rng(0).integers(len(every), size=(_RESAMPLES, len(every)))
-        resampled = np.sort(statistic(every[draws], axis=1))  # sorted: percentiles of what may be infinite
-        low, high = resampled[[round(_RESAMPLES * 0.025), round(_RESAMPLES * 0.975) - 1]]
-        return cls(float(statistic(every)), float(low), float(high))
-
-    def __str__(self) -> str:
-        return "–" if math.isnan(self.value) else f"{_number(self.value)} ({_number(self.low)} to {_number(self.high)})"
 
 
 class Setting(NamedTuple):
@@ -148,7 +122,7 @@ def markdown(lines: Sequence[Line], figures: Sequence[str] = ()) -> str:
         parts += [f"## {model}: {steps} steps, at most {calls} calls, {split} edits at guidance {guidance:g}"]
         parts += [_table(_FIDELITY, sorted(rows, key=lambda row: row.error.value)), _bounds(some)]
         parts += [_table(_EDITS, sorted(rows, key=lambda row: row.edits.value))]
-    parts += ["## Measured on", *sorted({_environment(line.run) for line in lines})]
+    parts += ["## Measured on", *sorted({measured_on(line.run) for line in lines})]
     return "\n\n".join(parts) + "\n"
 
 
@@ -165,22 +139,22 @@ from the output of the step before and spends calls by the schedule's spectrum; 
 _FIDELITY: dict[str, Callable[[Row], str]] = {
     "method": lambda row: row.method,
     "pictures": lambda row: str(row.pictures),
-    "calls": lambda row: _number(row.calls),
+    "calls": lambda row: number(row.calls),
     "latent error": lambda row: str(row.error),
     "PSNR dB": lambda row: str(row.psnr_db),
-    "residual": lambda row: _number(row.residual),
+    "residual": lambda row: number(row.residual),
     "converged %": lambda row: f"{row.converged:.0%}".rstrip("%"),
     "diverged %": lambda row: f"{row.diverged:.0%}".rstrip("%"),
-    "seconds": lambda row: _number(row.seconds),
-    "outside the network %": lambda row: _number(100 * row.overhead),
-    "memory MB": lambda row: _number(row.memory_mb),
+    "seconds": lambda row: number(row.seconds),
+    "outside the network %": lambda row: number(100 * row.overhead),
+    "memory MB": lambda row: number(row.memory_mb),
 }
 _EDITS: dict[str, Callable[[Row], str]] = {
     "method": lambda row: row.method,
     "edit error": lambda row: str(row.edits),
     "local": lambda row: str(row.edits_local),
     "global": lambda row: str(row.edits_global),
-    "PSNR dB": lambda row: _number(row.edits_psnr_db),
+    "PSNR dB": lambda row: number(row.edits_psnr_db),
     "noise length": lambda row: f"{row.noise_length:.3f}",
     "kurtosis": lambda row: f"{row.noise_kurtosis:.2f}",
     "correlation": lambda row: f"{row.noise_correlation:.3f}",
@@ -197,20 +171,14 @@ def _best(summaries: Mapping[Setting, Sequence[Row]]) -> str:
         near, near_plain = (min(some, key=lambda row: row.error.value, default=None) for some in (rows, plain))
         edits, edits_plain = (min(some, key=lambda row: row.edits.value, default=None) for some in (rows, plain))
         ratio = near.error.value / (near_plain.error.value or math.nan) if near and near_plain else math.nan
-        errors = ["–" if row is None else f"{row.method}: {_number(row.error.value)}" for row in (near, near_plain)]
-        truths = ["–" if row is None else f"{row.method}: {_number(row.edits.value)}" for row in (edits, edits_plain)]
-        table.append([*map(str, setting), *errors, _number(ratio), *truths])
-    return _ruled(table)
+        errors = ["–" if row is None else f"{row.method}: {number(row.error.value)}" for row in (near, near_plain)]
+        truths = ["–" if row is None else f"{row.method}: {number(row.edits.value)}" for row in (edits, edits_plain)]
+        table.append([*map(str, setting), *errors, number(ratio), *truths])
+    return ruled(table)
 
 
 def _table(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> str:
-    return _ruled([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])
-
-
-def _ruled(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its heads first."""
-    heads, *rest = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rest))
+    return ruled([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])
 
 
 def _bounds(lines: Sequence[Line]) -> str:
@@ -218,15 +186,10 @@ def _bounds(lines: Sequence[Line]) -> str:
     pictures = list({line.image: line.measurement for line in lines}.values())
     local, whole = ([each for each in pictures if each["local"] is kind] for kind in (True, False))
     return (
-        f"The autoencoder alone reaches {_number(_mean(pictures, 'bound_db'))} dB. Not edited at all, pictures are "
-        f"{_number(_mean(pictures, 'unedited_rmse'))} from their targets "
-        f"(local {_number(_mean(local, 'unedited_rmse'))}, global {_number(_mean(whole, 'unedited_rmse'))})."
+        f"The autoencoder alone reaches {number(_mean(pictures, 'bound_db'))} dB. Not edited at all, pictures are "
+        f"{number(_mean(pictures, 'unedited_rmse'))} from their targets "
+        f"(local {number(_mean(local, 'unedited_rmse'))}, global {number(_mean(whole, 'unedited_rmse'))})."
     )
-
-
-def _environment(run: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in run.get("versions", {}).items())
-    return f"- {run.get('device')}, {run.get('threads')} threads, {run.get('system')}, {versions}"
 
 
 def _error(value: float | None) -> float:
@@ -249,10 +212,3 @@ def _mean(measured: Sequence[Mapping[str, Any]], name: str) -> float:
 def _median(measured: Sequence[Mapping[str, Any]], name: str) -> float:
     values = _known(measured, name)
     return float(np.median(values)) if values else math.nan
-
-
-def _number(value: float) -> str:
-    """Three digits; a dash for what is not known."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

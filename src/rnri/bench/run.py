@@ -15,12 +15,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import torch
 
+AnyKey = TypeVar("AnyKey", bound=int | str)
 Configuration = TypeVar("Configuration")
 """A frozen dataclass of plain values: one setting of everything that is varied."""
+
+Key: TypeAlias = int | str
+"""What a picture is called within its set: its number, or a name."""
 
 Progress = Callable[[int, int], None]
 """Called with how many measurements there are and how many there will be."""
@@ -35,7 +39,7 @@ class Line:
     Numbers that were not finite are ``None``.
     """
 
-    image: int
+    image: Key
     configuration: Mapping[str, Any]
     measurement: Mapping[str, Any]
     run: Mapping[str, Any]
@@ -56,9 +60,9 @@ def environment(device: torch.device) -> dict[str, Any]:
 def run(
     path: Path,
     about: Mapping[str, Any],
-    images: Sequence[int],
+    images: Sequence[AnyKey],
     configurations: Sequence[Configuration],
-    measure: Callable[[Configuration, Sequence[int]], Sequence[Any]],
+    measure: Callable[[Configuration, Sequence[AnyKey]], Sequence[Any]],
     *,
     batch: int = 1,
     progress: Progress | None = None,

@@ -9,10 +9,13 @@ import typer
 import rnri
 from rnri.cli import screen
 from rnri.cli.bench import bench
+from rnri.cli.blend import concept, interpolate
 from rnri.cli.demo import demo
 from rnri.cli.edit import edit, invert
 from rnri.cli.generate import generate
-from rnri.cli.listing import models, solvers
+from rnri.cli.listing import controls, methods, models, solvers
+from rnri.cli.serve import serve
+from rnri.cli.ui import ui
 
 app = typer.Typer(
     name="rnri",
@@ -21,7 +24,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, edit, invert, generate, models, solvers):
+for command in (
+    *(demo, edit, invert, generate, interpolate, concept, ui, serve),
+    *(models, solvers, controls, methods),
+):
     app.command()(command)
 app.add_typer(bench, name="bench")
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnri.cli import options, screen, values
-from rnri.cli.bench_convergence import Lists, convergence, report
+from rnri.cli.bench_convergence import Lists, convergence
+from rnri.cli.bench_edits import coco, folder, pie, scenes, tune
+from rnri.cli.bench_report import fetch, report
+from rnri.cli.bench_sensitivity import sensitivity
+from rnri.cli.bench_serve import serve
+from rnri.cli.bench_speed import speed
+from rnri.cli.bench_ui import ui
 
 if TYPE_CHECKING:
     from rnri.bench.embedded import Accuracy, EmbeddedReport
@@ -20,8 +26,18 @@ def group() -> None:
     """Measure models and methods."""
 
 
+bench.command()(scenes)
+bench.command()(pie)
+bench.command()(coco)
+bench.command()(folder)
+bench.command()(tune)
 bench.command(cls=Lists)(convergence)
+bench.command(cls=Lists)(sensitivity)
 bench.command()(report)
+bench.command()(speed)
+bench.command()(fetch)
+bench.command(cls=Lists)(serve)
+bench.command()(ui)
 
 
 @bench.command()

@@ -1,8 +1,7 @@
-"""`rnri bench convergence`: every solver at every budget, by two rulers; `rnri bench report`: the page again."""
+"""`rnri bench convergence`: every solver at every budget, by two rulers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,8 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 from rnri.cli import options, screen, values
+from rnri.cli.bench_report import report
 
-LINES, SPECTRA, PAGE = "convergence.jsonl", "spectra.jsonl", "report.md"
 SPECTRA_PICTURES = 4
 SPLITS: tuple[Literal["heldout", "tuning"], ...] = ("heldout", "tuning")
 
@@ -46,7 +45,9 @@ def convergence(
     ] = None,
     solver: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[:FIELD=VALUE,…]…", help="Solvers; edit-friendly too.", show_default="all"),
+        typer.Option(
+            metavar="NAME[:FIELD=VALUE,…]…", help="Presets, solvers, edit-friendly, edict, bdia.", show_default="all"
+        ),
     ] = None,
     way: Annotated[
         list[str] | None,
@@ -91,8 +92,10 @@ def convergence(
 
     from rnri import models
     from rnri.bench.convergence import INVERTERS, Convergence, grid
+    from rnri.bench.reports import CONVERGENCE, SPECTRA
     from rnri.bench.run import environment, run
     from rnri.bench.spectra import Spectra, SpectrumConfiguration
+    from rnri.presets import PRESETS
     from rnri.solvers import SOLVERS
 
     with screen.progress() as tell:
@@ -103,7 +106,7 @@ def convergence(
             loaded,
             steps=counts,
             budgets=budgets,
-            solvers=solver or [*SOLVERS, *INVERTERS],
+            solvers=solver or [*PRESETS, *SOLVERS, *INVERTERS],
             ways=way or ("published", "informed"),
             correct=bool(residual_correction),
             guidances=scales,
@@ -111,18 +114,13 @@ def convergence(
             seed=first,
         )
         affordable = [each for each in wanted if measure.affordable(each)]
-        about = environment(next(iter(loaded.values())).device)
-        output.mkdir(parents=True, exist_ok=True)
-        new = run(
-            output / LINES,
-            about,
-            range(pictures),
-            affordable,
-            measure,
-            batch=together,
-            progress=_percent(tell, "measurement"),
-        )
-        if jacobians:
+    about = environment(next(iter(loaded.values())).device)
+    output.mkdir(parents=True, exist_ok=True)
+    with screen.bar("measurement") as done:
+        lines = output / CONVERGENCE
+        new = run(lines, about, range(pictures), affordable, measure, batch=together, progress=done)
+    if jacobians:
+        with screen.bar("spectrum") as done:
             run(
                 output / SPECTRA,
                 about,
@@ -133,46 +131,7 @@ def convergence(
                     for count in counts
                 ],
                 Spectra(measure),
-                progress=_percent(tell, "spectrum"),
+                progress=done,
             )
     screen.say(f"{new} new measurements; {len(wanted) - len(affordable)} of {len(wanted)} settings cannot be afforded")
     report(output)
-
-
-def report(
-    output: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where 'rnri bench convergence' left its measurements.")
-    ],
-) -> None:
-    """Write the tables and figures of what was measured, without measuring anything."""
-    lines = output / LINES
-    if not lines.is_file():
-        raise ValueError(f"{lines} does not exist: measure with 'rnri bench convergence -o {output}'")
-
-    from rnri.bench.report import markdown
-    from rnri.bench.run import read
-
-    measured = list(read(lines))
-    spectra = list(read(output / SPECTRA)) if (output / SPECTRA).is_file() else []
-    try:
-        from rnri.bench.figures import draw
-    except ModuleNotFoundError:
-        screen.warn("without matplotlib there are no figures: install rnri[bench]")
-        figures = []
-    else:
-        figures = draw(measured, spectra, output)
-    (output / PAGE).write_text(markdown(measured, figures), encoding="utf-8")
-    screen.say(str(output / PAGE))
-
-
-def _percent(tell: Callable[[str], None], what: str) -> Callable[[int, int], None]:
-    """Tells of progress, once for each percent."""
-    said = {-1}
-
-    def progress(done: int, total: int) -> None:
-        percent = 100 * done // total
-        if percent not in said:
-            said.add(percent)
-            tell(f"{what} {done} of {total}")
-
-    return progress

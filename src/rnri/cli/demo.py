@@ -54,6 +54,7 @@ def demo(
 
     from rnri import images
     from rnri.editor import Timings
+    from rnri.fidelity import fidelity, residual, status
     from rnri.scenes.captions import caption
     from rnri.scenes.render import render
 
@@ -65,7 +66,7 @@ def demo(
         tell("inverting")
         found = how.invert(editor, original, caption(DEMO), first)
         tell("reconstructing")
-        quality = report.fidelity(editor, found, original, again)
+        quality = fidelity(editor, found, original, again)
         results = [_edited(editor, found, name, edit, scale, tell) for name, edit in EDITS.items()]
         sheet = report.sheet(
             original, found.prompt, quality, [(each.name, each.prompt, each.picture) for each in results]
@@ -76,12 +77,12 @@ def demo(
             images.write(image, path, overwrite=overwrite)
     report.trouble(found)
     calls, steps = report.calls(found.nfe, found.njvp, found.nvjp), len(found.schedule)
-    residual, worst = report.number(report.residual(found)), report.status(found)
+    worst = status(found)
     screen.table(
         ("", "seconds", "calls", "residual", "PSNR dB"),
         [
             ("autoencoder alone", "", "", "", _decibels(quality.autoencoder_bound)),
-            ("inversion", _seconds(first), calls, residual, ""),
+            ("inversion", _seconds(first), calls, report.number(residual(found)), ""),
             ("reconstruction", _seconds(again), report.calls(steps), "", _decibels(quality.reconstruction)),
             *((each.name, each.seconds, report.calls(each.nfe), "", _decibels(each.psnr)) for each in results),
         ],
@@ -113,6 +114,7 @@ class _Edited:
 def _edited(editor: Editor, found: Inversion, name: str, edit: Edit, guidance: float | None, tell: Tell) -> _Edited:
     from rnri import images
     from rnri.editor import Timings
+    from rnri.fidelity import decibels
     from rnri.scenes.render import render
 
     tell(f"editing: {name}")
@@ -121,7 +123,7 @@ def _edited(editor: Editor, found: Inversion, name: str, edit: Edit, guidance: f
     picture = editor.edit(found, edit.target_prompt, guidance=guidance, timings=timings)
     truth = images.read(render(edit.target))
     nfe = len(found.schedule) * (1 if guidance == 1 else 2)
-    return _Edited(name, edit.target_prompt, picture, _seconds(timings), nfe, report.decibels(picture, truth))
+    return _Edited(name, edit.target_prompt, picture, _seconds(timings), nfe, decibels(picture, truth))
 
 
 def _seconds(timings: Timings) -> str:

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from rnri.cli import inverting, options, outputs, report, screen, values
+from rnri.cli import inverting, options, outputs, report, screen, steering, values
 from rnri.cli.inverting import Inverting
+from rnri.cli.loading import Asked, loads_a_model
 
 
+@loads_a_model
 def edit(
     image: Annotated[
         Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP, or a FILE.safetensors of 'rnri invert'.")
@@ -19,7 +21,7 @@ def edit(
         list[str], typer.Option(metavar="TEXT", help="What the result shows; repeat it for several results.")
     ],
     source: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What IMAGE shows; a stored inversion knows.")
+        str | None, typer.Option(metavar="TEXT", help="What IMAGE shows, or auto; a stored inversion knows.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -38,6 +40,7 @@ def edit(
     solver: options.Solver = None,
     steps: options.Steps = None,
     strength: options.Strength = None,
+    edit_steps: options.EditSteps = None,
     guidance: options.Guidance = None,
     negative: options.Negative = "",
     seed: options.Seed = None,
@@ -46,8 +49,15 @@ def edit(
     budget: options.Budget = None,
     tol: options.Tol = None,
     residual_correction: options.ResidualCorrection = None,
+    control: options.Control = None,
+    weight: options.Weight = None,
+    mask: options.Mask = None,
+    paste: options.Paste = False,
+    captioner: options.Captioner = None,
     force: options.Force = False,
     as_json: options.Json = False,
+    *,
+    loading: Asked,
 ) -> None:
     """Edit a picture by text.
 
@@ -63,6 +73,7 @@ def edit(
         seed=seed,
     )
     scale, wanted = values.guidance(guidance), values.size("--size", size)
+    others = values.whole("--edit-steps", edit_steps, 1)
     targets = [values.prompt("--target", text) for text in target]
     stored = inverting.is_stored(image)
     if stored:
@@ -71,28 +82,43 @@ def edit(
         raise ValueError(f"--source is missing: say what {image} shows")
     else:
         values.prompt("--source", source)
+    words = steering.weights(weight or ())
+    steering.check_paste(paste, image, stored=stored)
     results = outputs.numbered(output or Path(f"{image.stem}-edited.png"), len(targets))
     written = [*results, *([sheet] if sheet else [])]
     outputs.check(written, force=force)
     how.check_solver()
+    controls = steering.controls(control or (), words, mask)
 
     from rnri import images
     from rnri.editor import Timings
+    from rnri.fidelity import fidelity
 
     timings = Timings()
     with screen.progress() as tell:
         if stored:
             pixels, found = None, inverting.load_inversion(image)
-            editor = inverting.open_editor(model, device, timings, tell)
+            editor = inverting.open_editor(model, device, timings, tell, loading)
         else:
             pixels = inverting.read_picture(image, timings)
-            editor = inverting.open_editor(model, device, timings, tell)
+            editor = inverting.open_editor(model, device, timings, tell, loading)
+            prompt = inverting.describe(source or "", pixels, model, captioner, tell)
             tell("inverting")
-            found = how.invert(editor, pixels, source or "", timings)
+            found = how.invert(editor, pixels, prompt, timings)
         tell("editing")
-        pictures = editor.edit(found, targets, guidance=scale, negative=negative, size=wanted, timings=timings)
+        pictures = editor.edit(
+            found,
+            targets,
+            guidance=scale,
+            negative=negative,
+            steps=others,
+            controls=controls,
+            paste=pixels if paste else None,
+            size=wanted,
+            timings=timings,
+        )
         tell("comparing")
-        quality = report.fidelity(editor, found, pixels) if pixels is not None or sheet else None
+        quality = fidelity(editor, found, pixels) if pixels is not None or sheet else None
         for path, picture in zip(results, pictures, strict=True):
             images.write(picture, path, overwrite=force)
         if sheet and quality:
@@ -105,9 +131,10 @@ def edit(
     report.show(told, as_json=as_json)
 
 
+@loads_a_model
 def invert(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP.")],
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What IMAGE shows.")],
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What IMAGE shows, or auto.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where the inversion is stored.")
     ],
@@ -120,8 +147,11 @@ def invert(
     budget: options.Budget = None,
     tol: options.Tol = None,
     residual_correction: options.ResidualCorrection = None,
+    captioner: options.Captioner = None,
     force: options.Force = False,
     as_json: options.Json = False,
+    *,
+    loading: Asked,
 ) -> None:
     """Invert a picture and store the way.
 
@@ -141,15 +171,17 @@ def invert(
     how.check_solver()
 
     from rnri.editor import Timings
+    from rnri.fidelity import fidelity
 
     timings = Timings()
     with screen.progress() as tell:
         pixels = inverting.read_picture(image, timings)
-        editor = inverting.open_editor(model, device, timings, tell)
+        editor = inverting.open_editor(model, device, timings, tell, loading)
+        prompt = inverting.describe(prompt, pixels, model, captioner, tell)
         tell("inverting")
         found = how.invert(editor, pixels, prompt, timings)
         tell("comparing")
-        quality = report.fidelity(editor, found, pixels)
+        quality = fidelity(editor, found, pixels)
         found.save(output)
     report.trouble(found)
     used = solver or options.SOLVER

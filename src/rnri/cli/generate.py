@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from rnri.cli import inverting, options, outputs, screen, values
+from rnri.cli.loading import Asked, loads_a_model
 
 
+@loads_a_model
 def generate(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the pictures show.")],
     output: Annotated[
@@ -24,6 +26,8 @@ def generate(
     device: options.Device = "auto",
     size: options.Size = None,
     force: options.Force = False,
+    *,
+    loading: Asked,
 ) -> None:
     """Draw pictures from a prompt.
 
@@ -45,7 +49,7 @@ def generate(
 
     timings = Timings()
     with screen.progress() as tell:
-        editor = inverting.open_editor(model, device, timings, tell)
+        editor = inverting.open_editor(model, device, timings, tell, loading)
         for n, path in zip(seeds, paths, strict=True):
             tell(f"drawing {path.name}")
             picture = editor.generate(

@@ -7,11 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnri.cli import outputs, values
+from rnri.cli import options, outputs, values
+from rnri.cli.steering import AUTO
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rnri.cli.loading import Asked
     from rnri.editor import Editor, Timings
     from rnri.inversion import Inversion
 
@@ -60,10 +62,10 @@ class Inverting:
 
     def check_solver(self) -> None:
         """Raise ValueError for a solver that is not known, or not so."""
-        from rnri.solvers import solver
+        from rnri.presets import check
 
         if self.solver is not None:
-            solver(self.solver)
+            check(self.solver)
 
     def invert(self, editor: Editor, pixels: Tensor, prompt: str, timings: Timings) -> Inversion:
         """Do it."""
@@ -102,10 +104,22 @@ def read_picture(path: Path, timings: Timings) -> Tensor:
         return images.read(path)
 
 
-def open_editor(model: str, device: str, timings: Timings, tell: Tell) -> Editor:
+def open_editor(model: str, device: str, timings: Timings, tell: Tell, loading: Asked | None = None) -> Editor:
     """An editor with this model."""
     from rnri.editor import Editor
 
     tell(f"loading {model}")
     with timings.measure("load"):
-        return Editor.from_pretrained(model, device=device)
+        return Editor.from_pretrained(model, device=device, **(loading.arguments() if loading else {}))
+
+
+def describe(prompt: str, pixels: Tensor, model: str, captioner: str | None, tell: Tell) -> str:
+    """The prompt itself, or for 'auto' what the picture shows, and then it is told."""
+    if prompt != AUTO:
+        return prompt
+    from rnri.describe import describe
+
+    tell("describing")
+    said = describe(pixels, model, captioner=captioner or options.CAPTIONER)
+    tell(f"it shows: {said}")
+    return said

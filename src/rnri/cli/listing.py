@@ -1,21 +1,34 @@
-"""`rnri models` and `rnri solvers`: what there is."""
+"""`rnri models`, `rnri solvers`, `rnri controls` and `rnri methods`: what there is."""
 
 from __future__ import annotations
 
 import math
 from inspect import getdoc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from rnri.cli import screen
 
 if TYPE_CHECKING:
-    from rnri.solvers import Method, Option
+    from rnri.registry import Option, Registered
 
 
-def models() -> None:
-    """List the embedded models."""
+def models(
+    families: Annotated[bool, typer.Option("--families", help="What can be loaded besides, family by family.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The same as a table for a page.")] = False,
+) -> None:
+    """List the embedded models, or the families of those that can be loaded."""
     from rnri import models
 
+    if families or markdown:
+        heads, rows = models.FAMILY_HEADS, models.families()
+        if markdown:
+            for row in (heads, ["---"] * len(heads), *rows):
+                screen.say(f"| {' | '.join(row)} |")
+        else:
+            screen.table(heads, rows)
+        return
     rows = []
     for name, about in models.EMBEDDED.items():
         folder = models.embedded(name)
@@ -25,15 +38,20 @@ def models() -> None:
         rows.append((name, *settings, f"{weights / 1e6:.0f} MB" if weights else "not in this copy", about))
     screen.table(("model", "steps", "guidance", "weights", "what it draws"), rows)
     screen.say()
-    screen.say("Any other by its folder in the diffusers layout, or by its Hub id owner/name, with safetensors, of:")
-    for family in models.MODELS:
-        screen.say(f"  {family}")
+    screen.say("Any other by its folder in the diffusers layout, or by its Hub id owner/name, with safetensors.")
+    screen.say("Which families are served: rnri models --families")
 
 
 def solvers() -> None:
-    """List the solvers: where each comes from, what it does, its fields; and what can be laid over them."""
+    """List presets and solvers: where each comes from, what it does, its fields; and what can be laid over them."""
+    from rnri.presets import PRESETS
     from rnri.solvers import SOLVERS, WRAPPERS
 
+    for name, preset in PRESETS.items():
+        screen.say(name, style="bold")
+        screen.say(f"  Preset: {preset.about}.")
+        screen.say(f"  {preset.solver}, {preset.extra} calls beyond {1 + preset.correct} per step")
+        screen.say()
     for name, method in SOLVERS.items():
         _describe(name, method, f"{method.source}, {method.passage}")
     for name, wrapper in WRAPPERS.items():
@@ -42,7 +60,25 @@ def solvers() -> None:
     screen.say("What starts with + goes around the solver before it: --solver gnri+polish:steps=2")
 
 
-def _describe(name: str, method: type[Method], origin: str = "") -> None:
+def controls() -> None:
+    """List the controls: what each does to an edit, where it comes from, its fields."""
+    from rnri.controls import CONTROLS
+
+    for name, kind in CONTROLS.items():
+        _describe(name, kind, f"{kind.source}, {kind.passage}")
+    screen.say("Fields are set after a colon: --control keep-difference:threshold=0.5,grow=2")
+
+
+def methods() -> None:
+    """List the methods that are compared: what each does, where it comes from, its fields."""
+    from rnri.methods import METHODS
+
+    for name, kind in METHODS.items():
+        _describe(name, kind, f"{kind.source}, {kind.passage}")
+    screen.say("Fields are set after a colon, values with commas in quotes: \"inversion:solver='anderson:memory=2'\"")
+
+
+def _describe(name: str, method: type[Registered], origin: str = "") -> None:
     """A method's name, what it does, where it comes from, its fields."""
     screen.say(name, style="bold")
     about = (getdoc(method) or "").partition("\n\n")[0].replace("``", "")
@@ -60,6 +96,8 @@ def _range(option: Option) -> str:
     """The values a field may have."""
     if option.choices:
         return " | ".join(option.choices)
+    if option.kind is object:
+        return "a file"
     if option.kind is bool:
         return "true | false"
     low, high = (None if math.isinf(bound) else f"{bound:g}" for bound in (option.low, option.high))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 MODEL = "scenes-turbo"
-SOLVER = "gnri"
+SOLVER = "auto"
+
+CAPTIONER = "Salesforce/blip-image-captioning-base"
 
 OWN = "the model's own"
 
@@ -26,11 +29,17 @@ Guidance = Annotated[
 ]
 Negative = Annotated[str, typer.Option(metavar="TEXT", help="What is not wanted: needs a guidance above 1.")]
 Steps = Annotated[str | None, typer.Option(metavar="N", help="Steps between noise and picture.", show_default=OWN)]
+EditSteps = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Steps of the edit, of the whole way.", show_default="as many as inverted"),
+]
 Seed = Annotated[str | None, typer.Option(metavar="N", help="Of all noise that is drawn.", show_default="0")]
 Solver = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME[:FIELD=VALUE,…][+…]", help="How each step is inverted: see 'rnri solvers'.", show_default=SOLVER
+        metavar="NAME[:FIELD=VALUE,…][+…]",
+        help="How it is inverted: a preset or a solver, see 'rnri solvers'.",
+        show_default=SOLVER,
     ),
 ]
 Strength = Annotated[
@@ -42,7 +51,7 @@ Budget = Annotated[
     typer.Option(
         metavar="N[,N…]",
         help="Iterations per step, or a plan from the picture outwards whose last entry repeats.",
-        show_default="2",
+        show_default="the preset's; 2 for a solver",
     ),
 ]
 Tol = Annotated[
@@ -54,6 +63,26 @@ ResidualCorrection = Annotated[
     typer.Option(
         "--residual-correction/--no-residual-correction",
         help="Keep what each step misses and add it when sampling.",
-        show_default="no",
+        show_default="the preset's; no for a solver",
+    ),
+]
+Control = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:FIELD=VALUE,…]", help="How the edit is made: see 'rnri controls'; repeat it for several."
+    ),
+]
+Weight = Annotated[
+    list[str] | None,
+    typer.Option(metavar="WORD=NUMBER", help="How much a word of the target counts: 1 is as it is; repeat it."),
+]
+Mask = Annotated[Path | None, typer.Option(metavar="FILE", help="A picture, white where the edit may change IMAGE.")]
+Paste = Annotated[
+    bool, typer.Option("--paste", help="Where a mask or control keeps IMAGE, put back its own pixels, to the bit.")
+]
+Captioner = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Who describes a photo: a BLIP model's folder or Hub id.", show_default=CAPTIONER
     ),
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+ANIMATIONS = (".webp", ".gif", ".apng")
 STORED = (".safetensors",)
 
 

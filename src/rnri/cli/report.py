@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,45 +15,12 @@ import rnri
 from rnri.cli import screen
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from rnri.driver import Status
-    from rnri.editor import Editor, Timings
+    from rnri.editor import Timings
+    from rnri.fidelity import Fidelity
     from rnri.images import ImageLike, Picture
     from rnri.inversion import Inversion
 
 _UNDERNEATH = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
-_WORST = ("DIVERGED", "MAX_ITER", "BUDGET", "CONVERGED")
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """The reconstruction, and how close in dB it and the autoencoder alone come to the picture; None if unknown."""
-
-    picture: Picture
-    reconstruction: float | None = None
-    autoencoder_bound: float | None = None
-
-    def __str__(self) -> str:
-        if self.reconstruction is None or self.autoencoder_bound is None:
-            return ""
-        return f"{self.reconstruction:.1f} dB of the autoencoder's {self.autoencoder_bound:.1f} dB"
-
-
-def fidelity(editor: Editor, source: Inversion, pixels: Tensor | None, timings: Timings | None = None) -> Fidelity:
-    """Draw the inverted picture again, and compare with it where its pixels are at hand."""
-    picture = editor.reconstruct(source, timings=timings)
-    if pixels is None:
-        return Fidelity(picture)
-    return Fidelity(picture, decibels(picture, pixels), decibels(editor.autoencoded(source), pixels))
-
-
-def decibels(picture: Picture, reference: Tensor) -> float:
-    """PSNR of a picture, as it would be saved."""
-    from rnri import images
-    from rnri.metrics import psnr
-
-    return psnr(images.read(picture), reference.cpu()).item()
 
 
 def sheet(original: ImageLike, prompt: str, quality: Fidelity, edits: Sequence[tuple[str, str, Picture]]) -> Picture:
@@ -78,11 +45,14 @@ def record(
 
     The status and the residual are the worst of all steps; sizes are [width, height]; what is not finite is None.
     """
+    from rnri.fidelity import residual, status
+
     return {
         "model": model,
         "solver": solver,
         "steps": len(source.schedule),
         "image_size": source.size,
+        "source": source.prompt,
         "status": status(source).name,
         "residual": _finite(residual(source)),
         "nfe": source.nfe,
@@ -110,6 +80,7 @@ def show(told: dict[str, Any], *, as_json: bool) -> None:
     rows = [
         ("model", f"{told['model']}, {told['steps']} steps"),
         ("picture", f"{width}×{height} pixels"),
+        ("source", told["source"]),
         ("solver", told["solver"] or ""),
         ("status", f"{told['status']}, residual {number(told['residual'])}"),
         ("calls", calls(told["nfe"], told["njvp"], told["nvjp"])),
@@ -120,19 +91,10 @@ def show(told: dict[str, Any], *, as_json: bool) -> None:
     screen.pairs([(name, value) for name, value in rows if value])
 
 
-def status(source: Inversion) -> Status:
-    """The worst of all steps and images."""
-    found = {status for solution in source.solutions for status in solution.status}
-    return min(found, key=lambda status: _WORST.index(status.name))
-
-
-def residual(source: Inversion) -> float:
-    """The largest of all steps and images."""
-    return source.residual.max().item()
-
-
 def trouble(source: Inversion) -> None:
     """Warn of an inversion that did not get where it was to go."""
+    from rnri.fidelity import residual, status
+
     worst = status(source)
     if worst.name in ("DIVERGED", "MAX_ITER"):
         cure = worst.value.replace("max_iter", "--budget").replace("solver", "--solver")

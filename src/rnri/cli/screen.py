@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -67,6 +68,26 @@ def progress() -> Iterator[Callable[[str], None]]:
         return
     with _err.status("") as spinner:
         yield lambda message: spinner.update(f"{message} …")
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that is told how many of how many are done: a bar on a terminal, a line for each percent elsewhere."""
+    if _err.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=_err, transient=True) as bars:
+            task = bars.add_task(what, total=None)
+            yield lambda done, total: bars.update(task, completed=done, total=total)
+        return
+    said = {-1}
+
+    def tell(done: int, total: int) -> None:
+        percent = 100 * done // max(total, 1)
+        if percent not in said:
+            said.add(percent)
+            _tell(f"{what} {done} of {total} …")
+
+    yield tell
 
 
 @contextmanager

@@ -5,21 +5,44 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rnri.metrics.metric import Metric, average, blackened, check_pair, of_background, to_truth
+
 PEAK = 2.0
 """The range of pixel values, −1 to 1."""
+CEILING = 100.0
+"""What equal pictures score in benchmarks, in dB, so that means exist; 8-bit pictures of 512×512 that differ at all
+score 107 dB at most."""
 
 
-def psnr(image: Tensor, reference: Tensor) -> Tensor:
+def psnr(image: Tensor, reference: Tensor, where: Tensor | None = None) -> Tensor:
     """PSNR = 10·log₁₀(PEAK² / mean((image − reference)²)) in dB, one number per image: higher is closer.
 
-    Both are (B, 3, H, W) in [-1, 1]; the mean is over pixels and channels, in float64. Shape (B,), infinite for equal
-    images. One reference may serve a batch of images. Raises ValueError for sizes that do not fit.
+    Both are (B, 3, H, W) in [-1, 1]; the mean is over channels and pixels, those of ``where`` (B, 1, H, W) if given,
+    in float64. Shape (B,), infinite for equal images, not a number where no pixel counts. One reference may serve a
+    batch of images. Raises ValueError for sizes that do not fit.
 
     >>> psnr(torch.full((1, 3, 2, 2), 0.2), torch.zeros(1, 3, 2, 2))
     tensor([20.0000], dtype=torch.float64)
     """
-    if image.shape[1:] != reference.shape[1:] or len(reference) not in (1, len(image)):
-        shapes = f"{tuple(image.shape)} and {tuple(reference.shape)}"
-        raise ValueError(f"images of shapes {shapes} cannot be compared: resize one to the other")
-    error = (image - reference).square().flatten(1).mean(1, dtype=torch.float64)
-    return 10 * torch.log10(PEAK**2 / error)
+    check_pair(image, reference, where)
+    return 10 * torch.log10(PEAK**2 / average((image - reference).square(), where))
+
+
+PSNR = Metric(
+    "PSNR to the true picture",
+    "higher",
+    to_truth(lambda image, truth, _: psnr(image, truth).clamp(max=CEILING)),
+    "dB",
+)
+PSNR_BACKGROUND = Metric(
+    "PSNR of the background to the source's, over its own pixels",
+    "higher",
+    of_background(lambda image, source, where, _: psnr(image, source, where).clamp(max=CEILING)),
+    "dB",
+)
+PSNR_UNEDIT_PART = Metric(
+    "PIE-Bench: PSNR to the source with the mask black in both, over the whole frame",
+    "higher",
+    blackened(lambda image, source, _: psnr(image, source).clamp(max=CEILING)),
+    "dB",
+)

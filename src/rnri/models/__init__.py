@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rnri.models.base import Condition, Defaults, Model, PromptWarning
+from rnri.loading import Loading
+from rnri.models.base import Condition, Defaults, Guidance, Model, PromptWarning
+from rnri.models.family import Family
+from rnri.models.parts import folder_of, pipeline_class
 
-__all__ = ["EMBEDDED", "MODELS", "Condition", "Defaults", "Model", "PromptWarning", "embedded", "from_pipe", "load"]
+__all__ = [
+    "EMBEDDED",
+    "FAMILY_HEADS",
+    "MODELS",
+    "Condition",
+    "Defaults",
+    "Family",
+    "Guidance",
+    "Loading",
+    "Model",
+    "PromptWarning",
+    "embedded",
+    "families",
+    "find_device",
+    "from_parts",
+    "from_pipe",
+    "load",
+    "part",
+    "serving",
+]
 
 MODELS = {
     "StableDiffusionPipeline": "rnri.models.stable_diffusion:StableDiffusion",
+    "StableDiffusionXLPipeline": "rnri.models.stable_diffusion_xl:StableDiffusionXL",
+    "LatentConsistencyModelPipeline": "rnri.models.latent_consistency:LatentConsistency",
+    "StableDiffusion3Pipeline": "rnri.models.stable_diffusion_3:StableDiffusion3",
+    "FluxPipeline": "rnri.models.flux:Flux",
+    "Flux2KleinPipeline": "rnri.models.flux2:Flux2Klein",
+    "PixArtAlphaPipeline": "rnri.models.pixart:PixArt",
+    "PixArtSigmaPipeline": "rnri.models.pixart:PixArtSigma",
+    "SanaPipeline": "rnri.models.sana:Sana",
+    "Lumina2Pipeline": "rnri.models.lumina2:Lumina2",
+    "AuraFlowPipeline": "rnri.models.aura_flow:AuraFlow",
+    "ZImagePipeline": "rnri.models.z_image:ZImage",
 }
 """Families: the pipeline class that a model's own `model_index.json` names, and what serves it."""
+
+FAMILY_HEADS = ("family", "pipeline", "samplers", "steps", "guidance of edits", "GB of the first", "such as")
 
 EMBEDDED = {
     "scenes": "small ray-traced scenes, 20 to 50 steps",
@@ -32,53 +67,76 @@ def embedded(name: str) -> Path:
     return _WEIGHTS / name
 
 
-def load(name: str, *, device: str | torch.device = "auto", dtype: torch.dtype = torch.float32) -> Model:
+def load(
+    name: str,
+    *,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    loading: Loading | None = None,
+) -> Family:
     """A model by its embedded name, its folder (standard diffusers layout), or its Hub id `owner/name`.
 
     Only safetensors are read. `device` "auto" is the first of cuda, mps and cpu that is there; `dtype` is that of the
     networks. Raises ValueError, in one line, for what is unknown, incomplete or not there.
     """
-    place = _device(device)
-    folder = _folder(name)
-    try:
-        pipeline = json.loads((folder / "model_index.json").read_text())["_class_name"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{folder} is not a model: it needs a model_index.json, as diffusers writes it") from error
-    model: Model = _family(pipeline).from_folder(name, folder, device=place, dtype=dtype)
-    return model
+    loading = loading or Loading()
+    place = find_device(device)
+    folder = _folder(name, loading)
+    kind = serving(pipeline_class(str(folder), folder))
+    return kind.from_folder(name, folder, device=place, dtype=dtype, loading=loading)
 
 
-def from_pipe(pipe: Any) -> Model:
+def from_pipe(pipe: Any) -> Family:
     """A model from a diffusers pipeline, whose weights it shares and which it does not change."""
-    model: Model = _family(type(pipe).__name__).from_pipe(pipe)
-    return model
+    return serving(type(pipe).__name__).from_pipe(pipe)
 
 
-def _family(pipeline: str) -> Any:
+def families() -> list[tuple[str, ...]]:
+    """What is served, a row under `FAMILY_HEADS` for each class of pipelines."""
+    rows: list[tuple[str, ...]] = []
+    for pipeline in MODELS:
+        kind = serving(pipeline)
+        told = (", ".join(kind.samplers), str(kind.steps), kind.recommended, f"{kind.gigabytes:g}")
+        rows.append((kind.title, pipeline, *told, ", ".join(kind.examples)))
+    return rows
+
+
+def from_parts(pipeline: str, *, network: Any, vae: Any, scheduler: Any) -> Family:
+    """A model of these parts of a pipeline, which can do everything but read prompts."""
+    kind = serving(pipeline)
+    for module in (network, vae):
+        module.requires_grad_(False).eval()
+    return kind(pipeline, kind.assemble(pipeline, {kind.network_part: network, "vae": vae, "scheduler": scheduler}))
+
+
+def part(kind: str, settings: Mapping[str, Any]) -> Any:
+    """A part of a pipeline: a class of diffusers by its name, with these settings, its weights random."""
+    import diffusers
+
+    return getattr(diffusers, kind)(**settings)
+
+
+def serving(pipeline: str) -> type[Family]:
+    """What serves a class of pipelines; ValueError if nothing does."""
     if pipeline not in MODELS:
         raise ValueError(f"no model family serves {pipeline}: use one of {', '.join(MODELS)}")
     module, _, name = MODELS[pipeline].partition(":")
-    return getattr(import_module(module), name)
+    kind: type[Family] = getattr(import_module(module), name)
+    return kind
 
 
-def _folder(name: str) -> Path:
+def _folder(name: str, loading: Loading) -> Path:
     if name in EMBEDDED:
         return embedded(name)
     if Path(name).is_dir():
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ValueError(f"unknown model {name!r}: use {', '.join(EMBEDDED)}, a folder, or a Hub id such as owner/name")
-    from diffusers import DiffusionPipeline
-
-    try:
-        skipped = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
-        return Path(DiffusionPipeline.download(name, use_safetensors=True, **skipped))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"no folder {name!r} here, and the Hub does not give it: {reason}") from error
+    return folder_of(name, list(MODELS), loading)
 
 
-def _device(name: str | torch.device) -> torch.device:
+def find_device(name: str | torch.device) -> torch.device:
+    """The device of this name, "auto" the first of cuda, mps and cpu that is there; ValueError if it is not."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

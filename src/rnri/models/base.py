@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,11 @@ from rnri.schedule import Denoiser, Schedule
 
 SETTINGS = "rnri.json"
 """In a model's folder: a JSON object of the `Defaults` it is best used with. Most models have none."""
+
+
+Guidance = Literal["classifier-free", "embedded", "none"]
+"""How a network follows its prompt harder: against a negative prompt in a second call, told by a number that it reads,
+or not at all, where that was distilled away."""
 
 
 class PromptWarning(UserWarning):
@@ -43,10 +48,14 @@ class Defaults:
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """Prompts as the network reads them: `tokens` (P, length, width), one row per prompt."""
+    """Prompts as the network reads them: `tokens` (P, length, width), one row per prompt.
+
+    `more` is what else it reads of them, each (P, …): pooled embeddings, masks.
+    """
 
     prompts: tuple[str, ...]
     tokens: Tensor
+    more: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -76,6 +85,10 @@ class Model(Protocol):
     def defaults(self) -> Defaults:
         """Steps and guidance where nothing else is asked for."""
 
+    @property
+    def guidance(self) -> Guidance:
+        """How it follows a prompt harder."""
+
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
         """(C, h, w) of the latent of an image of this height and width."""
 
@@ -84,6 +97,9 @@ class Model(Protocol):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent to image, clamped to [-1, 1]."""
+
+    def preview(self, latent: Tensor) -> Tensor:
+        """Latent to image, clamped to [-1, 1], by a smaller autoencoder where the model has one."""
 
     def embed(self, prompts: Sequence[str]) -> Condition:
         """Prompts to what the network reads. Warns (`PromptWarning`) of what it cannot read."""
@@ -102,5 +118,20 @@ class Model(Protocol):
         from `generator`, for latents of `shape` (by default those of `image_size`).
         """
 
-    def denoiser(self, condition: Condition) -> Denoiser:
-        """The network with its prompts bound. One prompt serves a batch of any size, P prompts a batch of P."""
+    def denoiser(self, condition: Condition, guidance: float = 1.0) -> Denoiser:
+        """The network with its prompts bound. One prompt serves a batch of any size, P prompts a batch of P.
+
+        `guidance` is the number that the network reads, where it does.
+        """
+
+
+def guidance_of(model: Model, guidance: float, negative: str = "") -> tuple[float, float]:
+    """(the number a network is told, the scale of classifier-free guidance), of which one is 1.
+
+    Raises ValueError for guidance, or a negative prompt, that a model has not.
+    """
+    if model.guidance == "none" and guidance != 1:
+        raise ValueError(f"guidance={guidance} is not to be had: {model.name} is distilled; leave it at 1")
+    if model.guidance != "classifier-free" and negative:
+        raise ValueError(f"{model.name} takes no negative prompt: leave {negative!r} out")
+    return (guidance, 1.0) if model.guidance == "embedded" else (1.0, guidance)

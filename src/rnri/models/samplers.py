@@ -3,20 +3,82 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from rnri.schedule import Schedule, ddim, euler, euler_ancestral, lcm
+from rnri.models.parts import quiet
+from rnri.schedule import Schedule, ddim, euler, euler_ancestral, flow, lcm
 
 Shape = tuple[int, int, int]
 
 
-def table(scheduler: Any, num_steps: int, *, shape: Shape, generator: torch.Generator | None = None) -> Schedule:
+def choose(own: Any, name: str | None) -> Any:
+    """The scheduler called `name`, with the noise levels and the prediction of a checkpoint's own; without one, that.
+
+    Raises ValueError where it cannot be inverted, saying why and which is the nearest that can, and where the network
+    does not predict what it needs.
+
+    >>> from diffusers import PNDMScheduler
+    >>> type(choose(PNDMScheduler(), "euler")).__name__
+    'EulerDiscreteScheduler'
+    """
+    if name is None:
+        _check(own)
+        return own
+    flows = _predicts_flow(own)
+    if flows is not (name == "flow"):
+        fitting = ["flow"] if flows else [each for each in NAMES if each != "flow"]
+        said = "a flow" if flows else "noise, not a flow"
+        raise ValueError(f"scheduler {name!r} does not fit a network that predicts {said}: use {' or '.join(fitting)}")
+    import diffusers
+
+    changes: dict[str, Any] = {"clip_sample": False, "thresholding": False}
+    if flows and "flow_shift" in own.config:
+        changes["shift"] = own.config.flow_shift
+    with quiet():
+        return getattr(diffusers, NAMES[name]).from_config({**own.config, **changes})
+
+
+def _predicts_flow(scheduler: Any) -> bool:
+    config = scheduler.config
+    return (
+        type(scheduler).__name__.startswith("FlowMatch")
+        or config.get("prediction_type") == "flow_prediction"
+        or bool(config.get("use_flow_sigmas"))
+    )
+
+
+def _check(scheduler: Any) -> None:
+    """Raise ValueError for a scheduler whose steps are not affine in the latent and the network's output."""
+    kind, config = type(scheduler).__name__, scheduler.config
+    nearest = "flow" if _predicts_flow(scheduler) else NEAREST.get(kind, "ddim")
+    if kind not in TABLES:
+        reason = next((why for why, kinds in REASONS.items() if kind in kinds), "there is no table of its steps")
+        raise ValueError(
+            f"{kind} cannot be inverted step by step: {reason}; the nearest that can is scheduler {nearest}"
+        )
+    for option in ("clip_sample", "thresholding", "stochastic_sampling", "invert_sigmas"):
+        if config.get(option):
+            raise ValueError(
+                f"a sampler that has {option!r} cannot be inverted: set {option!r} to false in {kind}'s config, "
+                f"or use scheduler {nearest}"
+            )
+
+
+def table(
+    scheduler: Any,
+    num_steps: int,
+    *,
+    shape: Shape,
+    generator: torch.Generator | None = None,
+    timesteps: Mapping[str, Any] | None = None,
+) -> Schedule:
     """The steps a diffusers scheduler takes in `num_steps`, noisy to clean; the scheduler given is not changed.
 
-    `shape` is that of one latent, `generator` draws the noise of samplers that add some.
+    `shape` is that of one latent, `generator` draws the noise of samplers that add some, `timesteps` is what else the
+    scheduler's `set_timesteps` is told.
 
     Raises ValueError where a step is not affine in the latent and the network's output, or would be noisy and no
     generator is given.
@@ -25,17 +87,13 @@ def table(scheduler: Any, num_steps: int, *, shape: Shape, generator: torch.Gene
     >>> [step.t for step in table(DDIMScheduler(clip_sample=False, timestep_spacing="trailing"), 4, shape=(4, 8, 8))]
     [999.0, 749.0, 499.0, 249.0]
     """
+    _check(scheduler)
     kind, config = type(scheduler).__name__, scheduler.config
-    if kind not in TABLES:
-        raise ValueError(f"{kind} cannot be inverted step by step: use one of {', '.join(TABLES)}")
-    for option in ("clip_sample", "thresholding"):
-        if config.get(option):
-            raise ValueError(f"a sampler that clips cannot be inverted: set {option!r} to false in {kind}'s config")
     most = config.num_train_timesteps
     if not (isinstance(num_steps, int) and 1 <= num_steps <= most):
         raise ValueError(f"steps={num_steps} is out of range: give a whole number from 1 to {most}")
     fresh = type(scheduler).from_config(config)
-    fresh.set_timesteps(num_steps)
+    fresh.set_timesteps(num_steps, **(timesteps or {}))
     return TABLES[kind](fresh, shape, generator)
 
 
@@ -86,6 +144,10 @@ def _lcm(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Sch
     )
 
 
+def _flow(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
+    return flow(scheduler.sigmas, scheduler.timesteps.tolist())
+
+
 def _given(generator: torch.Generator | None, scheduler: Any) -> torch.Generator:
     if generator is None:
         raise ValueError(f"{type(scheduler).__name__} adds noise at every step: give a generator to draw it from")
@@ -97,4 +159,45 @@ TABLES: dict[str, Callable[[Any, Shape, torch.Generator | None], Schedule]] = {
     "EulerDiscreteScheduler": _euler,
     "EulerAncestralDiscreteScheduler": _euler_ancestral,
     "LCMScheduler": _lcm,
+    "FlowMatchEulerDiscreteScheduler": _flow,
 }
+
+NAMES = {
+    "ddim": "DDIMScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-ancestral": "EulerAncestralDiscreteScheduler",
+    "lcm": "LCMScheduler",
+    "flow": "FlowMatchEulerDiscreteScheduler",
+}
+"""Schedulers by the name they are asked for."""
+
+REASONS = {
+    "its steps use network outputs of the steps before": (
+        "DEISMultistepScheduler",
+        "DPMSolverMultistepScheduler",
+        "IPNDMScheduler",
+        "LMSDiscreteScheduler",
+        "PNDMScheduler",
+        "SASolverScheduler",
+        "UniPCMultistepScheduler",
+    ),
+    "its steps call the network more than once": (
+        "DPMSolverSDEScheduler",
+        "DPMSolverSinglestepScheduler",
+        "FlowMatchHeunDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
+    ),
+}
+"""Why a scheduler has no table."""
+
+NEAREST = {
+    "DPMSolverSDEScheduler": "euler-ancestral",
+    "HeunDiscreteScheduler": "euler",
+    "KDPM2AncestralDiscreteScheduler": "euler-ancestral",
+    "KDPM2DiscreteScheduler": "euler",
+    "LMSDiscreteScheduler": "euler",
+    "TCDScheduler": "lcm",
+}
+"""What comes next to it, where that is not DDIM."""

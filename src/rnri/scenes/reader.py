@@ -119,18 +119,25 @@ class Reader:
 
         ``images`` is ``(B, 3, H, W)`` in [-1, 1]. Raises ``ValueError`` for any other shape.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-            raise ValueError(f"pictures of shape {tuple(images.shape)} cannot be read; give (B, 3, H, W)")
-        images = images.to(next(self.network.parameters()))
-        if images.shape[2:] != (SIZE, SIZE):
-            images = nn.functional.interpolate(images, (SIZE, SIZE), mode="bicubic", antialias=True).clamp(-1, 1)
-        items, whole = self.network(images.contiguous(memory_format=torch.channels_last))
+        items, whole = self.network(self._prepared(images))
         presence, *values = (logits.softmax(-1) for logits in items)
         absent, present = presence[..., :1], presence[..., 1:]
         per_place = [presence, *(torch.cat([absent, present * value], -1) for value in values)]
         found = [table[:, place] for place in range(len(PLACES)) for table in per_place]
         found += [logits.softmax(-1) for logits in whole]
         return dict(zip(ATTRIBUTES, found, strict=True))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The trunk's features of pictures ``(B, 3, H, W)`` in [-1, 1], layer by layer, each ``(B, C, h, w)``.
+
+        Raises ``ValueError`` for any other shape.
+        """
+        x, found = self._prepared(images), []
+        for layer in self.network.trunk:
+            x = layer(x)
+            found.append(x)
+        return found
 
     def read(self, images: Tensor) -> tuple[tuple[Attribute, ...], ...]:
         """The attributes of each of the pictures ``(B, 3, H, W)`` in [-1, 1], as :func:`attributes` gives a scene's.
@@ -170,6 +177,15 @@ class Reader:
     def describe(self, image: Tensor) -> str:
         """The canonical caption of what one picture ``(3, H, W)`` or ``(1, 3, H, W)`` in [-1, 1] shows."""
         return caption(self.scene(image))
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Pictures as the network wants them."""
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+            raise ValueError(f"pictures of shape {tuple(images.shape)} cannot be read; give (B, 3, H, W)")
+        images = images.to(next(self.network.parameters()))
+        if images.shape[2:] != (SIZE, SIZE):
+            images = nn.functional.interpolate(images, (SIZE, SIZE), mode="bicubic", antialias=True).clamp(-1, 1)
+        return images.contiguous(memory_format=torch.channels_last)
 
 
 def _scene(read: Mapping[str, str]) -> Scene:

@@ -122,12 +122,14 @@ class _World:
         self.colour = np.asarray(self.light.colour, dtype=np.float32)
         self.ambient = np.asarray(self.light.ambient, dtype=np.float32)
 
-    def nearest(self, o: Vector, d: Vector) -> tuple[Array, NDIndex, Vector]:
-        """Distance, index (-1: none) and normal of the first body each ray meets."""
+    def nearest(self, o: Vector, d: Vector, skip: int = -1) -> tuple[Array, NDIndex, Vector]:
+        """Distance, index (-1: none) and normal of the first body each ray meets, body ``skip`` left out."""
         distance = np.full(o[0].shape, FAR, dtype=np.float32)
         index = np.full(o[0].shape, -1, dtype=np.int8)
         normal = tuple(np.zeros(o[0].shape, dtype=np.float32) for _ in range(3))
         for number, body in enumerate(self.bodies):
+            if number == skip:
+                continue
             # A body's bounding ball decides cheaply which rays can meet it at all.
             high = HEIGHTS[body.item.shape] * body.half_width / 2
             reach = np.float32(high**2 + 1.5 * body.half_width**2)
@@ -162,12 +164,14 @@ class _World:
         low = np.flatnonzero(down)
         if low.size:
             lo, ld = _take(o, low), _take(d, low)
-            colour[low] = self.floor(_along(lo, ld, -lo[1] / ld[1]), np.float32(1.0))
+            point = _along(lo, ld, -lo[1] / ld[1])
+            # Bodies are curved mirrors, which make small: what they show is finer than what the eye sees directly.
+            colour[low] = self.floor(point, np.float32(1.0), 2 * np.hypot(point[0], point[2]))
         return colour
 
-    def floor(self, point: Vector, lit: Array | np.float32) -> Array:
+    def floor(self, point: Vector, lit: Array | np.float32, depth: Array) -> Array:
         """Colour of the ground at ``point`` when a share ``lit`` of the light reaches it, fading into the distance."""
-        own = ground(point[0], point[2], self.scene.ground)
+        own = ground(point[0], point[2], self.scene.ground, depth)
         occlusion = np.ones(point[0].shape, dtype=np.float32)
         for body in self.bodies:
             reach = np.float32(body.half_width * 0.9) ** 2
@@ -206,12 +210,12 @@ class _World:
         return (np.float32(strength) * towards**sharpness)[:, None] * (self.colour * 0.6 + np.float32(0.4))
 
     def bounce(self, o: Vector, d: Vector, skip: int) -> Array:
-        """What a mirrored or refracted ray sees: surroundings and the other bodies, without further bounces."""
+        """What a mirrored or refracted ray sees past body ``skip``: surroundings and bodies, no further bounces."""
         colour = self.surround(o, d)
-        distance, index, normal = self.nearest(o, d)
+        distance, index, normal = self.nearest(o, d, skip)
         for number, body in enumerate(self.bodies):
             seen = np.flatnonzero(index == number)
-            if number == skip or not seen.size:
+            if not seen.size:
                 continue
             so, sd, sn = _take(o, seen), _take(d, seen), _take(normal, seen)
             colour[seen] = self.diffuse(body, _along(so, sd, distance[seen]), sn, np.float32(0.8), 0.1, sd)
@@ -286,7 +290,7 @@ def render(scene: Scene, size: int = SIZE) -> np.ndarray:
     lo, ld = _take(o, low), _take(d, low)
     point = _along(lo, ld, -lo[1] / ld[1])
     lit = np.kron(_floor_light(world, size).reshape(size, size), np.ones((_SAMPLES, _SAMPLES), np.float32)).ravel()
-    floor = world.floor(point, lit[low])
+    floor = world.floor(point, lit[low], -point[2])
     share = np.float32(REFLECTANCE[scene.ground])
     if share:
         wobble = np.float32(0.05) * np.sin(9.0 * point[2] + 2.0 * np.sin(2.0 * point[0]))

@@ -43,7 +43,7 @@ def _pencil(picture: Array) -> Array:
     h, w = picture.shape[:2]
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     unit = np.float32(w / 128)
-    hatch = (0.5 + 0.5 * np.sin((x + y) / unit * np.float32(2 * np.pi / 6)))[..., None]
+    hatch = (0.5 + 0.5 * np.sin((x + y) / unit * np.float32(2 * np.pi / 12)))[..., None]
     light = _luminance(picture)
     vivid = np.clip(light + (picture - light) * 1.25, 0, 1)
     paper = np.asarray((0.98, 0.965, 0.92), dtype=np.float32)

@@ -93,9 +93,13 @@ def sky(direction: Vector, name: str, seed: int) -> Array:
     return colour
 
 
-def ground(x: Array, z: Array, name: str) -> Array:
-    """The ground's own colour at world positions, before light."""
-    far = _smooth(3.0, 14.0, -z)
+def ground(x: Array, z: Array, name: str, depth: Array) -> Array:
+    """The ground's own colour at world positions, before light.
+
+    Its relief fades with ``depth``, the way behind the middle of the scene that makes it as small as it is seen:
+    lines across the view, which foreshorten, sooner than lines along it.
+    """
+    far, along = _smooth(1.0, 8.0, depth), _smooth(3.0, 14.0, depth)
     if name == "sand":
         ripple = np.sin(9.0 * z + 1.3 * np.sin(1.7 * x) + 0.6 * x) * (1 - far)
         return _mix((0.82, 0.68, 0.44), (0.93, 0.81, 0.57), 0.5 + 0.5 * ripple)
@@ -110,7 +114,7 @@ def ground(x: Array, z: Array, name: str) -> Array:
         inside = np.abs(x / 0.62 - plank - 0.5)
         shade = 0.5 + 0.5 * np.sin(plank * 2.4 + 0.5) + 0.12 * np.sin(4.0 * z + 3.0 * plank)
         colour = _mix((0.46, 0.28, 0.15), (0.68, 0.45, 0.26), np.clip(shade, 0, 1))
-        return _mix(colour, (0.25, 0.14, 0.07), _smooth(0.44, 0.49, inside) * (1 - far))
+        return _mix(colour, (0.25, 0.14, 0.07), _smooth(0.44, 0.49, inside) * (1 - along))
     if name == "tiles":
         wave = np.sin(np.pi * x / 0.8) * np.sin(np.pi * (z + 0.4) / 0.8)
         sharp = np.clip(wave * 9.0, -1, 1) * (1 - far)

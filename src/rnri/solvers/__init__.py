@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, TypeVar
 
+from rnri.registry import make
 from rnri.solvers.anderson import Anderson
 from rnri.solvers.anneal import Anneal
 from rnri.solvers.averaged import Averaged
+from rnri.solvers.barzilai_borwein import BarzilaiBorwein
 from rnri.solvers.best_so_far import BestSoFar
 from rnri.solvers.broyden import Broyden
 from rnri.solvers.chebyshev import Chebyshev
@@ -33,6 +33,7 @@ SOLVERS: dict[str, type[Method]] = {
     "averaged": Averaged,
     "anderson": Anderson,
     "chebyshev": Chebyshev,
+    "barzilai-borwein": BarzilaiBorwein,
     "renoise": Renoise,
     "gradient": Gradient,
     "forward-step": ForwardStep,
@@ -52,9 +53,7 @@ WRAPPERS: dict[str, type[Wrapper]] = {
 }
 """What can be laid over a solver."""
 
-__all__ = ["SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "citation", "solver"]
-
-_Kind = TypeVar("_Kind", bound=Method)
+__all__ = ["SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "solver"]
 
 
 def solver(spec: str) -> Method:
@@ -70,39 +69,9 @@ def solver(spec: str) -> Method:
     BestSoFar(inner=Polish(inner=Explicit(), steps=2))
     """
     first, *around = re.split(r"\+(?=[a-z])", spec)
-    method = _made(SOLVERS, first, "solver")
+    name = first.partition(":")[0]
+    hint = f"; {name} is a wrapper, and follows a solver: gnri+{name}" if name in WRAPPERS else ""
+    method = make(SOLVERS, first, "solver", hint=hint)
     for part in around:
-        method = _made(WRAPPERS, part, "wrapper", inner=method)
+        method = make(WRAPPERS, part, "wrapper", inner=method)
     return method
-
-
-def citation(method: Method | str) -> str:
-    """The BibTeX entry of the publication a solver comes from; a solver, or a ``spec`` that names one.
-
-    >>> print(citation("gnri").splitlines()[0])
-    @inproceedings{samuel2025gnri,
-    """
-    return (solver(method) if isinstance(method, str) else method).source.bibtex()
-
-
-def _made(registry: Mapping[str, type[_Kind]], spec: str, what: str, **values: Any) -> _Kind:
-    """One of the registry, with the fields that ``spec`` sets."""
-    name, _, settings = spec.partition(":")
-    if name not in registry:
-        hint = f"; {name} is a wrapper, and follows a solver: gnri+{name}" if name in WRAPPERS else ""
-        raise ValueError(f"no {what} is called {name!r}; there are {', '.join(registry)}{hint}")
-    known = {option.name: option for option in registry[name].options()}
-    for setting in filter(None, settings.split(",")):
-        field, given, text = (part.strip() for part in setting.partition("="))
-        if field not in known:
-            has = f"its fields are {', '.join(known)}" if known else "it has no fields"
-            raise ValueError(f"{what} {name!r} has no field {field!r}; {has}")
-        if not given:
-            raise ValueError(f"{what} field {field!r} needs a value, as in {name}:{field}={known[field].default}")
-        if field in values:
-            raise ValueError(f"{what} field {field!r} is given twice in {spec!r}")
-        try:
-            values[field] = known[field].parse(text)
-        except ValueError as error:
-            raise ValueError(f"{what} {name!r}: {error}") from None
-    return registry[name](**values)

@@ -41,17 +41,20 @@ class Anderson(Method):
     growth: float = option(2.0, "how far a residual may grow over the best before going back", low=1.0)
 
     def init(self, z: Tensor, max_iter: int) -> State:
-        return State(None, (), (), Best(z, z))
+        return State(None, (), (), Best.none(z))
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
         f, points, residuals = gz - z, state.points, state.residuals
         if state.last is not None:
             points = (*points, z - state.last[0])[-self.memory :]
             residuals = (*residuals, f - state.last[1])[-self.memory :]
-        grew, best = state.best.judge(z, gz, self.growth)
+        grew, best = state.best.judge(eq, z, gz, self.growth)
         z, f = torch.where(grew, best.z, z), torch.where(grew, best.gz - best.z, f)
         proposal = z + self.mixing * f
         if residuals:
             for weight, dz, df in zip(combine(residuals, f, self.ridge), points, residuals, strict=True):
                 proposal = proposal - weight * (dz + self.mixing * df)
         return proposal, State((z, f), points, residuals, best)
+
+    def measured(self, state: State) -> Tensor:
+        return state.best.origin

@@ -42,3 +42,6 @@ class Anneal(Wrapper):
         faded = replace(self.inner, weight=self.inner.weight * state.share)
         proposal, inner = faded.update(eq, z, gz, state.inner)
         return proposal, State(state.share * self.rate, inner)
+
+    def measured(self, state: State) -> Tensor | None:
+        return self.inner.measured(state.inner)

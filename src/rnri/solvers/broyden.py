@@ -37,7 +37,7 @@ class Broyden(Method):
     growth: float = option(2.0, "how far a residual may grow over the best before going back", low=1.0)
 
     def init(self, z: Tensor, max_iter: int) -> State:
-        return State(None, (), Best(z, z))
+        return State(None, (), Best.none(z))
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
         r, updates = z - gz, state.updates if len(state.updates) < self.memory else ()
@@ -48,9 +48,12 @@ class Broyden(Method):
             small = scale.abs() <= torch.finfo(z.dtype).eps * dot(s, s)
             u = torch.where(small, 0.0, (s - hy) / torch.where(small, 1.0, scale))
             updates = (*updates, (u, hs))
-        grew, best = state.best.judge(z, gz, self.growth)
+        grew, best = state.best.judge(eq, z, gz, self.growth)
         z, r = torch.where(grew, best.z, z), torch.where(grew, best.z - best.gz, r)
         return z - _apply(updates, r), State((z, r), updates, best)
+
+    def measured(self, state: State) -> Tensor:
+        return state.best.origin
 
 
 def _apply(updates: tuple[tuple[Tensor, Tensor], ...], x: Tensor) -> Tensor:

@@ -41,14 +41,17 @@ class NewtonKrylov(Method):
     )
 
     def init(self, z: Tensor, max_iter: int) -> State:
-        return State(Best(z, z), None)
+        return State(Best.none(z), None)
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
-        grew, best = state.best.judge(z, gz)
+        grew, best = state.best.judge(eq, z, gz)
         length = norm(gz - z)
         ratio = torch.ones_like(length) if state.length is None else length / state.length
         step = self._solve(eq, z, gz, (0.9 * ratio**2).clamp_max(self.forcing) * length)
         return torch.where(grew, best.z + (z - best.z) / 2, z + step), State(best, length)
+
+    def measured(self, state: State) -> Tensor:
+        return state.best.origin
 
     def _solve(self, eq: Equation, z: Tensor, gz: Tensor, error: Tensor) -> Tensor:
         """Δ with ‖(I − ∂g/∂z) Δ − (g(z) − z)‖ at most ``error`` (B, 1, …, 1), or the best that all directions give."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -15,11 +14,12 @@ from rnri.solvers.method import Method, option
 
 
 class Search(NamedTuple):
-    """``left`` iterations to go; ``gz`` is g at the point with the smallest ``score`` so far."""
+    """``left`` iterations to go; ``gz`` and ``residual`` (B,) are those of the point with the smallest ``score``."""
 
     left: int
     gz: Tensor
-    score: Tensor | float
+    score: Tensor
+    residual: Tensor
 
 
 class Penalty(NamedTuple):
@@ -41,13 +41,20 @@ class NewtonRaphson(Method):
     weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
 
     def init(self, z: Tensor, max_iter: int) -> Search:
-        return Search(max_iter, z, math.inf)
+        never = torch.full((len(z),), torch.inf, dtype=z.dtype, device=z.device)
+        return Search(max_iter, z, never.view(-1, *[1] * (z.ndim - 1)), never)
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Search) -> tuple[Tensor, Search]:
         score = self.score(eq, z, gz)
         better = score < state.score
-        best = Search(state.left - 1, torch.where(better, gz, state.gz), torch.where(better, score, state.score))
+        residual = torch.where(better.flatten(), eq.residual(z, gz), state.residual)
+        best = Search(
+            state.left - 1, torch.where(better, gz, state.gz), torch.where(better, score, state.score), residual
+        )
         return (best.gz if best.left == 0 else self.step(eq, z, gz)), best
+
+    def measured(self, state: Search) -> Tensor:
+        return state.residual
 
     def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
         """What the best point has least of: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""

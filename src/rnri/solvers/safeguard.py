@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rnri.equation import norm
+from rnri.equation import Equation
 
 
 class Best(NamedTuple):
-    """The point with the smallest ‖g(z) − z‖ of each image, g there, and that ``length`` (B, 1, …, 1)."""
+    """The point of each image with the smallest residual, g there, and that ``residual`` (B,).
+
+    ``origin`` (B,) is the residual of the point to go on from: the last one, or the best where the last one grew.
+    """
 
     z: Tensor
     gz: Tensor
-    length: Tensor | float = math.inf
+    residual: Tensor
+    origin: Tensor
 
-    def judge(self, z: Tensor, gz: Tensor, growth: float = 1.0) -> tuple[Tensor, Best]:
+    @classmethod
+    def none(cls, z: Tensor) -> Best:
+        """No point seen yet; ``z`` (B, …) gives the shapes."""
+        never = torch.full((len(z),), torch.inf, dtype=z.dtype, device=z.device)
+        return cls(z, z, never, never)
+
+    def judge(self, eq: Equation, z: Tensor, gz: Tensor, growth: float = 1.0) -> tuple[Tensor, Best]:
         """Whether each image's residual grew beyond ``growth`` times the best, (B, 1, …, 1), and the new best."""
-        length = norm(gz - z)
-        grew, better = ~(length <= growth * self.length), length < self.length
-        pairs = ((z, self.z), (gz, self.gz), (length, self.length))
-        return grew, Best(*(torch.where(better, new, old) for new, old in pairs))
+        residual, images = eq.residual(z, gz), (-1, *[1] * (z.ndim - 1))
+        grew, better = ~(residual <= growth * self.residual), residual < self.residual
+        best, best_gz = (torch.where(better.view(images), *pair) for pair in ((z, self.z), (gz, self.gz)))
+        least = torch.where(better, residual, self.residual)
+        return grew.view(images), Best(best, best_gz, least, torch.where(grew, least, residual))

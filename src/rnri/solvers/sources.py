@@ -1,35 +1,8 @@
-"""The literature the solvers come from."""
+"""The literature that solvers, samplers and models come from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-_CONFERENCES = ("CVPR", "ECCV", "ICCV", "ICLR")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A publication; ``str()`` of it is one line for tables, ``bibtex()`` an entry to cite."""
-
-    key: str
-    title: str
-    authors: str
-    venue: str
-    year: int
-    arxiv: str = ""
-
-    def __str__(self) -> str:
-        first, *rest = self.authors.split(" and ")
-        return f"{first.split(',')[0]}{' et al.' if rest else ''}, {self.venue} {self.year}"
-
-    def bibtex(self) -> str:
-        kind, where = ("inproceedings", "booktitle") if self.venue in _CONFERENCES else ("article", "journal")
-        entries = {"title": f"{{{self.title}}}", "author": self.authors, where: self.venue, "year": str(self.year)}
-        if self.arxiv:
-            entries |= {"eprint": self.arxiv, "archivePrefix": "arXiv"}
-        body = ",\n".join(f"  {name} = {{{value}}}" for name, value in entries.items())
-        return f"@{kind}{{{self.key},\n{body}\n}}"
-
+from rnri.registry import Source
 
 DDIM = Source(
     "song2021ddim",
@@ -71,6 +44,13 @@ ANDERSON = Source(
     "SIAM Journal on Numerical Analysis",
     2011,
 )
+BARZILAI_BORWEIN = Source(
+    "barzilai1988twopoint",
+    "Two-Point Step Size Gradient Methods",
+    "Barzilai, Jonathan and Borwein, Jonathan M.",
+    "IMA Journal of Numerical Analysis",
+    1988,
+)
 BROYDEN = Source(
     "broyden1965class",
     "A Class of Methods for Solving Nonlinear Simultaneous Equations",
@@ -108,4 +88,77 @@ SPDINV = Source(
     "ECCV",
     2024,
     "2403.11105",
+)
+EDICT = Source(
+    "wallace2023edict",
+    "EDICT: Exact Diffusion Inversion via Coupled Transformations",
+    "Wallace, Bram and Gokul, Akash and Naik, Nikhil",
+    "CVPR",
+    2023,
+    "2211.12446",
+)
+BDIA = Source(
+    "zhang2024bdia",
+    "Exact Diffusion Inversion via Bidirectional Integration Approximation",
+    "Zhang, Guoqiang and Lewis, J. P. and Kleijn, W. Bastiaan",
+    "ECCV",
+    2024,
+    "2307.10829",
+)
+LATENT_DIFFUSION = Source(
+    "rombach2022latent",
+    "High-Resolution Image Synthesis with Latent Diffusion Models",
+    "Rombach, Robin and Blattmann, Andreas and Lorenz, Dominik and Esser, Patrick and Ommer, Björn",
+    "CVPR",
+    2022,
+    "2112.10752",
+)
+SDXL = Source(
+    "podell2024sdxl",
+    "SDXL: Improving Latent Diffusion Models for High-Resolution Image Synthesis",
+    "Podell, Dustin and English, Zion and Lacey, Kyle and Blattmann, Andreas and Dockhorn, Tim and Müller, Jonas"
+    " and Penna, Joe and Rombach, Robin",
+    "ICLR",
+    2024,
+    "2307.01952",
+)
+LCM = Source(
+    "luo2023lcm",
+    "Latent Consistency Models: Synthesizing High-Resolution Images with Few-Step Inference",
+    "Luo, Simian and Tan, Yiqin and Huang, Longbo and Li, Jian and Zhao, Hang",
+    "arXiv",
+    2023,
+    "2310.04378",
+)
+STABLE_DIFFUSION_3 = Source(
+    "esser2024scaling",
+    "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis",
+    "Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and others",
+    "ICML",
+    2024,
+    "2403.03206",
+)
+PIXART_ALPHA = Source(
+    "chen2024pixartalpha",
+    "PixArt-α: Fast Training of Diffusion Transformer for Photorealistic Text-to-Image Synthesis",
+    "Chen, Junsong and Yu, Jincheng and Ge, Chongjian and others",
+    "ICLR",
+    2024,
+    "2310.00426",
+)
+PIXART_SIGMA = Source(
+    "chen2024pixartsigma",
+    "PixArt-Σ: Weak-to-Strong Training of Diffusion Transformer for 4K Text-to-Image Generation",
+    "Chen, Junsong and Ge, Chongjian and Xie, Enze and others",
+    "ECCV",
+    2024,
+    "2403.04692",
+)
+SANA = Source(
+    "xie2025sana",
+    "SANA: Efficient High-Resolution Image Synthesis with Linear Diffusion Transformers",
+    "Xie, Enze and Chen, Junsong and Chen, Junyu and others",
+    "ICLR",
+    2025,
+    "2410.10629",
 )

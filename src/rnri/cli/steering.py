@@ -1,0 +1,50 @@
+"""How an edit is made, from the options that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rnri.controls import Control
+
+AUTO = "auto"
+"""As a source prompt: look for yourself."""
+
+
+def weights(given: Sequence[str]) -> list[tuple[str, float]]:
+    """The values of --weight.
+
+    >>> weights(["ball=2.0"])
+    [('ball', 2.0)]
+    """
+    found = []
+    for text in given:
+        word, _, number = text.rpartition("=")
+        try:
+            found.append((word.strip(), float(number)))
+        except ValueError:
+            word = ""
+        if not word.strip():
+            raise ValueError(f"--weight {text!r} is not a word and its weight: give one like ball=2.0")
+    return found
+
+
+def check_paste(paste: bool, image: Path, *, stored: bool) -> None:
+    """Raise ValueError for --paste where there are no pixels to paste."""
+    if paste and stored:
+        raise ValueError(f"--paste needs the picture itself, and {image} is its inversion: give the picture")
+
+
+def controls(specs: Sequence[str], words: Sequence[tuple[str, float]], mask: Path | None) -> list[Control]:
+    """Controls as named, then the mask, then the weights of words; ValueError for what is none."""
+    from rnri.controls import control
+    from rnri.controls.keep import Keep
+    from rnri.controls.reweight import Reweight
+
+    if mask is not None and not mask.is_file():
+        raise ValueError(f"--mask {mask} is no file: give a picture, white where the edit may change things")
+    found = [control(spec) for spec in specs]
+    found += [Keep(mask=mask)] if mask else []
+    return found + [Reweight(word=word, weight=weight) for word, weight in words]

@@ -1,0 +1,107 @@
+"""What every control shares, and what it sees of an edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnri.attention import AttentionHook
+from rnri.inversion import Inversion
+from rnri.models.attention import spelled
+from rnri.models.base import Condition, Model
+from rnri.registry import Registered
+
+Words = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One edit as its controls see it: P prompts drawn at once from one inversion.
+
+    The network's batch holds the latents' rows again and again, once for each prediction that is combined;
+    ``targets`` are those told the prompts. With ``beside``, row 0 is the source: the inversion's own latents, told its
+    own prompt. ``length`` is how many tokens of a prompt the network reads.
+    """
+
+    model: Model
+    source: Inversion
+    prompts: tuple[str, ...]
+    beside: bool
+    targets: slice
+    length: int
+
+    @property
+    def steps(self) -> int:
+        """How many steps the inversion has."""
+        return len(self.source.schedule)
+
+    def words(self, prompt: str) -> Words:
+        """The words of a prompt, each with the positions of its tokens."""
+        return spelled(self.model, prompt, self.length)
+
+    def reached(self, k: int, share: float) -> bool:
+        """Whether the middle of step k lies beyond this share of the steps: of 4 steps, 0.5 have 0 and 1 before it."""
+        return k + 0.5 >= share * self.steps
+
+
+class Bound(AttentionHook):
+    """A control at work on one edit; made anew for each, so that it may remember things from step to step.
+
+    All that is not overridden leaves things as they are. ``k`` is the step the network is at.
+    """
+
+    k: int = 0
+    first: int = 0
+    """Steps before this one are the inversion's own: the edit starts from its latents there."""
+    kept: float = 1.0
+    """What the inversion's corrections are multiplied by."""
+    nfe: int = 0
+    """Network evaluations it made when it was bound."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def condition(self, target: Condition) -> Condition:
+        """What the network is told, P rows, instead of the prompts."""
+        return target
+
+    def blend(self, k: int, z: Tensor) -> Tensor:
+        """The latents (P, …) to go on with after step k."""
+        return z
+
+    def mask(self) -> Tensor | None:
+        """Where the picture may change, (1 or P, 1, h, w) in [0, 1] of any size; ``None`` is everywhere."""
+        return None
+
+
+class Control(Registered):
+    """Base of the controls: a frozen dataclass whose fields are declared with :func:`rnri.registry.option`.
+
+    ``neutral`` are the values of fields at which it changes nothing, not a bit.
+    """
+
+    neutral: ClassVar[Mapping[str, object]]
+    attends: ClassVar[bool] = False
+    """Whether it hooks into attention."""
+    beside: ClassVar[bool] = False
+    """Whether the source has to run beside the edit, for a row more of the batch."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it changes nothing, its fields being neutral."""
+        return all(getattr(self, name) == value for name, value in self.neutral.items())
+
+    def negative(self, source: str) -> str | None:
+        """What guidance leads away from, if this control says so; ``source`` is the prompt of the inversion."""
+        return None
+
+    def push(self) -> float:
+        """How much of the difference between the prompt's and the source prompt's prediction is added."""
+        return 0.0
+
+    def bind(self, job: Job) -> Bound:
+        """This control at work on one edit. Raises ValueError where the inversion cannot serve it."""
+        return Bound(job)

@@ -1,0 +1,54 @@
+"""Only what the two prompts disagree about changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rnri.controls import sources
+from rnri.controls.base import Bound, Control, Job
+from rnri.controls.masks import Kept, parted
+from rnri.registry import option
+
+
+@dataclass(frozen=True)
+class KeepDifference(Control):
+    """Change the picture only where predictions for the source and the target prompt differ.
+
+    The map is |x̂(z, target) − x̂(z, source)|, the mean over channels and over some of the inversion's own latents z, for
+    two evaluations each. DiffEdit takes latents noised at random and differences of ε instead.
+    """
+
+    source = sources.DIFFEDIT
+    passage = "Section 3.2, step 1"
+    neutral: ClassVar = {"threshold": 0.0}
+
+    threshold: float = option(0.35, "share of the largest difference that counts as one", low=0.0, high=1.0)
+    looks: int = option(4, "how many of the steps are looked at, evenly spread", low=1)
+    grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
+    soft: float = option(0.5, "how soft its edges become, in cells", low=0.0, high=16.0)
+
+    def bind(self, job: Job) -> Bound:
+        model, source, count = job.model, job.source, len(job.prompts)
+        m = model.denoiser(model.embed([source.prompt, *job.prompts]))
+        looks = min(self.looks, job.steps)
+        heat = torch.zeros(1)
+        for k in {(2 * n + 1) * job.steps // (2 * looks) for n in range(looks)}:
+            z = source.latents[k].to(model.device).expand(1 + count, -1, -1, -1)
+            seen = source.schedule[k].image(m, z)
+            heat = heat.to(z) + (seen[1:] - seen[:1]).abs().mean(1, keepdim=True)
+        bound = _Different(job, parted(heat, self.threshold, self.grow, self.soft))
+        bound.nfe = (1 + count) * looks
+        return bound
+
+
+class _Different(Kept):
+    def __init__(self, job: Job, mask: Tensor) -> None:
+        super().__init__(job)
+        self.found = mask
+
+    def mask(self) -> Tensor:
+        return self.found

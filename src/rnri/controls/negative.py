@@ -1,0 +1,28 @@
+"""What guidance leads away from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rnri.controls import sources
+from rnri.controls.base import Control
+from rnri.registry import option
+
+
+@dataclass(frozen=True)
+class Negative(Control):
+    """Lead away from a prompt instead of from the empty one: m = m_negative + guidance·(m_target − m_negative).
+
+    ``of="source"`` leads away from what the picture showed. Both have an effect where guidance is not 1.
+    """
+
+    source = sources.NEGATIVE
+    passage = "Section 3, for the edit"
+    neutral: ClassVar = {"prompt": "", "of": "prompt"}
+
+    prompt: str = option("", "what is not wanted")
+    of: Literal["prompt", "source"] = option("prompt", "whether that is `prompt` or the source prompt")
+
+    def negative(self, source: str) -> str:
+        return source if self.of == "source" else self.prompt

@@ -1,0 +1,31 @@
+"""How much of what the inversion missed is given back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rnri.controls import sources
+from rnri.controls.base import Bound, Control, Job
+from rnri.registry import option
+
+
+@dataclass(frozen=True)
+class Residual(Control):
+    """Add this share of the corrections that the inversion kept: z_clean = denoise(z) + factor·δ.
+
+    At 1 the source prompt draws the picture exactly; below, edits are freer. Needs an inversion with corrections.
+    """
+
+    source = sources.DIRECT_INVERSION
+    passage = "Algorithm 1, for the edited branch and in part"
+    neutral: ClassVar = {"factor": 1.0}
+
+    factor: float = option(0.5, "0 leaves the corrections out, 1 adds them whole", low=0.0, high=2.0)
+
+    def bind(self, job: Job) -> Bound:
+        if job.source.corrections is None:
+            raise ValueError("the inversion kept no corrections to add: invert with residual correction")
+        bound = Bound(job)
+        bound.kept = self.factor
+        return bound

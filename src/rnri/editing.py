@@ -1,0 +1,177 @@
+"""From an inversion to other pictures' latents: the steps again with other words, and with controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rnri.controls import Bound, Control, Job
+from rnri.controls.conditions import joined
+from rnri.inversion import Inversion, sample
+from rnri.models.attention import attending
+from rnri.models.base import Model, guidance_of
+from rnri.schedule import Denoiser, Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What sampling gave: ``latents`` of every step as in an :class:`Inversion`, each (P, …), noise first.
+
+    ``first`` is the step it began at; those before are the inversion's own. ``masks`` say where the picture may change,
+    each (1 or P, 1, h, w) of its own size. ``nfe`` counts network evaluations, one for each latent of a batch.
+    """
+
+    latents: tuple[Tensor, ...]
+    first: int
+    masks: tuple[Tensor, ...]
+    nfe: int
+
+
+def draw(
+    model: Model,
+    source: Inversion,
+    prompts: Sequence[str],
+    *,
+    guidance: float = 1.0,
+    negative: str = "",
+    controls: Sequence[Control] = (),
+) -> Drawn:
+    """Sample an inversion again, once for each prompt, all in one batch.
+
+    Predictions are combined as m_negative + guidance·(m − m_negative) + push·(m − m_source), those with weight 0 left
+    out. Controls act in the order given. Raises ValueError where one does not fit the inversion, TypeError where it
+    does not fit the model.
+    """
+    active = [control for control in controls if not control.idle]
+    unwanted = [said for control in active if (said := control.negative(source.prompt)) is not None]
+    if len(unwanted) + bool(negative) > 1:
+        raise ValueError("two negative prompts are given: keep one")
+    if unwanted and guidance == 1:
+        raise ValueError(f"the negative prompt {unwanted[0]!r} has no effect at guidance 1: raise the guidance")
+    rows = _Rows(
+        model,
+        source,
+        tuple(prompts),
+        beside=any(control.beside for control in active),
+        negative=(unwanted or [negative])[0],
+        guidance=guidance,
+        push=sum(control.push() for control in active),
+    )
+    bounds = [control.bind(rows.job) for control in active]
+    m = rows.denoiser(bounds)
+    first = max((bound.first for bound in bounds), default=0)
+    kept = 1.0
+    for bound in bounds:
+        kept *= bound.kept
+    corrections = source.corrections and [kept * delta if kept != 1 else delta for delta in source.corrections[first:]]
+    latents = [z.to(model.device).expand(len(prompts), -1, -1, -1) for z in source.latents[: first + 1]]
+
+    def blend(k: int, z: Tensor) -> Tensor:
+        for bound in bounds:
+            z = bound.blend(first + k, z)
+        latents.append(z)
+        return z
+
+    hooks = [bound for bound, control in zip(bounds, active, strict=True) if control.attends]
+    with attending(model, hooks) if hooks else nullcontext():
+        sample(m, source.schedule[first:], latents[-1], corrections=corrections, blend=blend)
+    masks = tuple(mask for bound in bounds if (mask := bound.mask()) is not None)
+    nfe = rows.count * (len(source.schedule) - first) + sum(bound.nfe for bound in bounds)
+    return Drawn(tuple(latents), first, masks, nfe)
+
+
+def resampled(source: Inversion, whole: Schedule) -> Inversion:
+    """The inversion with other steps to its image: those of ``whole`` from where its noise is.
+
+    Corrections are of the steps they were made for, and left out. Raises ValueError where ``whole`` does not pass that
+    noise, and where a sampler adds noise of its own to the steps.
+    """
+    steps = len(whole)
+    if any(step.c is not None for step in (*source.schedule, *whole)):
+        raise ValueError(f"steps={steps} needs a sampler that adds no noise: edit in as many as were inverted")
+    found = torch.tensor(source.schedule[0].levels[:2])
+    for k, step in enumerate(whole):
+        if torch.allclose(torch.tensor(step.levels[:2]), found, rtol=1e-4, atol=1e-6):
+            if len(whole) - k == len(source.schedule):
+                return source
+            return replace(source, schedule=whole[k:], latents=(source.noise, source.clean), corrections=None)
+    raise ValueError(
+        f"{steps} steps do not pass the noise at which the inversion ended (t={source.schedule[0].t:g}): invert in "
+        f"{steps} steps, or with a sampler whose steps start at the same noise whatever their number"
+    )
+
+
+def retraced(m: Denoiser, source: Inversion, drawn: Drawn, *, prompt: str, guidance: float) -> Inversion:
+    """An edit as the inversion it would have, had it been a picture: its latents, and what they miss as corrections.
+
+    ``m`` is the network told ``prompt``, with this guidance. Costs a call per step.
+    """
+    latents = drawn.latents
+    corrections = [
+        end - step.denoise(m, z) for step, z, end in zip(source.schedule, latents, latents[1:], strict=False)
+    ]
+    solutions = tuple(
+        replace(solution, z=z, nfe=0, njvp=0, nvjp=0) for solution, z in zip(source.solutions, latents, strict=False)
+    )
+    return replace(
+        source,
+        latents=latents,
+        solutions=solutions,
+        corrections=tuple(corrections),
+        prompt=prompt,
+        guidance=guidance,
+    )
+
+
+class _Rows:
+    """The batch the network is given at each step: [source], [negative × P], targets × P, [source prompt × P]."""
+
+    def __init__(
+        self,
+        model: Model,
+        source: Inversion,
+        prompts: tuple[str, ...],
+        *,
+        beside: bool,
+        negative: str,
+        guidance: float,
+        push: float,
+    ) -> None:
+        self.model, self.source, self.push = model, source, push
+        self.told, self.guidance = guidance_of(model, guidance, negative)
+        self.before = [source.prompt] * beside + [negative] * len(prompts) * (self.guidance != 1)
+        self.after = [source.prompt] * len(prompts) * (push != 0)
+        self.target = model.embed(prompts)
+        targets = slice(len(self.before), len(self.before) + len(prompts))
+        self.job = Job(model, source, prompts, beside, targets, length=self.target.tokens.shape[1])
+        self.count = len(self.before) + len(prompts) + len(self.after)
+
+    def denoiser(self, bounds: Sequence[Bound]) -> Denoiser:
+        """The network on the whole batch, its rows combined to one prediction for each prompt."""
+        target, beside, size = self.target, int(self.job.beside), len(self.job.prompts)
+        for bound in bounds:
+            target = bound.condition(target)
+        parts = [self.model.embed(prompts) if prompts else None for prompts in (self.before, self.after)]
+        parts.insert(1, target)
+        whole = self.model.denoiser(joined([part for part in parts if part is not None]), self.told)
+        position = {step.t: k for k, step in enumerate(self.source.schedule)}
+
+        def m(z: Tensor, t: float) -> Tensor:
+            k = position[t]
+            for bound in bounds:
+                bound.k = k
+            batch = z.repeat((self.count - beside) // size, 1, 1, 1)
+            if beside:
+                batch = torch.cat([self.source.schedule[k].scale * self.source.latents[k].to(z), batch])
+            said = whole(batch, t)
+            prediction = plain = said[self.job.targets]
+            if self.guidance != 1:
+                base = said[beside : beside + size]
+                prediction = base + self.guidance * (plain - base)
+            return prediction + self.push * (plain - said[-size:]) if self.push else prediction
+
+        return m

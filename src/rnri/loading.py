@@ -1,0 +1,57 @@
+"""How a model is loaded and run: a value that knows neither torch nor diffusers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+Offload = Literal["none", "model", "sequential"]
+SCHEDULERS = ("ddim", "euler", "euler-ancestral", "lcm", "flow")
+"""What may stand in for a checkpoint's own sampler; `rnri.models.samplers` has their tables."""
+
+
+def _about(text: str, default: Any) -> Any:
+    return field(default=default, metadata={"about": text})
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded and run, other than on which device and in which precision.
+
+    Raises ValueError for what is not known.
+
+    >>> Loading(scheduler="ddim", offload="model").offload
+    'model'
+    """
+
+    scheduler: str | None = _about(f"Sampler instead of the model's own: {', '.join(SCHEDULERS)}.", None)
+    lora: tuple[str, ...] = _about("A LoRA, as FOLDER, FILE or owner/name, then @SCALE if not 1; repeat it.", ())
+    variant: str | None = _about("Which copy of the weights, such as fp16, where a checkpoint has several.", None)
+    preview: str | None = _about("A tiny autoencoder, folder or Hub id, to look at latents with.", None)
+    offload: Offload = field(
+        default="none", metadata={"about": "Keep networks in main memory until they run: none, model or sequential."}
+    )
+    vae_tiling: bool = _about("Encode and decode large images in tiles.", False)
+    vae_slicing: bool = _about("Encode and decode batches one image at a time.", False)
+    local_files_only: bool = _about("Use what was downloaded before, and no network.", False)
+    allow_pickle: tuple[str, ...] = _about("Read this part from a pickle, which may run code; repeat it.", ())
+    compile: bool = _about("Compile the network's repeated blocks: slow at first, faster from then on.", False)
+    cuda_graphs: bool = _about("Compile the whole network and replay it as CUDA graphs.", False)
+    fuse_qkv: bool = _about("Compute queries, keys and values in one product.", False)
+    channels_last: bool | None = _about("Lay out convolutions' weights channels last.", None)
+
+    def __post_init__(self) -> None:
+        if self.scheduler is not None and self.scheduler not in SCHEDULERS:
+            raise ValueError(f"scheduler {self.scheduler!r} is not known: use {', '.join(SCHEDULERS)}")
+        if self.offload not in get_args(Offload):
+            raise ValueError(f"offload {self.offload!r} is not known: use {', '.join(get_args(Offload))}")
+        for name in ("lora", "allow_pickle"):
+            if isinstance(getattr(self, name), str):
+                raise TypeError(f"{name}={getattr(self, name)!r} is one string: give a tuple of them")
+        if self.compile and self.cuda_graphs:
+            raise ValueError("compile and cuda_graphs exclude each other: the second compiles the whole network")
+
+    @classmethod
+    def about(cls) -> dict[str, str]:
+        """Each option's name, and one line on it."""
+        return {each.name: each.metadata["about"] for each in fields(cls)}

@@ -1,0 +1,31 @@
+"""BDIA: a sampler that remembers the latents it comes from, and so can be undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rnri.coupled import Bdia as Pair
+from rnri.methods.canvas import Canvas, Rival
+from rnri.methods.edict import draw
+from rnri.registry import option
+from rnri.solvers import sources
+
+
+@dataclass(frozen=True)
+class Bdia(Rival):
+    """Invert the sampler with memory by algebra, one evaluation per step, and run it again with other words.
+
+    The source prompt gives the picture back to rounding error, for samplers that add no noise. The pair at the noisy
+    end is two neighbouring latents, so edits begin at the second step.
+    """
+
+    source = sources.BDIA
+    passage = "BDIA-DDIM"
+
+    weight: float = option(1.0, "γ, the share of the last step that is taken back", low=0.01, high=1.0)
+    inverting: float = option(1.0, "guidance of the inversion", low=0.0, high=100.0)
+
+    def draw(self, canvas: Canvas, guidance: float) -> Tensor:
+        return draw(Pair(self.weight), canvas, inverting=self.inverting, guidance=guidance)

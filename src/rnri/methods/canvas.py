@@ -1,0 +1,68 @@
+"""What the rival methods share: a picture's latents, the model's steps, and a network that counts."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnri.editor import Editor
+from rnri.images import ImageLike
+from rnri.methods.base import Edited, EditMethod
+from rnri.registry import option
+from rnri.schedule import Denoiser, Schedule
+
+
+@dataclass(eq=False)
+class Canvas:
+    """One picture on its way through a method: ``clean`` are its latents (1, C, h, w), ``nfe`` counts evaluations."""
+
+    editor: Editor
+    clean: Tensor
+    schedule: Schedule
+    source: str
+    targets: list[str]
+    generator: torch.Generator
+    nfe: int = 0
+
+    def network(self, prompts: list[str], guidance: float = 1.0) -> Denoiser:
+        """The network told these prompts, each evaluation counted."""
+        m = self.editor.denoiser(prompts, guidance)
+
+        def counted(z: Tensor, t: float) -> Tensor:
+            self.nfe += len(z) * (1 if guidance == 1 else 2)
+            return m(z, t)
+
+        return counted
+
+    def noise(self) -> Tensor:
+        """White noise (C, h, w), drawn on the CPU, for all targets the same."""
+        return torch.randn(self.clean.shape[1:], generator=self.generator).to(self.clean)
+
+    def spread(self, z: Tensor) -> Tensor:
+        """Latents (1, C, h, w), once for each target."""
+        return z.expand(len(self.targets), -1, -1, -1)
+
+
+@dataclass(frozen=True)
+class Rival(EditMethod):
+    """Base of the methods that solve no equation: steps of the model's own sampler, and a way through them."""
+
+    steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)
+    guidance: float = option(0.0, "how hard the edit follows its prompt, 0 for the model's own", low=0.0, high=100.0)
+
+    def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> Edited:
+        begin = time.perf_counter()
+        latents, size = editor.encode(image)
+        schedule = editor.schedule(latents, steps=self.steps or None, seed=seed)
+        canvas = Canvas(editor, latents, schedule, source, targets, torch.Generator().manual_seed(seed))
+        drawn = self.draw(canvas, self.guidance or editor.model.defaults.guidance)
+        pictures = editor.decode(drawn, size=size)
+        return Edited(pictures, canvas.nfe, 0, 0, time.perf_counter() - begin, residual=None, status="DRAWN")
+
+    @abstractmethod
+    def draw(self, canvas: Canvas, guidance: float) -> Tensor:
+        """The latents of the edits, one for each target."""

@@ -1,0 +1,73 @@
+"""Invert, then sample with other words: what this package is for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from rnri.controls import controls as find_controls
+from rnri.driver import worst
+from rnri.editor import Editor
+from rnri.images import ImageLike
+from rnri.methods.base import Edited, EditMethod
+from rnri.presets import check
+from rnri.registry import option
+from rnri.solvers import sources
+
+
+@dataclass(frozen=True)
+class Inversion(EditMethod):
+    """Solve every step of the sampler for the latent it came from, and sample again from the noise so found.
+
+    ``solver`` is a preset, or a solver's spec, in quotes if it holds a comma:
+    ``inversion:solver='anderson:memory=2,mixing=0.5'``. A preset has its own budget, and adds its own start, predictor
+    and corrections to what is asked for.
+    """
+
+    source = sources.GNRI
+    passage = "Algorithm 1"
+
+    solver: str = option("auto", "a preset or a solver: see 'rnri solvers'")
+    budget: str = option("", "iterations per step, or a plan from the image outwards: '5,1'; 2 or the preset's own")
+    steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)
+    strength: float = option(1.0, "the part of the steps that is inverted", low=0.0, high=1.0)
+    guidance: float = option(0.0, "how hard the edit follows its prompt, 0 for the model's own", low=0.0, high=100.0)
+    start: Literal["clean", "noised"] = option("clean", "first guess next to the image: the latents, or a draw")
+    predictor: bool = option(False, "start each step from the output of the one before")
+    correct: bool = option(False, "keep what each step misses, and add it when sampling")
+    controls: str = option("", "controls of the edit, apart by semicolons: 'depth:strength=0.8; keep-difference'")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.solver)
+        find_controls(self.controls)
+        parts = self.budget.split(",")
+        if self.budget and not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+            raise ValueError(f"budget={self.budget!r} is no plan: give iterations per step, like 2 or '5,1'")
+
+    def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> Edited:
+        begin = time.perf_counter()
+        found = editor.invert(
+            image,
+            source,
+            solver=self.solver,
+            steps=self.steps or None,
+            strength=self.strength,
+            budget=[int(part) for part in self.budget.split(",")] if self.budget else None,
+            start=None if self.start == "clean" else self.start,
+            predictor=self.predictor or None,
+            correct=self.correct or None,
+            seed=seed,
+        )
+        guidance = self.guidance or editor.model.defaults.guidance
+        drawn = editor.draw(found, targets, guidance=guidance, controls=find_controls(self.controls))
+        return Edited(
+            editor.finish(found, drawn),
+            nfe=found.nfe + drawn.nfe,
+            njvp=found.njvp,
+            nvjp=found.nvjp,
+            seconds=time.perf_counter() - begin,
+            residual=found.residual.max().item(),
+            status=worst(status for solution in found.solutions for status in solution.status).name,
+        )

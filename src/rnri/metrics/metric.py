@@ -1,0 +1,149 @@
+"""What a metric is: one number for one picture, with a direction, and what it is judged by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from rnri.metrics.networks import Networks
+    from rnri.scenes.attributes import Attribute
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One edited picture, (1, 3, H, W) in [-1, 1], and everything known of what it should be.
+
+    ``truth`` is the picture it should be, where that is known; ``mask``, (1, 1, H, W) of bool, is true where it may
+    differ from ``source``; ``before`` and ``after`` are the attributes of the source and of the truth, for scenes.
+    All pictures have one size.
+    """
+
+    image: Tensor
+    source: Tensor
+    truth: Tensor | None = None
+    mask: Tensor | None = None
+    source_prompt: str = ""
+    target_prompt: str = ""
+    before: tuple[Attribute, ...] | None = None
+    after: tuple[Attribute, ...] | None = None
+
+    @property
+    def background(self) -> Tensor | None:
+        """Where the picture should equal its source, (1, 1, H, W) of bool; ``None`` without a mask."""
+        return None if self.mask is None else ~self.mask
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number for one picture: ``score`` computes it, ``better`` says which direction is good.
+
+    ``power`` is the power of ten that reports multiply it by; ``needs`` names the weights it cannot do without
+    (:mod:`rnri.metrics.weights`). Where it is undefined, as a background is that is not there, it is ``None``.
+
+    >>> metric = Metric("share of the mask", "lower", lambda judged, _: judged.mask and judged.mask.double().mean())
+    >>> print(metric(Judged(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)), None))
+    None
+    """
+
+    about: str
+    better: Literal["higher", "lower"]
+    score: Callable[[Judged, Networks], Tensor | float | None]
+    unit: str = ""
+    power: int = 0
+    needs: str | None = None
+
+    def __call__(self, judged: Judged, networks: Networks) -> float | None:
+        """The number, or ``None`` where it is undefined."""
+        found = self.score(judged, networks)
+        value = math.nan if found is None else float(found)
+        return None if math.isnan(value) else value
+
+
+def to_truth(measure: Callable[[Tensor, Tensor, Networks], Tensor]) -> Callable[[Judged, Networks], Tensor | None]:
+    """A score that compares the whole picture with the true one; undefined where that is not known."""
+
+    def score(judged: Judged, networks: Networks) -> Tensor | None:
+        return None if judged.truth is None else measure(judged.image, judged.truth, networks)
+
+    return score
+
+
+def of_background(
+    measure: Callable[[Tensor, Tensor, Tensor, Networks], Tensor],
+) -> Callable[[Judged, Networks], Tensor | None]:
+    """A score that compares the background with the source's; undefined without a mask."""
+
+    def score(judged: Judged, networks: Networks) -> Tensor | None:
+        if judged.background is None:
+            return None
+        return measure(judged.image, judged.source, judged.background, networks)
+
+    return score
+
+
+def blackened(
+    measure: Callable[[Tensor, Tensor, Networks], Tensor],
+) -> Callable[[Judged, Networks], Tensor | None]:
+    """A score in the form of PIE-Bench: the mask painted black in both pictures, which are then compared whole.
+
+    Undefined without a mask, and where the mask leaves no background.
+    """
+
+    def score(judged: Judged, networks: Networks) -> Tensor | None:
+        if judged.background is None or not judged.background.any():
+            return None
+        image, source = (torch.where(judged.background, each, -1.0) for each in (judged.image, judged.source))
+        return measure(image, source, networks)
+
+    return score
+
+
+def of_attributes(
+    measure: Callable[[Sequence[Attribute], Sequence[Attribute], Sequence[Attribute]], float | None],
+) -> Callable[[Judged, Networks], float | None]:
+    """A score of what the reader sees, beside the attributes of source and truth; undefined unless it is a scene."""
+
+    def score(judged: Judged, networks: Networks) -> float | None:
+        if judged.before is None or judged.after is None:
+            return None
+        return measure(networks.reader.read(judged.image)[0], judged.before, judged.after)
+
+    return score
+
+
+def check_pair(image: Tensor, reference: Tensor, where: Tensor | None = None) -> None:
+    """Raise ``ValueError`` unless (B, 3, H, W), (B or 1, 3, H, W) and (B or 1, 1, H, W) fit together."""
+    if image.ndim != 4 or image.shape[1:] != reference.shape[1:] or len(reference) not in (1, len(image)):
+        shapes = f"{tuple(image.shape)} and {tuple(reference.shape)}"
+        raise ValueError(f"images of shapes {shapes} cannot be compared: resize one to the other")
+    if where is not None and (where.shape[2:] != image.shape[2:] or len(where) not in (1, len(image))):
+        raise ValueError(f"a mask of shape {tuple(where.shape)} does not fit images of shape {tuple(image.shape)}")
+
+
+def average(values: Tensor, where: Tensor | None = None) -> Tensor:
+    """The mean of (B, C, H, W) over channels and pixels in float64, (B,); of those of weight ``where`` if given.
+
+    Not a number where the weights add up to nothing.
+
+    >>> average(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[False, True]]]]))
+    tensor([3.], dtype=torch.float64)
+    """
+    flat = values.double().mean(1, keepdim=True)
+    if where is None:
+        return flat.flatten(1).mean(1)
+    weights = where.double().expand_as(flat)
+    return (flat * weights).flatten(1).sum(1) / weights.flatten(1).sum(1)
+
+
+def shared(image: Tensor, reference: Tensor, where: Tensor | None) -> Tensor:
+    """``image`` with the reference's pixels outside ``where``: what lies there then makes no difference.
+
+    For metrics that look at a neighbourhood of each pixel.
+    """
+    return image if where is None else torch.where(where, image, reference)

@@ -1,0 +1,132 @@
+"""Attention hooks on a diffusers UNet, and which of its tokens are which word."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rnri.attention import AttentionHook, Place
+from rnri.models.base import Model
+
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@contextmanager
+def attending(model: Model, hooks: Sequence[AttentionHook]) -> Iterator[None]:
+    """Within the block, and for the thread that entered it, the model's network calls the hooks, first to last.
+
+    Afterwards it is as it was, also when the block raises. Raises TypeError for a model that has no UNet.
+    """
+    unet, thread = _unet(model), threading.get_ident()
+    if not hooks:
+        yield
+        return
+    with _ONE_AT_A_TIME:
+        before = dict(unet.attn_processors)
+        places = _places(list(before))
+
+        def called(_: Any, __: Any, hidden: Tensor) -> Tensor:
+            if threading.get_ident() == thread:
+                for hook in hooks:
+                    hidden = hook.feature(hidden)
+            return hidden
+
+        block = unet.up_blocks[min(1, len(unet.up_blocks) - 1)].resnets[1].conv2
+        handle = block.register_forward_hook(called)
+        try:
+            hooked = {name: _Processor(places[name], hooks, before[name], thread) for name in before}
+            unet.set_attn_processor(hooked)
+            yield
+        finally:
+            handle.remove()
+            unet.set_attn_processor(before)
+
+
+def spelled(model: Model, prompt: str, length: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The words of a prompt, each with the positions of its tokens among the ``length`` that the network reads.
+
+    Position 0 is the beginning of text; what follows the last word is its end and padding. Words are as the tokenizer
+    has them, in lower case. Raises TypeError for a model whose tokenizer does not mark where words end.
+    """
+    tokenizer = getattr(model, "tokenizer", None)
+    if tokenizer is None or not hasattr(tokenizer, "convert_ids_to_tokens"):
+        raise TypeError(f"{model.name} does not say which tokens are which word: use a Stable Diffusion model")
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids)
+    words: list[tuple[str, tuple[int, ...]]] = []
+    begun: list[int] = []
+    for position, piece in enumerate(pieces[: length - 2], start=1):
+        begun.append(position)
+        if piece.endswith(_END) or position == length - 2:
+            text = "".join(pieces[at - 1].removesuffix(_END) for at in begun)
+            words.append((text, tuple(begun)))
+            begun = []
+    if begun:
+        raise TypeError(f"{model.name}'s tokenizer does not mark where words end: use one with CLIP's")
+    return tuple(words)
+
+
+_END = "</w>"
+
+
+class _Processor:
+    """Attention as diffusers computes it in a transformer block, with hooks on the way."""
+
+    def __init__(self, place: Place, hooks: Sequence[AttentionHook], plain: Any, thread: int) -> None:
+        self.place, self.hooks, self.plain, self.thread = place, hooks, plain, thread
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **more: Any,
+    ) -> Tensor:
+        if threading.get_ident() != self.thread:
+            return self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
+        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+
+        def heads(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+        q, k, v = heads(attn.to_q(hidden_states)), heads(attn.to_k(seen)), heads(attn.to_v(seen))
+        if attn.norm_q is not None:
+            q, k = attn.norm_q(q), attn.norm_k(k)
+        for hook in self.hooks:
+            q, k, v = hook.project(self.place, q, k, v)
+        weighing = [hook for hook in self.hooks if hook.weighs(self.place, q.shape[2])]
+        if weighing:
+            weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).float().softmax(-1)
+            for hook in weighing:
+                weights = hook.weigh(self.place, weights)
+            found = weights.to(v.dtype) @ v
+        else:
+            found = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        found = attn.to_out[1](attn.to_out[0](found.transpose(1, 2).flatten(2)))
+        if attn.residual_connection:
+            found = found + hidden_states
+        return found / attn.rescale_output_factor
+
+
+def _unet(model: Model) -> Any:
+    """The network, if it can be hooked."""
+    unet = getattr(model, "unet", None)
+    if not hasattr(unet, "set_attn_processor"):
+        raise TypeError(f"{model.name} has no attention to hook: controls of attention need Stable Diffusion's UNet")
+    return unet
+
+
+def _places(names: Sequence[str]) -> dict[str, Place]:
+    """What diffusers' names of attention layers say of them; the order of execution is down, middle, up."""
+    parts: tuple[Literal["down", "mid", "up"], ...] = ("down", "mid", "up")
+    ordered = [(part, name) for part in parts for name in names if name.startswith(part)]
+    places: dict[str, Place] = {}
+    for cross in (False, True):
+        kind = [(part, name) for part, name in ordered if (".attn2." in name) is cross]
+        places |= {name: Place(part, cross, n, len(kind)) for n, (part, name) in enumerate(kind)}
+    return places

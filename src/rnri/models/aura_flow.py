@@ -1,0 +1,32 @@
+"""AuraFlow: a transformer of two kinds of blocks, reading T5 of UMT5's kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from rnri.models.family import Family
+
+
+class AuraFlow(Family):
+    """A rectified flow."""
+
+    title = "AuraFlow"
+    gigabytes = 16.2
+    recommended = "3 to 3.5"
+    examples = ("fal/AuraFlow-v0.3",)
+    parts = {  # noqa: RUF012
+        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "transformer": ("AuraFlowTransformer2DModel",),
+        "text_encoder": ("UMT5EncoderModel", "T5EncoderModel"),
+        "tokenizer": (),
+    }
+    max_tokens = 256
+
+    def read(self, prompts: list[str]) -> dict[str, Tensor]:
+        read = self.pipe.encode_prompt(prompts, do_classifier_free_guidance=False, device=self.device)
+        return {"tokens": read[0]}
+
+    def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
+        return self.network(z, encoder_hidden_states=read["tokens"], timestep=t / 1000, return_dict=False)[0]

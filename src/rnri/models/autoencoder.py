@@ -1,0 +1,102 @@
+"""Autoencoders of all kinds: images to latents of about unit variance and back, whatever each calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnri.loading import Loading
+from rnri.models.parts import first_line, quiet
+
+
+def factor(vae: Any) -> int:
+    """Pixels in a latent element, along one side."""
+    config = vae.config
+    if "encoder_block_out_channels" in config:  # AutoencoderDC, AutoencoderTiny
+        return 2 ** (len(config.encoder_block_out_channels) - 1)
+    return 2 ** (len(config.block_out_channels) - 1)
+
+
+def encode(vae: Any, image: Tensor) -> Tensor:
+    """Images (B, 3, H, W) to latents: the mode of the posterior, no randomness; float32."""
+    encoded = vae.encode(image.to(vae.dtype))
+    if hasattr(encoded, "latent_dist"):
+        latent = encoded.latent_dist.mode()
+    else:
+        latent = encoded.latents if hasattr(encoded, "latents") else encoded.latent
+    mean, scale = _affine(vae, latent)
+    return (latent.float() - mean) * scale
+
+
+def decode(vae: Any, latent: Tensor) -> Tensor:
+    """Latents to images, float32, as the decoder has them."""
+    mean, scale = _affine(vae, latent)
+    return vae.decode((latent / scale + mean).to(vae.dtype)).sample.float()
+
+
+def _affine(vae: Any, latent: Tensor) -> tuple[Any, Any]:
+    """(mean, scale): latents of unit variance are (what the encoder gives − mean) · scale."""
+    config = vae.config
+    if config.get("latents_mean") is not None and config.get("latents_std") is not None:
+        mean, deviation = (torch.tensor(config[name]).view(1, -1, 1, 1) for name in ("latents_mean", "latents_std"))
+        return mean.to(latent.device), config.scaling_factor / deviation.to(latent.device)
+    return config.get("shift_factor") or 0.0, config.scaling_factor
+
+
+def sound(vae: Any, *, where: torch.device) -> Any:
+    """The autoencoder, or its copy in float32 where it says that it overflows in float16, as SDXL's does.
+
+    Every autoencoder says so by default, those for smaller images without need: they are watched when they decode.
+    """
+    if vae.dtype == torch.float16 and vae.config.get("force_upcast") and vae.config.get("sample_size", 0) >= 1024:
+        return in_float32(vae, where)
+    return vae
+
+
+def in_float32(vae: Any, where: torch.device) -> Any:
+    """A copy in float32, of an autoencoder that may be offloaded."""
+    with torch.device("meta"), quiet():
+        copy = type(vae).from_config(vae.config)
+    state = {name: each.detach().float() for name, each in _named_weights(vae)}
+    copy.load_state_dict(state, assign=True)
+    for name in ("use_tiling", "use_slicing"):
+        setattr(copy, name, getattr(vae, name, False))
+    return copy.to(where).requires_grad_(False).eval()
+
+
+def weights(network: torch.nn.Module) -> Iterator[Tensor]:
+    """A network's weights, in order, wherever they are offloaded to."""
+    trained = {name for name, _ in network.named_parameters()}
+    return (each for name, each in _named_weights(network) if name in trained)
+
+
+def _named_weights(network: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers; those that accelerate keeps elsewhere are fetched from there."""
+    kept = network.state_dict(keep_vars=True)
+    for prefix, module in network.named_modules():
+        elsewhere = getattr(getattr(module, "_hf_hook", None), "weights_map", None)
+        for name, each in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+            full = f"{prefix}.{name}" if prefix else name
+            if full in kept:
+                yield full, elsewhere[name] if each.is_meta and elsewhere is not None else each
+
+
+def load_preview(name: str, device: torch.device, dtype: torch.dtype, loading: Loading) -> Any:
+    """A tiny autoencoder (TAESD and its like) from a folder or the Hub; ValueError if there is none."""
+    from diffusers import AutoencoderTiny
+
+    local = loading.local_files_only or Path(name).is_dir()
+    try:
+        with torch.random.fork_rng(devices=[]), quiet():
+            tiny, report = AutoencoderTiny.from_pretrained(
+                name, torch_dtype=dtype, use_safetensors=True, local_files_only=local, output_loading_info=True
+            )
+        if report["missing_keys"]:
+            raise ValueError(f"its {report['missing_keys'][0]} is missing")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} is no tiny autoencoder such as madebyollin/taesd ({first_line(error)})") from error
+    return tiny.to(device).requires_grad_(False).eval()

@@ -1,0 +1,330 @@
+"""What all families share: the parts of a diffusers pipeline, used without the pipeline's own sampling loop."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rnri.loading import Loading
+from rnri.models import autoencoder, speed
+from rnri.models.base import Condition, Defaults, Guidance, PromptWarning
+from rnri.models.lora import add_loras
+from rnri.models.parts import needs, parts_of, quiet
+from rnri.models.samplers import choose, last, table
+from rnri.schedule import Denoiser, Schedule
+
+WORDS = "words.json"
+"""Beside the tokenizer's files: a sorted JSON list of all words the model was taught. Most models have none."""
+
+FEW_STEPS = 4
+"""What a checkpoint distilled to few steps is sampled in."""
+
+NOISE_SAMPLERS = ("ddim", "euler", "euler-ancestral", "lcm")
+"""What samples networks that predict noise, v or the image."""
+
+
+class Family(ABC):
+    """A text-to-image model as a `rnri.models.base.Model`, on the parts of a diffusers pipeline.
+
+    A family says what it is made of and gives two hooks: `read`, prompts to tensors, and `predict`, the network's
+    output. Weights are shared with the pipeline it is given, which is not changed. `words` are those the model knows;
+    without them prompts are only checked for length.
+    """
+
+    title: ClassVar[str]
+    examples: ClassVar[tuple[str, ...]]
+    """Checkpoints on the Hub that this family serves, to name some."""
+    network_part: ClassVar[str] = "transformer"
+    parts: ClassVar[dict[str, tuple[str | None, ...]]]
+    """Folder in the standard layout → classes that may lie in it: None where it may be empty, nothing where any may."""
+    samplers: ClassVar[tuple[str, ...]] = ("flow",)
+    patch: ClassVar[int] = 2
+    """Latent elements along one side of what the network sees as one token."""
+    max_tokens: ClassVar[int | None] = None
+    """Of a prompt, specials included; None where the tokenizer says."""
+    steps: ClassVar[int] = 30
+    """What is best where nothing is distilled to fewer."""
+    recommended: ClassVar[str]
+    """Guidance to edit with."""
+    gigabytes: ClassVar[float]
+    """Weights of the first example in 16 bits, text encoders included, about."""
+
+    def __init__(
+        self,
+        name: str,
+        pipe: Any,
+        *,
+        words: Sequence[str] = (),
+        defaults: Defaults | None = None,
+        preview: Any = None,
+    ) -> None:
+        self.name, self.pipe, self.words = name, pipe, frozenset(words)
+        self.scheduler = choose(pipe.scheduler, None)
+        self.vae = autoencoder.sound(pipe.vae, where=pipe._execution_device)
+        self.tiny = preview
+        self.factor = self._factor()
+        self.multiple: int = self.factor * self.patch
+        self.image_size = self._image_size()
+        self.defaults = defaults or self._defaults()
+
+    @classmethod
+    def from_folder(
+        cls, name: str, folder: Path, *, device: torch.device, dtype: torch.dtype, loading: Loading
+    ) -> Family:
+        """The model in a folder of the standard diffusers layout.
+
+        Raises ValueError naming the part that is missing, incomplete or of another family.
+        """
+        if loading.offload != "none":
+            needs("accelerate", "offload", f"offload {loading.offload!r}")
+        if loading.offload == "sequential" and device.type == "cpu":
+            raise ValueError("offload 'sequential' needs an accelerator: on the CPU there is nothing to bring over")
+        parts = parts_of(name, folder, {**cls.parts, "scheduler": ()}, dtype, loading)
+        parts["scheduler"] = choose(parts["scheduler"], loading.scheduler)
+        kind = json.loads((folder / "model_index.json").read_text())["_class_name"]
+        pipe = cls.assemble(kind, parts)
+        pipe.register_modules(vae=autoencoder.sound(pipe.vae, where=torch.device("cpu")))
+        add_loras(name, pipe, loading)
+        words = folder / "tokenizer" / WORDS
+        model = cls(
+            name,
+            pipe,
+            words=json.loads(words.read_text()) if words.exists() else (),
+            defaults=Defaults.read(folder),
+            preview=autoencoder.load_preview(loading.preview, device, dtype, loading) if loading.preview else None,
+        )
+        _ = model.fingerprint  # while all weights are in one place
+        model._place(device, loading)
+        return model
+
+    @classmethod
+    def from_pipe(cls, pipe: Any) -> Family:
+        """The model in a diffusers pipeline; shares its weights."""
+        origin = pipe.config.get("_name_or_path") or ""
+        return cls(origin or type(pipe).__name__, pipe, defaults=Defaults.read(Path(origin)) if origin else None)
+
+    @staticmethod
+    def assemble(kind: str, parts: Mapping[str, Any]) -> Any:
+        """A pipeline of these parts and no others, whose scheduler is as it is given."""
+        import diffusers
+
+        with quiet():
+            pipeline = getattr(diffusers, kind)
+        known = inspect.signature(pipeline.__init__).parameters
+        given = {name: value for name, value in parts.items() if name in known and name != "scheduler"}
+        absent = [name for name, each in known.items() if name != "self" and each.default is inspect.Parameter.empty]
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it says of settings does not concern its parts
+            pipe = pipeline(**{**dict.fromkeys(absent), **given})
+        pipe.register_modules(scheduler=parts["scheduler"])
+        return pipe
+
+    def _place(self, device: torch.device, loading: Loading) -> None:
+        """Networks where they run, and as fast as they can be made to."""
+        if loading.vae_tiling:
+            self.vae.enable_tiling()
+        if loading.vae_slicing:
+            self.vae.enable_slicing()
+        if loading.offload == "model":
+            self.pipe.enable_model_cpu_offload(device=device)
+        elif loading.offload == "sequential":
+            self.pipe.enable_sequential_cpu_offload(device=device)
+        else:
+            for network in self.networks:
+                network.to(device)
+        speed.prepare(self.network, self.vae, device, loading)
+
+    # --- what a family is -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self, prompts: list[str]) -> dict[str, Tensor]:
+        """Prompts to what the network reads: `tokens`, and whatever else, one row per prompt."""
+
+    def read_masked(self, prompts: list[str]) -> dict[str, Tensor]:
+        """`read` for the pipelines that give `tokens` of one length, and the `mask` of those that count."""
+        tokens, mask, *_ = self.pipe.encode_prompt(
+            prompts, do_classifier_free_guidance=False, device=self.device, max_sequence_length=self.reader()[1]
+        )
+        return {"tokens": tokens, "mask": mask}
+
+    @abstractmethod
+    def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
+        """The network's output for latents (B, C, h, w) at timesteps (B,), `read` having one row for each.
+
+        `read["guidance"]` (B,) is there for networks that read it.
+        """
+
+    def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+        """What the scheduler's `set_timesteps` is told besides their number."""
+        return {}
+
+    @property
+    def guidance(self) -> Guidance:
+        return "classifier-free"
+
+    @property
+    def network(self) -> Any:
+        """What denoises."""
+        return getattr(self.pipe, self.network_part)
+
+    def _factor(self) -> int:
+        """Pixels in a latent element, along one side."""
+        return autoencoder.factor(self.vae)
+
+    def tokens(self, shape: tuple[int, int, int]) -> int:
+        """What the network makes of latents of this shape."""
+        return (shape[1] // self.patch) * (shape[2] // self.patch)
+
+    def _image_size(self) -> tuple[int, int]:
+        side = self.network.config.sample_size
+        height, width = (side, side) if isinstance(side, int) else side
+        return height * self.factor, width * self.factor
+
+    def _defaults(self) -> Defaults:
+        """Few steps for samplers of consistency models, and for those that start where distilled networks do."""
+        kind, config = type(self.scheduler).__name__, self.scheduler.config
+        few = kind.startswith("LCM") or (kind.startswith("Euler") and config.get("timestep_spacing") == "trailing")
+        return Defaults(steps=FEW_STEPS if few else self.steps)
+
+    # --- the same for all -------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipe._execution_device
+
+    @property
+    def networks(self) -> list[torch.nn.Module]:
+        """All of them, in the order the fingerprint is taken in."""
+        parts = ["vae", self.network_part, *(part for part in self.parts if part.startswith("text_encoder"))]
+        found = [self.vae if part == "vae" else getattr(self.pipe, part, None) for part in parts]
+        return [network for network in found if network is not None]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits told by some 64 values of every weight tensor, rounded to bfloat16.
+
+        So neither the device nor bfloat16 makes it another model; float16, which rounds elsewhere, may.
+        """
+        digest = hashlib.sha256(str(self.vae.config.get("scaling_factor")).encode())
+        for network in self.networks:
+            weights = [weight.detach().flatten() for weight in autoencoder.weights(network)]
+            digest.update(repr([len(weight) for weight in weights]).encode())
+            samples = torch.cat([weight[:: max(1, len(weight) // 64)].bfloat16() for weight in weights])
+            digest.update(samples.view(torch.int16).cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
+        height, width = image_size
+        return self.network.config.in_channels, height // self.factor, width // self.factor
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        return autoencoder.encode(self.vae, image.to(self.device))
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        pixels = self._decode(self.vae, latent)
+        if self.vae.dtype == torch.float16 and not pixels.isfinite().all() and latent.isfinite().all():
+            self.vae = autoencoder.in_float32(self.vae, self.device)  # it overflows, as some do
+            pixels = self._decode(self.vae, latent)
+        return pixels.clamp(-1, 1)
+
+    def _decode(self, vae: Any, latent: Tensor) -> Tensor:
+        return autoencoder.decode(vae, latent.to(self.device))
+
+    @torch.no_grad()
+    def preview(self, latent: Tensor) -> Tensor:
+        if self.tiny is None:
+            return self.decode(latent)
+        return self._decode(self.tiny, latent).clamp(-1, 1)
+
+    def embed(self, prompts: Sequence[str]) -> Condition:
+        for prompt in dict.fromkeys(prompts):
+            self._warn_of_what_is_not_read(prompt)
+        with torch.no_grad(), quiet():
+            read = self.read(list(prompts))
+        told = {name: each.float() if each.is_floating_point() else each for name, each in read.items()}
+        return Condition(tuple(prompts), told.pop("tokens"), told)
+
+    def schedule(
+        self,
+        num_steps: int,
+        *,
+        generator: torch.Generator | None = None,
+        strength: float = 1.0,
+        shape: tuple[int, int, int] | None = None,
+    ) -> Schedule:
+        shape = shape or self.latent_shape(self.image_size)
+        whole = isinstance(num_steps, int) and num_steps > 0
+        told = self.timesteps(num_steps, shape) if whole and "flow" in self.samplers else None
+        return last(table(self.scheduler, num_steps, shape=shape, generator=generator, timesteps=told), strength)
+
+    def denoiser(self, condition: Condition, guidance: float = 1.0) -> Denoiser:
+        told = self._told(condition, guidance)
+
+        def m(z: Tensor, t: float) -> Tensor:
+            return self._call(told, z, t)().to(z.dtype)
+
+        return m
+
+    def bare(self, condition: Condition, z: Tensor, t: float) -> Callable[[], Tensor]:
+        """One call of the network with everything it reads at hand: what no sampler can be faster than."""
+        return self._call(self._told(condition, 1.0), z, t)
+
+    def _told(self, condition: Condition, guidance: float) -> dict[str, Tensor]:
+        """What the network reads of its prompts, one row each, where and in the precision it reads it."""
+        dtype = self.network.dtype
+        told = {
+            name: each.to(self.device, dtype if each.is_floating_point() else each.dtype)
+            for name, each in {"tokens": condition.tokens, **condition.more}.items()
+        }
+        if self.guidance == "embedded":
+            told["guidance"] = torch.full((1,), guidance, device=self.device)
+        return told
+
+    def _call(self, told: Mapping[str, Tensor], z: Tensor, t: float) -> Callable[[], Tensor]:
+        prompts = len(told["tokens"])
+        if prompts not in (1, len(z)):
+            raise ValueError(f"{prompts} prompts do not fit {len(z)} latents: give one, or one for each")
+        rows = {name: each.expand(len(z), *each.shape[1:]) if len(each) == 1 else each for name, each in told.items()}
+        inputs, times = z.to(self.network.dtype), torch.full((len(z),), t, device=z.device)
+        return lambda: self.predict(inputs, times, rows)
+
+    # --- prompts ----------------------------------------------------------------------------------------------------
+
+    def reader(self) -> tuple[Any, int]:
+        """The tokenizer that reads most of a prompt, and how many tokens it reads."""
+        tokenizer = self.pipe.tokenizer
+        return tokenizer, self.max_tokens or tokenizer.model_max_length
+
+    def _warn_of_what_is_not_read(self, prompt: str) -> None:
+        tokenizer, length = self.reader()
+        if tokenizer is None:
+            return
+        ids = tokenizer(prompt, verbose=False).input_ids
+        if len(ids) > length:
+            added = tokenizer.num_special_tokens_to_add()
+            cut = tokenizer.decode(ids[length - 1 : -1])
+            _warn(f"the prompt is longer than the {length - added} tokens {self.name} reads; this was cut: {cut!r}")
+        unknown = [word for word in _words(prompt) if word not in self.words]
+        if self.words and unknown:
+            _warn(f"{self.name} does not know {', '.join(unknown)}; it knows {', '.join(sorted(self.words))}")
+
+
+def _words(prompt: str) -> Iterator[str]:
+    return iter(dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower())))
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, PromptWarning, stacklevel=4)

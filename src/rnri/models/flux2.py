@@ -1,0 +1,97 @@
+"""FLUX.2 klein: FLUX.2's transformer at a size for one GPU, on normalised patches of latents, reading Qwen 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnri.models.base import Defaults, Guidance
+from rnri.models.family import FEW_STEPS, Family
+from rnri.models.flow import even
+
+
+class Flux2Klein(Family):
+    """A rectified flow. Latents are patches of 2 by 2, normalised: (B, 128, h/2, w/2) of the autoencoder's h by w."""
+
+    title = "FLUX.2 klein"
+    gigabytes = 16.0
+    examples = ("black-forest-labs/FLUX.2-klein-4B",)
+    parts = {  # noqa: RUF012
+        "vae": ("AutoencoderKLFlux2",),
+        "transformer": ("Flux2Transformer2DModel",),
+        "text_encoder": ("Qwen3ForCausalLM", "Qwen3Model"),
+        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+    }
+    max_tokens = 512
+    recommended = "distilled none; base 2 to 4"
+    steps = 50
+
+    @property
+    def guidance(self) -> Guidance:
+        return "none" if self.pipe.config.get("is_distilled") else "classifier-free"
+
+    def _factor(self) -> int:
+        return 2 * super()._factor()
+
+    def _image_size(self) -> tuple[int, int]:
+        side = self.pipe.default_sample_size * self.factor // 2
+        return side, side
+
+    def _defaults(self) -> Defaults:
+        return Defaults(FEW_STEPS if self.guidance == "none" else self.steps)
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        latent = self.vae.encode(image.to(self.device, self.vae.dtype)).latent_dist.mode()
+        mean, deviation = self._statistics()
+        return (self.pipe._patchify_latents(latent).float() - mean) / deviation
+
+    def _decode(self, vae: Any, latent: Tensor) -> Tensor:
+        mean, deviation = self._statistics()
+        patches = latent.to(self.device) * deviation + mean
+        return vae.decode(self.pipe._unpatchify_latents(patches).to(vae.dtype)).sample.float()
+
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel of patches."""
+        norm = self.vae.bn
+        variance = norm.running_var.float() + self.vae.config.batch_norm_eps
+        return norm.running_mean.float().view(1, -1, 1, 1), variance.sqrt().view(1, -1, 1, 1)
+
+    def read(self, prompts: list[str]) -> dict[str, Tensor]:
+        return {"tokens": self.pipe.encode_prompt(prompts, device=self.device)[0]}
+
+    def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
+        batch, _, height, width = z.shape
+        tokens = read["tokens"]
+        output = self.network(
+            hidden_states=z.flatten(2).transpose(1, 2),
+            timestep=t / 1000,
+            guidance=None,
+            encoder_hidden_states=tokens,
+            txt_ids=_positions(batch, (1, 1, 1, tokens.shape[1]), z.device),
+            img_ids=_positions(batch, (1, height, width, 1), z.device),
+            return_dict=False,
+        )[0]
+        return output.transpose(1, 2).unflatten(2, (height, width))
+
+    def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+        levels = None if self.scheduler.config.get("use_flow_sigmas") else even(num_steps)
+        return {"sigmas": levels, "mu": _shift(shape[1] * shape[2], num_steps)}
+
+
+def _positions(batch: int, counts: tuple[int, ...], device: torch.device) -> Tensor:
+    """All (time, row, column, place in the text), (batch, …, 4)."""
+    places = torch.cartesian_prod(*(torch.arange(count, device=device) for count in counts))
+    return places.expand(batch, -1, -1)
+
+
+def _shift(tokens: int, num_steps: int) -> float:
+    """μ as FLUX.2 was tuned: linear in the number of tokens at 10 and at 200 steps, and between them in the steps."""
+    many = 0.00016927 * tokens + 0.45666666
+    if tokens > 4300:
+        return many
+    few = 8.73809524e-05 * tokens + 1.89833333
+    return many + (few - many) * (200 - num_steps) / 190

@@ -1,0 +1,60 @@
+"""PixArt-α and PixArt-Σ: a diffusion transformer that reads T5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from rnri.models.family import NOISE_SAMPLERS, Family
+
+
+class PixArt(Family):
+    """Predicts noise (Chen et al. 2023, 2024); the variance it predicts as well is left aside.
+
+    Checkpoints come with a multistep sampler: ask for another.
+    """
+
+    title = "PixArt-α"
+    gigabytes = 10.9
+    recommended = "3 to 4.5"
+    examples = ("PixArt-alpha/PixArt-XL-2-1024-MS",)
+    parts = {  # noqa: RUF012
+        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
+        "text_encoder": ("T5EncoderModel",),
+        "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
+    }
+    samplers = NOISE_SAMPLERS
+    max_tokens = 120
+    steps = 20
+
+    def read(self, prompts: list[str]) -> dict[str, Tensor]:
+        return self.read_masked(prompts)
+
+    def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
+        output = self.network(
+            z,
+            encoder_hidden_states=read["tokens"],
+            encoder_attention_mask=read["mask"],
+            timestep=t,
+            added_cond_kwargs=self.added(z),
+            return_dict=False,
+        )[0]
+        return output[:, : z.shape[1]]
+
+    def added(self, z: Tensor) -> dict[str, Tensor | None]:
+        """The image's size and shape, which the largest networks of PixArt-α read."""
+        if not self.network.use_additional_conditions:
+            return {"resolution": None, "aspect_ratio": None}
+        size = z.new_zeros(len(z), 2)
+        size[:, 0], size[:, 1] = (side * self.factor for side in z.shape[-2:])
+        return {"resolution": size, "aspect_ratio": size[:, :1] / size[:, 1:]}
+
+
+class PixArtSigma(PixArt):
+    """Reads longer prompts, and no sizes."""
+
+    title = "PixArt-Σ"
+    examples = ("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",)
+    max_tokens = 300

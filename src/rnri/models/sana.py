@@ -1,0 +1,43 @@
+"""Sana: a linear-attention transformer on the latents of a deep-compression autoencoder, reading Gemma."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from rnri.models.family import Family
+
+
+class Sana(Family):
+    """A rectified flow (Xie et al. 2024). Prompts are read as they are, without the instruction to embellish them.
+
+    Checkpoints come with a multistep sampler: ask for scheduler flow.
+    """
+
+    title = "Sana"
+    gigabytes = 9.0
+    recommended = "3 to 4.5"
+    examples = ("Efficient-Large-Model/Sana_1600M_1024px_diffusers",)
+    parts = {  # noqa: RUF012
+        "vae": ("AutoencoderDC",),
+        "transformer": ("SanaTransformer2DModel",),
+        "text_encoder": ("Gemma2Model", "Gemma2ForCausalLM"),
+        "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
+    }
+    patch = 1
+    max_tokens = 300
+    steps = 20
+
+    def read(self, prompts: list[str]) -> dict[str, Tensor]:
+        return self.read_masked(prompts)
+
+    def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
+        output = self.network(
+            z,
+            encoder_hidden_states=read["tokens"],
+            encoder_attention_mask=read["mask"],
+            timestep=t * self.network.config.timestep_scale,
+            return_dict=False,
+        )[0]
+        return output[:, : z.shape[1]]

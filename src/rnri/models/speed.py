@@ -1,0 +1,34 @@
+"""What makes a network faster without changing what it computes, beyond rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rnri.loading import Loading
+
+
+def prepare(network: Any, vae: Any, device: torch.device, loading: Loading) -> None:
+    """Lay out, fuse and compile as asked; channels last is the default where convolutions run on tensor cores.
+
+    Raises ValueError for what this network or this device does not have.
+    """
+    convolves = any(isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1) for module in vae.modules())
+    wanted = device.type == "cuda" if loading.channels_last is None else loading.channels_last
+    if wanted and convolves and loading.offload == "none":
+        for each in (network, vae):
+            each.to(memory_format=torch.channels_last)
+    if loading.fuse_qkv:
+        if not hasattr(network, "fuse_qkv_projections"):
+            raise ValueError(f"{type(network).__name__} cannot fuse queries, keys and values: leave fuse_qkv out")
+        network.fuse_qkv_projections()
+    if loading.cuda_graphs:
+        if device.type != "cuda":
+            raise ValueError(f"there are no CUDA graphs on {device.type}: leave cuda_graphs out")
+        network.compile(mode="reduce-overhead")
+    if loading.compile:
+        if getattr(network, "_repeated_blocks", None):
+            network.compile_repeated_blocks()
+        else:
+            network.compile()

@@ -1,0 +1,61 @@
+"""Stable Diffusion 3 and 3.5: a transformer on image and text tokens at once, a rectified flow, three text encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from rnri.models.family import Family
+from rnri.models.flow import shift_of
+
+
+class StableDiffusion3(Family):
+    """As Esser et al. 2024 have it. The largest text encoder, T5, may be missing: its tokens are zeros then."""
+
+    title = "Stable Diffusion 3, 3.5, 3.5 Turbo"
+    gigabytes = 15.4
+    recommended = "3 to 5; Turbo 1"
+    examples = ("stabilityai/stable-diffusion-3.5-medium", "stabilityai/stable-diffusion-3.5-large-turbo")
+    parts = {  # noqa: RUF012
+        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "transformer": ("SD3Transformer2DModel",),
+        "text_encoder": ("CLIPTextModelWithProjection",),
+        "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "text_encoder_2": ("CLIPTextModelWithProjection",),
+        "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "text_encoder_3": ("T5EncoderModel", None),
+        "tokenizer_3": ("T5Tokenizer", "T5TokenizerFast", None),
+    }
+    max_tokens = 256
+
+    def read(self, prompts: list[str]) -> dict[str, Tensor]:
+        tokens, _, pooled, _ = self.pipe.encode_prompt(
+            prompts,
+            None,
+            None,
+            device=self.device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.max_tokens,
+        )
+        return {"tokens": tokens, "pooled": pooled}
+
+    def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
+        return self.network(
+            hidden_states=z,
+            timestep=t,
+            encoder_hidden_states=read["tokens"],
+            pooled_projections=read["pooled"],
+            return_dict=False,
+        )[0]
+
+    def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+        if not self.scheduler.config.get("use_dynamic_shifting"):
+            return {}
+        return {"mu": shift_of(self.scheduler, self.tokens(shape), most=1.16)}
+
+    def reader(self) -> tuple[Any, int]:
+        if self.pipe.text_encoder_3 is None:
+            return self.pipe.tokenizer, self.pipe.tokenizer.model_max_length
+        return self.pipe.tokenizer_3, self.max_tokens

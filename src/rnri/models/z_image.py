@@ -1,0 +1,52 @@
+"""Z-Image: a single-stream transformer on image and text tokens, reading Qwen 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from rnri.models.family import Family
+from rnri.models.flow import even, shift_of
+
+
+class ZImage(Family):
+    """A rectified flow whose time runs from noise at 0 to the image at 1."""
+
+    title = "Z-Image, Z-Image-Turbo"
+    gigabytes = 20.6
+    recommended = "3 to 5; Turbo 1"
+    examples = ("Tongyi-MAI/Z-Image-Turbo",)
+    parts = {  # noqa: RUF012
+        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "transformer": ("ZImageTransformer2DModel",),
+        "text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"),
+        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+    }
+    max_tokens = 512
+    steps = 9
+
+    def _image_size(self) -> tuple[int, int]:
+        return 1024, 1024
+
+    def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
+        height, width = image_size
+        return self.network.in_channels, height // self.factor, width // self.factor
+
+    def read(self, prompts: list[str]) -> dict[str, Tensor]:
+        """Tokens padded to the longest prompt, and how many each has."""
+        tokens, _ = self.pipe.encode_prompt(prompts, device=self.device, do_classifier_free_guidance=False)
+        counts = torch.tensor([len(each) for each in tokens])
+        return {"tokens": pad_sequence(list(tokens), batch_first=True), "counts": counts}
+
+    def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
+        tokens = [row[:count] for row, count in zip(read["tokens"], read["counts"].tolist(), strict=True)]
+        images = list(z.unsqueeze(2).unbind(0))
+        outputs = self.network(images, 1 - t / 1000, tokens, return_dict=False)[0]
+        return -torch.stack(list(outputs)).squeeze(2)
+
+    def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+        return {"sigmas": even(num_steps), "mu": shift_of(self.scheduler, self.tokens(shape))}

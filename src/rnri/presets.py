@@ -1,0 +1,141 @@
+"""Whole ways to invert, by name: a solver, where each step starts, how many calls it gets, what is kept of the rest.
+
+Nothing in a preset is a number of some network. How long each step of the solver is follows from what it measures on
+the picture at hand, and how calls are spread follows from the schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torch import Tensor
+
+from rnri.budget import allot, cost
+from rnri.driver import Solver
+from rnri.inversion import Inversion, invert
+from rnri.schedule import Denoiser, Schedule
+from rnri.solvers import solver as find_solver
+
+Start = Literal["clean", "noised"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """``about`` says when to use it; the rest is what :func:`rnri.invert` is told where nothing else is asked for.
+
+    ``extra`` is how many network calls an inversion makes beyond one per step, and one more per step for corrections.
+    """
+
+    about: str
+    solver: str
+    extra: int
+    start: Start
+    predictor: bool
+    correct: bool
+
+
+PRESETS: dict[str, Preset] = {
+    "auto": Preset(
+        "what does best in edits for its calls, and gives the picture back exactly",
+        "barzilai-borwein",
+        extra=3,
+        start="noised",
+        predictor=True,
+        correct=True,
+    ),
+    "faithful": Preset(
+        "noise that alone explains the picture, for four times the calls; global edits change less",
+        "barzilai-borwein",
+        extra=16,
+        start="clean",
+        predictor=True,
+        correct=False,
+    ),
+    "editable": Preset(
+        "noise that is left near a draw, for edits of the whole picture; corrections hold the rest",
+        "barzilai-borwein",
+        extra=1,
+        start="noised",
+        predictor=True,
+        correct=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one schedule is inverted: what :func:`rnri.invert` takes."""
+
+    solver: Solver
+    budget: int | Sequence[int]
+    start: Start
+    predictor: bool
+    correct: bool
+
+    def invert(
+        self, m: Denoiser, schedule: Schedule, z_clean: Tensor, *, tol: float | None = None, seed: int = 0
+    ) -> Inversion:
+        """:func:`rnri.invert`, as planned."""
+        return invert(
+            m,
+            schedule,
+            z_clean,
+            self.solver,
+            budget=self.budget,
+            tol=tol,
+            start=self.start,
+            predictor=self.predictor,
+            correct=self.correct,
+            seed=seed,
+        )
+
+
+def check(how: str) -> None:
+    """Raise ``ValueError`` unless ``how`` names a preset or is the spec of a solver."""
+    if how not in PRESETS:
+        find_solver(how)
+
+
+def plan(
+    how: str | Solver,
+    schedule: Schedule,
+    *,
+    calls: int | None = None,
+    budget: int | Sequence[int] | None = None,
+    start: Start | None = None,
+    predictor: bool | None = None,
+    correct: bool | None = None,
+) -> Plan:
+    """What a name stands for on this schedule: a preset's, a solver's spec, or a solver itself; what is given wins.
+
+    Of a preset the budget is allotted by the schedule (:func:`rnri.allot`), from its own number of calls or from
+    ``calls``, corrections included. A solver alone gets two iterations per step from clean starts. Raises
+    ``ValueError`` for an unknown name, and where ``calls`` are too few.
+
+    >>> from rnri import schedule
+    >>> import torch
+    >>> steps = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
+    >>> made = plan("auto", steps)
+    >>> made.budget, made.start, made.correct
+    ([4, 1, 1, 1], 'noised', True)
+    >>> plan("gnri", steps).budget, plan("auto", steps, calls=16).budget
+    (2, [6, 2, 2, 2])
+    """
+    said = {"budget": budget, "start": start, "predictor": predictor, "correct": correct}
+    given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    preset = PRESETS.get(how) if isinstance(how, str) else None
+    if preset is None:
+        if calls is not None:
+            raise ValueError(f"calls={calls} are for {', '.join(PRESETS)}: give {how!r} a budget of iterations")
+        solver = find_solver(how) if isinstance(how, str) else how
+        return replace(Plan(solver, 2, "clean", predictor=False, correct=False), **given)
+    made = Plan(find_solver(preset.solver), 1, preset.start, preset.predictor, preset.correct)
+    made = replace(made, **given)
+    if budget is not None:
+        return made
+    spent = (
+        len(schedule) * cost(made.solver, 1) + preset.extra if calls is None else calls - len(schedule) * made.correct
+    )
+    return replace(made, budget=allot(schedule, spent, made.solver))

@@ -1,0 +1,80 @@
+"""What to cite: the publications that a method and a model come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from rnri.presets import PRESETS
+from rnri.registry import Source
+from rnri.solvers import Method, sources
+from rnri.solvers import solver as find_solver
+
+
+class Named(Protocol):
+    """A loaded model, as far as citing goes."""
+
+    @property
+    def name(self) -> str:
+        """The embedded name, the folder, or the Hub id it was loaded by."""
+
+
+EMBEDDED = ("scenes", "scenes-turbo")
+
+MODELS: Mapping[str, Source] = {
+    "StableDiffusionPipeline": sources.LATENT_DIFFUSION,
+    "StableDiffusionXLPipeline": sources.SDXL,
+    "LatentConsistencyModelPipeline": sources.LCM,
+    "StableDiffusion3Pipeline": sources.STABLE_DIFFUSION_3,
+    "PixArtAlphaPipeline": sources.PIXART_ALPHA,
+    "PixArtSigmaPipeline": sources.PIXART_SIGMA,
+    "SanaPipeline": sources.SANA,
+}
+"""The publication of a family of models, by the pipeline class that a model's own ``model_index.json`` names."""
+
+
+def citation(method: Method | str, model: Named | str | None = None) -> str:
+    """The BibTeX entry of the publication a method comes from and, if one is given, of that a model comes from.
+
+    ``method`` is a solver, its spec, a preset, or an editing method such as ``edict``; ``model`` a loaded model, an
+    embedded model's name, a folder, or the class of a pipeline. Raises ``ValueError`` for names that are not known and
+    for models without a publication.
+
+    >>> print(citation("gnri").splitlines()[0])
+    @inproceedings{samuel2025gnri,
+    >>> [line for line in citation("chebyshev", "scenes").splitlines() if line.startswith("@")]
+    ['@article{golub1961chebyshev,', '@inproceedings{rombach2022latent,']
+    """
+    found = [_of_method(method)]
+    if model is not None:
+        found.append(_of_model(model if isinstance(model, str) else model.name))
+    return "\n\n".join(source.bibtex() for source in found)
+
+
+def _of_method(method: Method | str) -> Source:
+    if not isinstance(method, str):
+        return method.source
+    if method in PRESETS:
+        return find_solver(PRESETS[method].solver).source
+    from rnri.methods import METHODS  # loads the editor, which solvers do without
+
+    name = method.partition(":")[0]
+    return METHODS[name].source if name in METHODS else find_solver(method).source
+
+
+def _of_model(name: str) -> Source:
+    pipeline = "StableDiffusionPipeline" if name in EMBEDDED else name
+    index = Path(name) / "model_index.json"
+    if index.is_file():
+        try:
+            pipeline = str(json.loads(index.read_text())["_class_name"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{index} is damaged: it should name the pipeline's _class_name") from None
+    if pipeline not in MODELS:
+        raise ValueError(
+            f"no publication is known of {pipeline}: cite what its card says, or give {', '.join(EMBEDDED)}, a "
+            f"folder, or one of {', '.join(MODELS)}"
+        )
+    return MODELS[pipeline]

@@ -1,0 +1,148 @@
+"""What is found by name, solver, control or method: options declared once, specs that set them, where it comes from."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+_CONFERENCES = ("CVPR", "ECCV", "ICCV", "ICLR", "ICML", "NeurIPS", "SIGGRAPH Asia")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A publication; ``str()`` of it is one line for tables, ``bibtex()`` an entry to cite."""
+
+    key: str
+    title: str
+    authors: str
+    venue: str
+    year: int
+    arxiv: str = ""
+
+    def __str__(self) -> str:
+        first, *rest = self.authors.split(" and ")
+        return f"{first.split(',')[0]}{' et al.' if rest else ''}, {self.venue} {self.year}"
+
+    def bibtex(self) -> str:
+        kind, where = ("inproceedings", "booktitle") if self.venue in _CONFERENCES else ("article", "journal")
+        entries = {"title": f"{{{self.title}}}", "author": self.authors, where: self.venue, "year": str(self.year)}
+        if self.arxiv:
+            entries |= {"eprint": self.arxiv, "archivePrefix": "arXiv"}
+        body = ",\n".join(f"  {name} = {{{value}}}" for name, value in entries.items())
+        return f"@{kind}{{{self.key},\n{body}\n}}"
+
+
+def option(default: Any, about: str, *, low: float = -math.inf, high: float = math.inf) -> Any:
+    """A field that can be set by name: its default, one line about it, and the closed range it must lie in."""
+    return field(default=default, metadata={"about": about, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One such field, as commands, pages and tables show it; ``choices`` is empty unless it is a choice.
+
+    ``kind`` is bool, int, float or str, or object for what is given as a file by name and as anything in Python.
+    """
+
+    name: str
+    kind: type
+    default: object
+    about: str
+    low: float
+    high: float
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: object) -> None:
+        """Raise ``ValueError`` unless ``value`` is of the right type and in range."""
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"{self.name}={value!r} is not one of {', '.join(self.choices)}")
+            return
+        accepted = (int, float) if self.kind is float else (self.kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind in (int, float, str)):
+            raise ValueError(f"{self.name}={value!r} is not a {self.kind.__name__}")
+        if isinstance(value, (int, float)) and not self.low <= value <= self.high:
+            raise ValueError(f"{self.name}={value!r} is outside {self.low:g} to {self.high:g}")
+
+    def parse(self, text: str) -> object:
+        """The value that ``text`` spells, checked."""
+        if self.kind is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        try:
+            value: object = self.kind(text) if self.kind in (int, float) else text
+        except ValueError:
+            value = text
+        self.check(value)
+        return value
+
+
+class Registered:
+    """Base of what a registry holds: a frozen dataclass whose fields are declared with :func:`option`.
+
+    ``source`` is the publication it comes from, ``passage`` where in it.
+    """
+
+    source: ClassVar[Source]
+    passage: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for each in self.options():
+            each.check(getattr(self, each.name))
+
+    @classmethod
+    def options(cls) -> tuple[Option, ...]:
+        """Its fields in order, with defaults and ranges."""
+        hints = get_type_hints(cls)
+        return tuple(_describe(each, hints[each.name]) for each in fields(cls) if each.metadata)  # type: ignore[arg-type]
+
+
+_Kind = TypeVar("_Kind", bound=Registered)
+
+_APART = {mark: re.compile(rf"{mark}(?=(?:[^'\"]|'[^']*'|\"[^\"]*\")*$)") for mark in ",;"}
+"""A mark outside quotes."""
+
+
+def apart(text: str, mark: Literal[",", ";"]) -> list[str]:
+    """The parts of a text between marks that stand outside quotes; none for an empty one.
+
+    >>> apart("a='1,2',b=3", ",")
+    ["a='1,2'", 'b=3']
+    """
+    return [part.strip() for part in _APART[mark].split(text) if part.strip()]
+
+
+def make(registry: Mapping[str, type[_Kind]], spec: str, what: str, *, hint: str = "", **values: Any) -> _Kind:
+    """One of the registry, with the fields that ``spec`` sets: ``"name"`` or ``"name:field=value,field=value"``.
+
+    A value that holds a comma stands in quotes, ``"name:field='a,b'"``. Raises ``ValueError`` for an unknown name, an
+    unknown field or a value that does not fit, saying what does; ``what`` the registry holds is named in it.
+    """
+    name, _, settings = spec.partition(":")
+    if name not in registry:
+        raise ValueError(f"no {what} is called {name!r}; there are {', '.join(registry)}{hint}")
+    known = {option.name: option for option in registry[name].options()}
+    for setting in apart(settings, ","):
+        field, given, text = (part.strip() for part in setting.partition("="))
+        if field not in known:
+            has = f"its fields are {', '.join(known)}" if known else "it has no fields"
+            raise ValueError(f"{what} {name!r} has no field {field!r}; {has}")
+        if not given:
+            raise ValueError(f"{what} field {field!r} needs a value, as in {name}:{field}={known[field].default}")
+        if field in values:
+            raise ValueError(f"{what} field {field!r} is given twice in {spec!r}")
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+            text = text[1:-1]
+        try:
+            values[field] = known[field].parse(text)
+        except ValueError as error:
+            raise ValueError(f"{what} {name!r}: {error}") from None
+    return registry[name](**values)
+
+
+def _describe(each: Field[Any], hint: Any) -> Option:
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    kind = str if choices else object if hint is Any else hint
+    return Option(each.name, kind, each.default, choices=choices, **each.metadata)

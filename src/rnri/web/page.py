@@ -1,0 +1,80 @@
+"""The live page: a Gradio app of one component, whose functions are those of a `Desk`; nothing comes from outside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported, and again by each app
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rnri.web.access import Access
+from rnri.web.engine import Engine
+from rnri.web.guard import Guard, Meters
+from rnri.web.page_desk import MAX_BYTES, Desk
+
+_ASSETS = Path(__file__).parent / "assets"
+_SCRIPTS = ("words.js", "stage.js", "panels.js", "page.js", "listen.js")
+_SELF = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
+"""Tells browsers to load nothing from anywhere else; Gradio's own scripts are inline, and compile templates."""
+_FONTS = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "Consolas", "monospace")
+
+
+def page(engine: Engine) -> gradio.Blocks:
+    """The page of an engine, not served yet."""
+    scripts = "\n".join(_read(name) for name in _SCRIPTS)
+    with gradio.Blocks(title="rnri", analytics_enabled=False) as blocks:
+        gradio.HTML(
+            html_template=_read("page.html"),
+            js_on_load=f"{scripts}\nnew Page(element.querySelector('.rn'), server);",
+            apply_default_css=False,
+            server_functions=list(Desk(engine).counters()),
+        )
+    return blocks
+
+
+class _Closed:
+    """Middleware that has browsers keep to this server."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = _SELF
+            await send(message)
+
+        await self._app(scope, receive, answer)
+
+
+def app(engine: Engine, access: Access) -> FastAPI:
+    """The page as an application, at its root, for those whom `access` lets in."""
+    bare = FastAPI(title="rnri", docs_url=None, redoc_url=None, openapi_url=None)
+    bare.add_middleware(_Closed)
+    bare.add_middleware(Guard, access=access, max_bytes=3 * MAX_BYTES, meters=Meters(engine))  # base64, and a mask
+    theme = gradio.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
+    return gradio.mount_gradio_app(
+        bare,
+        page(engine),
+        "/",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=theme,
+        css=_read("page.css"),
+    )
+
+
+def _read(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")

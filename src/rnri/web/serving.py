@@ -1,0 +1,130 @@
+"""A server that starts, says where it is, and stops in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+
+from rnri.web.access import Access, loopback
+from rnri.web.engine import Engine
+from rnri.web.live import MAX_MESSAGE
+
+REST = 2.0
+"""Seconds from the end of the work to the end of the connections."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens; port 0 is any that is free."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+
+def check_address(host: str, access: Access, *, insecure: bool) -> None:
+    """ValueError if anybody on the network could ask a server that listens there."""
+    if access.open and not insecure and not loopback(host):
+        raise ValueError(
+            f"--host {host} lets everyone on the network ask: give --api-key-file, or say --insecure if that is wanted"
+        )
+
+
+class Server:
+    """Serves an application until it is stopped, and then first lets its engine finish, for ``grace`` seconds.
+
+    Meanwhile what comes is answered 503. Raises ValueError where the address cannot be had.
+    """
+
+    def __init__(self, app: FastAPI, engine: Engine, address: Address, *, grace: float = 30.0) -> None:
+        self._engine, self._grace, self._finished = engine, grace, True
+        self._stopping: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._socket = _listen(address)
+        host, port = self._socket.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._uvicorn = _Uvicorn(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws_max_size=4 * MAX_MESSAGE,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=round(REST),
+            )
+        )
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> bool:
+        """Serve; `ready` is called once requests are taken. Whether all that was taken on was finished."""
+        asyncio.run(self._run(ready))
+        return self._finished
+
+    def stop(self) -> None:
+        """Have it stop; from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._begin_to_stop)
+
+    async def _run(self, ready: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(number, self._begin_to_stop)
+        self._uvicorn.ready = ready
+        await self._uvicorn.serve(sockets=[self._socket])
+
+    def _begin_to_stop(self) -> None:
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop())
+
+    async def _stop(self) -> None:
+        """The engine finishes while there are connections to answer on."""
+        self._finished = await asyncio.get_running_loop().run_in_executor(None, self._engine.close, self._grace)
+        self._uvicorn.should_exit = True
+
+
+@contextmanager
+def background(server: Server) -> Iterator[str]:
+    """A server that runs in a thread, at the URL given, for as long as the block."""
+    ready = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ready.set,), name="rnri-server")
+    thread.start()
+    ready.wait()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+        thread.join()
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn that leaves signals to others, and says when it takes connections."""
+
+    ready: Callable[[], None]
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Capture none."""
+        return nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self.ready()
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(
+            f"cannot listen on {address.host}, port {address.port} ({reason}): choose another --port or --host"
+        ) from error

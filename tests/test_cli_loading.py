@@ -1,0 +1,55 @@
+"""The options by which models are loaded, the same for every command that loads one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from rnri.loading import Loading
+from tests.conftest import SOURCE, Run
+
+
+@pytest.mark.parametrize("command", [("edit",), ("invert",), ("generate",), ("bench", "speed")])
+def test_every_way_of_loading_is_an_option(run: Run, command: tuple[str, ...]) -> None:
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    for name in ("dtype", *(each.name for each in fields(Loading))):
+        assert f"--{name.replace('_', '-')} " in out
+
+
+def test_they_reach_the_model(edit: Run) -> None:
+    code, out, err = edit("--json", "--scheduler", "euler", "--dtype", "bfloat16", "--vae-slicing", "--channels-last")
+    assert code == 0, err
+    assert json.loads(out)["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--scheduler", "heun"), "scheduler 'heun' is not known: use ddim"),
+        (("--scheduler", "flow"), "does not fit a network that predicts noise"),
+        (("--offload", "disk"), "offload 'disk' is not known"),
+        (("--lora", "no-such-file.safetensors"), "LoRA no-such-file.safetensors does not exist: check the path"),
+        (("--allow-pickle", "net"), "has no part 'net'"),
+        (("--compile", "--cuda-graphs"), "exclude each other"),
+        (("--edit-steps", "0"), "--edit-steps"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(edit: Run, options: tuple[str, ...], complaint: str) -> None:
+    code, out, err = edit("-o", "out.png", "--device", "cpu", *options)
+    assert (code, out) == (2, "")
+    assert complaint in err.splitlines()[-1]
+
+
+def test_an_edit_takes_other_steps(edit: Run, run: Run, model: str) -> None:
+    assert run("invert", "picture.png", "--prompt", SOURCE, "--model", model, "-o", "found.safetensors")[0] == 0
+    pictures = []
+    for name, more in (("same", ()), ("more", ("--edit-steps", "8"))):
+        arguments = ("edit", "found.safetensors", "--target", SOURCE, "--model", model, "-o", f"{name}.png")
+        code, _, err = run(*arguments, *more)
+        assert code == 0, err
+        with open(f"{name}.png", "rb") as file:
+            pictures.append(file.read())
+    assert pictures[0] != pictures[1]

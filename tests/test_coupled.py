@@ -1,0 +1,116 @@
+"""Samplers on pairs of latents: the way back is exact, and the equations are those of the papers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnri.coupled import COUPLED, Bdia, Coupled, Edict
+from rnri.registry import Source
+from rnri.schedule import Schedule, ddim, euler, euler_ancestral, flow
+from tests.problems import ALPHAS_CUMPROD, normal
+
+SHAPE = (2, 3, 4, 4)
+SIGMAS, TIMESTEPS = [14.6, 4.1, 1.6, 0.0], [999, 749, 499]
+VISITED = [999, 749, 499, 249]
+SCHEDULES: dict[str, Schedule] = {
+    "ddim": ddim(ALPHAS_CUMPROD, VISITED),
+    "ddim, v": ddim(ALPHAS_CUMPROD, VISITED, "v_prediction"),
+    "ddim, 50 steps": ddim(ALPHAS_CUMPROD, [999 - 20 * k for k in range(50)]),
+    "euler": euler(SIGMAS, TIMESTEPS),
+    "flow": flow([1.0, 0.75, 0.5, 0.25, 0.0], [1000, 750, 500, 250]),
+    "one step": flow([1.0, 0.0], [1000]),
+}
+ROUNDING = {torch.float32: 1e-4, torch.float64: 1e-12}
+
+
+class Network:
+    """Saturating, so that nothing is exact by being linear; counts its calls."""
+
+    calls = 0
+
+    def __call__(self, z: Tensor, t: float) -> Tensor:
+        self.calls += 1
+        return (0.8 * z + t / 1000).tanh()
+
+
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", COUPLED)
+def test_the_way_back_is_the_way_there(name: str, schedule: str, dtype: torch.dtype) -> None:
+    clean, kind, steps = normal(*SHAPE, seed=1, dtype=dtype), COUPLED[name], SCHEDULES[schedule]
+    noise = kind.invert(Network(), steps, clean)
+    again = kind.sample(Network(), steps, noise)
+    assert again.dtype == dtype
+    amplified = 0.93 ** (-2 * len(steps)) if name == "edict" else len(steps)
+    assert (again - clean).norm() / clean.norm() < ROUNDING[dtype] * amplified
+
+
+@pytest.mark.parametrize("name", COUPLED)
+def test_another_prompt_gives_another_picture(name: str) -> None:
+    clean, steps = normal(*SHAPE, seed=2), SCHEDULES["ddim"]
+    noise = COUPLED[name].invert(Network(), steps, clean)
+    edited = COUPLED[name].sample(lambda z, t: Network()(z, t) + 0.1, steps, noise)
+    assert (edited - clean).norm() > 1e-2 * clean.norm()
+
+
+@pytest.mark.parametrize(("kind", "there", "back"), [(Edict(), 8, 8), (Bdia(), 4, 3)])
+def test_calls_are_counted(kind: Coupled, there: int, back: int) -> None:
+    network, steps = Network(), SCHEDULES["ddim"]
+    noise = kind.invert(network, steps, normal(*SHAPE, seed=3))
+    assert network.calls == there
+    kind.sample(network, steps, noise)
+    assert network.calls == there + back
+
+
+def test_edict_takes_the_papers_steps() -> None:
+    """Two steps written out, the second with the roles of x and y exchanged."""
+    steps, m, p = SCHEDULES["ddim"][:2], Network(), 0.9
+    x, y = normal(*SHAPE, seed=4), normal(*SHAPE, seed=5)
+    first, second = steps
+    x1 = first.a * x + first.b * m(y, first.t)
+    y1 = first.a * y + first.b * m(x1, first.t)
+    x2 = p * x1 + (1 - p) * y1
+    y2 = p * y1 + (1 - p) * x2
+    y3 = second.a * y2 + second.b * m(x2, second.t)
+    x3 = second.a * x2 + second.b * m(y3, second.t)
+    y4 = p * y3 + (1 - p) * x3
+    x4 = p * x3 + (1 - p) * y4
+    torch.testing.assert_close(Edict(p).sample(m, steps, (x, y)), x4)
+
+
+def test_bdia_takes_the_papers_step() -> None:
+    """z_{i−1} = z_{i+1} − (1 − γ)(z_{i+1} − z_i) − γ Δ(i → i+1 | z_i) + Δ(i → i−1 | z_i), Δ by DDIM from ε at z_i."""
+    steps, m, gamma = SCHEDULES["ddim"][:2], Network(), 0.7
+    noisy, z = normal(*SHAPE, seed=6), normal(*SHAPE, seed=7)
+    alpha, sigma = steps[1].levels[:2]
+    epsilon = m(z, steps[1].t)
+    image = (z - sigma * epsilon) / alpha
+
+    def move(levels: tuple[float, ...]) -> Tensor:
+        return levels[0] * image + levels[1] * epsilon - z
+
+    expected = noisy - (1 - gamma) * (noisy - z) - gamma * move(steps[0].levels[:2]) + move(steps[1].levels[2:])
+    torch.testing.assert_close(Bdia(gamma).sample(m, steps, (noisy, z)), expected)
+
+
+def test_bdia_refuses_what_adds_noise() -> None:
+    noisy = euler_ancestral(SIGMAS, TIMESTEPS, shape=SHAPE[1:], generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="t=999 adds noise, which BDIA cannot take back"):
+        Bdia().invert(Network(), noisy, normal(*SHAPE, seed=8))
+    clean = normal(*SHAPE, seed=8)
+    noise = Edict().invert(Network(), noisy, clean)
+    torch.testing.assert_close(Edict().sample(Network(), noisy, noise), clean)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.1, float("nan")])
+def test_weights_are_shares(value: float) -> None:
+    with pytest.raises(ValueError, match="mixing="):
+        Edict(value)
+    with pytest.raises(ValueError, match="weight="):
+        Bdia(value)
+
+
+def test_each_names_its_paper() -> None:
+    assert all(isinstance(kind.source, Source) and "exact" in kind.source.title.lower() for kind in COUPLED.values())

@@ -1,0 +1,338 @@
+"""How a model may be asked to be loaded and run, and what is said where that cannot be."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import torch
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    HeunDiscreteScheduler,
+    PNDMScheduler,
+)
+
+from rnri import models
+from rnri.editor import Editor
+from rnri.loading import SCHEDULERS, Loading
+from rnri.models.samplers import NAMES, choose
+from tests import tiny, tiny_families
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+PROMPT = "a red ball"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tiny.pipeline(), tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32, **how: Any) -> Any:
+    return models.load(str(folder), device="cpu", dtype=dtype, loading=Loading(**how))
+
+
+@cache
+def latents(count: int = 1) -> torch.Tensor:
+    side = tiny.SIDE // tiny.FACTOR
+    return torch.randn(count, 4, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def output(model: Any) -> torch.Tensor:
+    return model.denoiser(model.embed([PROMPT]))(latents(), 499.0)
+
+
+# --- schedulers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != "flow"])
+def test_another_scheduler_keeps_the_noise_levels(folder: Path, name: str) -> None:
+    model = load(folder, scheduler=name)
+    assert type(model.scheduler).__name__ == NAMES[name]
+    own = load(folder).scheduler.config
+    assert all(model.scheduler.config[key] == own[key] for key in ("beta_end", "prediction_type", "timestep_spacing"))
+    assert len(model.schedule(3, generator=torch.Generator().manual_seed(0))) == 3
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "reason", "nearest"),
+    [
+        (PNDMScheduler(), "outputs of the steps before", "ddim"),
+        (HeunDiscreteScheduler(), "call the network more than once", "euler"),
+        (FlowMatchHeunDiscreteScheduler(), "call the network more than once", "flow"),
+        (DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"), "before", "flow"),
+    ],
+)
+def test_what_cannot_be_inverted_is_refused_with_the_nearest_that_can(
+    scheduler: Any, reason: str, nearest: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"cannot be inverted step by step: its .*{reason}; .* is scheduler {nearest}$"
+    ):
+        choose(scheduler, None)
+    choose(choose(scheduler, nearest), None)
+
+
+def test_schedulers_fit_what_the_network_predicts() -> None:
+    with pytest.raises(ValueError, match=r"'flow' does not fit a network that predicts noise.*: use ddim or euler"):
+        choose(EulerDiscreteScheduler(), "flow")
+    with pytest.raises(ValueError, match="'ddim' does not fit a network that predicts a flow: use flow"):
+        choose(tiny_families.flow_scheduler(), "ddim")
+
+
+def test_a_flow_keeps_its_shift() -> None:
+    own = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
+    assert choose(own, "flow").config.shift == 3.0
+
+
+def test_few_steps_are_told_by_the_scheduler(folder: Path) -> None:
+    assert load(folder, scheduler="euler").defaults.steps == 4  # trailing: as distilled checkpoints have it
+    assert load(folder, scheduler="ddim").defaults.steps == 30
+
+
+@pytest.mark.parametrize(
+    ("how", "complaint"),
+    [
+        ({"scheduler": "dpm"}, "scheduler 'dpm' is not known: use ddim, euler"),
+        ({"offload": "disk"}, "offload 'disk' is not known: use none, model, sequential"),
+        ({"compile": True, "cuda_graphs": True}, "exclude each other"),
+    ],
+)
+def test_what_is_not_known_is_refused(how: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Loading(**how)
+
+
+def test_one_string_is_no_tuple() -> None:
+    with pytest.raises(TypeError, match="lora='style' is one string"):
+        Loading(lora="style")  # type: ignore[arg-type]
+
+
+# --- step counts ------------------------------------------------------------------------------------------------
+
+
+def test_an_edit_may_take_other_steps(folder: Path) -> None:
+    editor, picture = Editor(load(folder)), torch.zeros(1, 3, 32, 32)
+    source = editor.invert(picture, PROMPT, steps=4, solver="fixed-point", budget=12)
+    assert editor.edit(source, PROMPT, steps=4).tobytes() == editor.edit(source, PROMPT).tobytes()
+    assert editor.edit(source, PROMPT, steps=8).tobytes() != editor.edit(source, PROMPT).tobytes()
+    part = editor.invert(picture, PROMPT, steps=4, strength=0.5)
+    editor.edit(part, PROMPT, steps=8)
+    with pytest.raises(ValueError, match=r"3 steps do not pass the noise .* \(t=499\): invert in 3 steps"):
+        editor.edit(part, PROMPT, steps=3)
+    corrected = editor.invert(picture, PROMPT, steps=4, correct=True)
+    assert editor.edit(corrected, PROMPT, steps=4).tobytes() == editor.edit(corrected, PROMPT).tobytes()
+    bare = replace(corrected, corrections=None)
+    assert editor.edit(corrected, PROMPT, steps=8).tobytes() == editor.edit(bare, PROMPT, steps=8).tobytes()
+
+
+def test_frozen_noise_is_of_its_own_steps(folder: Path) -> None:
+    editor = Editor(load(folder, scheduler="euler-ancestral"))
+    source = editor.invert(torch.zeros(1, 3, 32, 32), PROMPT, steps=3)
+    with pytest.raises(ValueError, match="steps=4 needs a sampler that adds no noise"):
+        editor.edit(source, PROMPT, steps=4)
+
+
+# --- precision, memory, speed -----------------------------------------------------------------------------------
+
+
+def test_an_autoencoder_that_overflows_runs_in_float32(tmp_path: Path) -> None:
+    pipe = tiny_families.build("sdxl")
+    pipe.save_pretrained(tmp_path)
+    assert load(tmp_path, torch.float16).vae.dtype == torch.float32
+    half = pipe.to(torch.float16)
+    model: Any = models.from_pipe(half)
+    assert (model.vae.dtype, half.vae.dtype) == (torch.float32, torch.float16)
+    assert model.decode(latents()).isfinite().all()
+    assert model.vae.encoder.conv_in.weight.data_ptr() != half.vae.encoder.conv_in.weight.data_ptr()
+
+
+def test_one_that_does_not_say_so_is_caught(copy: Path) -> None:
+    model = load(copy, torch.float16)
+    model.vae.decoder.conv_in.weight.data.fill_(6e4)
+    with torch.no_grad():
+        assert not model.vae.decode(latents().half() * 8).sample.isfinite().all()
+    assert model.decode(latents() * 64).isfinite().all()
+    assert model.vae.dtype == torch.float32
+
+
+def test_offloaded_networks_say_the_same(folder: Path) -> None:
+    plain, model = load(folder), load(folder, offload="model")
+    assert torch.equal(output(model), output(plain))
+    assert torch.equal(model.decode(latents()), plain.decode(latents()))
+    assert model.device.type == "cpu"
+    assert models.from_pipe(model.pipe).fingerprint == model.fingerprint == plain.fingerprint
+    with pytest.raises(ValueError, match="offload 'sequential' needs an accelerator"):
+        load(folder, offload="sequential")
+
+
+def test_weights_are_found_where_they_are_offloaded_to() -> None:
+    pipe = tiny.pipeline()
+    expected = models.from_pipe(pipe).fingerprint
+    pipe.enable_sequential_cpu_offload(device="cpu")
+    assert pipe.unet.conv_in.weight.is_meta
+    assert models.from_pipe(pipe).fingerprint == expected
+
+
+@pytest.mark.parametrize("how", [{"channels_last": True}, {"fuse_qkv": True}, {"vae_slicing": True}])
+def test_what_is_faster_or_smaller_computes_the_same(folder: Path, how: dict[str, Any]) -> None:
+    plain, model = load(folder), load(folder, **how)
+    torch.testing.assert_close(output(model), output(plain))
+    torch.testing.assert_close(model.decode(latents(2)), plain.decode(latents(2)), rtol=1e-4, atol=1e-5)
+    assert model.fingerprint == plain.fingerprint
+
+
+def test_large_images_are_encoded_in_tiles(folder: Path) -> None:
+    model = load(folder, vae_tiling=True)
+    assert model.vae.use_tiling
+    model.vae.tile_sample_min_size, model.vae.tile_latent_min_size = 16, 4
+    assert model.encode(torch.zeros(1, 3, 32, 48)).shape == (1, *model.latent_shape((32, 48)))
+
+
+def test_compiling_goes_through_the_compiler(folder: Path) -> None:
+    with torch.compiler.set_stance("force_eager"):
+        torch.testing.assert_close(output(load(folder, compile=True)), output(load(folder)))
+    with pytest.raises(ValueError, match="no CUDA graphs on cpu: leave cuda_graphs out"):
+        load(folder, cuda_graphs=True)
+
+
+def test_previews_are_by_a_tiny_autoencoder(folder: Path, tmp_path: Path) -> None:
+    tiny.autoencoder("tiny").save_pretrained(tmp_path / "taesd")
+    model, plain = load(folder, preview=str(tmp_path / "taesd")), load(folder)
+    assert model.preview(latents()).shape == (1, 3, 32, 32)
+    assert not torch.equal(model.preview(latents()), model.decode(latents()))
+    assert torch.equal(plain.preview(latents()), plain.decode(latents()))
+    with pytest.raises(ValueError, match="unet is no tiny autoencoder such as madebyollin/taesd"):
+        load(folder, preview=str(folder / "unet"))
+
+
+# --- LoRA -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Tensor]:
+    """A LoRA's file, and what the network says with it."""
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    pipe = tiny.pipeline()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        pipe.unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    to = tmp_path_factory.mktemp("lora")
+    pipe.save_lora_weights(to, unet_lora_layers=get_peft_model_state_dict(pipe.unet))
+    with torch.no_grad():
+        return next(to.iterdir()), output(models.from_pipe(pipe))
+
+
+def test_a_lora_is_merged(folder: Path, lora: tuple[Path, torch.Tensor]) -> None:
+    path, expected = lora
+    plain, model = load(folder), load(folder, lora=(str(path),))
+    torch.testing.assert_close(output(model), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(output(model), output(plain), rtol=1e-3)
+    assert model.fingerprint != plain.fingerprint
+    torch.testing.assert_close(output(load(folder, lora=(f"{path.parent}@0",))), output(plain))
+
+
+def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "style.safetensors").write_bytes(b"nothing")
+    (tmp_path / "style.bin").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"LoRA .*style\.safetensors cannot be added to .* \("):
+        load(folder, lora=(str(tmp_path / "style.safetensors"),))
+    with pytest.raises(ValueError, match=r"style\.bin is not read: only \.safetensors files are"):
+        load(folder, lora=(str(tmp_path / "style.bin"),))
+    with pytest.raises(ValueError, match="has no scale after its @"):
+        load(folder, lora=("style@much",))
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def test_pickles_are_read_only_where_asked_for_by_name(copy: Path) -> None:
+    expected = output(load(copy))
+    pipe = tiny.pipeline()
+    pipe.unet.save_pretrained(copy / "unet", safe_serialization=False)
+    (copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(ValueError, match="its unet cannot be loaded"):
+        load(copy)
+    assert torch.equal(output(load(copy, allow_pickle=("unet",))), expected)
+    with pytest.raises(ValueError, match="has no part 'net': it has vae, unet"):
+        load(copy, allow_pickle=("net",))
+
+
+def test_a_variant_is_another_copy_of_the_weights(copy: Path) -> None:
+    expected = output(load(copy))
+    for path in [*copy.rglob("*.safetensors")]:
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load(copy)
+    assert torch.equal(output(load(copy, variant="fp16")), expected)
+
+
+# --- the Hub ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """A server that answers every request with an error of the Hub's, under `code`."""
+    answer: dict[str, str] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(403 if answer["code"] == "GatedRepo" else 404)
+            self.send_header("X-Error-Code", answer["code"])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD
+
+        def log_message(self, *arguments: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    yield answer
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        (
+            "GatedRepo",
+            r"owner/name is gated: accept its terms at https://huggingface\.co/owner/name, then run 'hf auth",
+        ),
+        ("RepoNotFound", "the Hub has no owner/name, or it is private: check the name"),
+        ("EntryNotFound", "owner/name is not in the diffusers layout"),
+    ],
+)
+def test_what_the_hub_does_not_give_is_said_in_one_line(hub: dict[str, str], code: str, complaint: str) -> None:
+    hub["code"] = code
+    with pytest.raises(ValueError, match=complaint) as raised:
+        models.load("owner/name", device="cpu")
+    assert "\n" not in str(raised.value)
+
+
+def test_without_a_network_nothing_is_asked_for(hub: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="owner/name is not downloaded and the Hub is out of reach"):
+        models.load("owner/name", device="cpu", loading=Loading(local_files_only=True))
+    assert not hub

@@ -1,0 +1,97 @@
+"""What a preset stands for on a schedule, and that what is asked for wins."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnri import PRESETS, allot, invert, sample, solver
+from rnri.presets import Plan, plan
+from rnri.schedule import Schedule, ddim, flow
+from tests.problems import ALPHAS_CUMPROD, BARS, gaussian_denoiser, normal
+
+
+def steps(count: int) -> Schedule:
+    return ddim(ALPHAS_CUMPROD, [999 - 1000 * k // count for k in range(count)])
+
+
+@pytest.mark.parametrize("count", [1, 4, 20, 50])
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_costs_what_it_says(name: str, count: int) -> None:
+    preset, schedule = PRESETS[name], steps(count)
+    made = plan(name, schedule)
+    found = invert(
+        gaussian_denoiser,
+        schedule,
+        normal(1, 3, 4, 4, seed=0),
+        made.solver,
+        budget=made.budget,
+        start=made.start,
+        predictor=made.predictor,
+        correct=made.correct,
+    )
+    assert found.calls == count * (1 + preset.correct) + preset.extra
+    assert (found.corrections is not None) == preset.correct
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_most_calls_go_next_to_the_image(name: str) -> None:
+    budget = plan(name, steps(20)).budget
+    assert isinstance(budget, list)
+    assert budget[0] == max(budget)
+    assert budget[0] > 1
+
+
+def test_calls_may_be_given_and_include_corrections() -> None:
+    schedule = steps(4)
+    made = plan("auto", schedule, calls=16)
+    assert isinstance(made.budget, list)
+    assert sum(made.budget) == 12
+    assert plan("auto", schedule, calls=16, correct=False).budget == allot(schedule, 16)
+    with pytest.raises(ValueError, match="3 calls do not buy"):
+        plan("auto", schedule, calls=7)
+
+
+def test_what_is_given_wins() -> None:
+    made = plan("auto", steps(4), budget=(3, 1), start="clean", predictor=False, correct=False)
+    assert made == Plan(solver(PRESETS["auto"].solver), (3, 1), "clean", predictor=False, correct=False)
+
+
+def test_a_solver_alone_is_used_as_published() -> None:
+    schedule = flow([1.0, 0.5, 0.0], [1000, 500])
+    assert plan("gnri:eta=1", schedule) == Plan(solver("gnri:eta=1"), 2, "clean", predictor=False, correct=False)
+    assert plan(solver("explicit"), schedule, correct=True).correct
+    with pytest.raises(ValueError, match="calls=8 are for auto, faithful, editable"):
+        plan("gnri", schedule, calls=8)
+    with pytest.raises(ValueError, match="no solver is called 'best'"):
+        plan("best", schedule)
+
+
+def test_faithful_is_nearer_and_corrections_make_all_exact() -> None:
+    """On the exact denoiser of data whose elements have unlike variances, so that the spectra are wide."""
+    schedule, image = steps(4), normal(1, 3, 8, 8, seed=1)
+    variances = torch.logspace(-3, 0, image[0].numel(), dtype=image.dtype).view(image.shape)
+
+    def m(z: Tensor, t: float) -> Tensor:
+        bar = BARS[int(t)]
+        return (1 - bar) ** 0.5 / (bar * variances + 1 - bar) * z
+
+    residuals = {}
+    for name, preset in PRESETS.items():
+        made = plan(name, schedule)
+        found = invert(
+            m,
+            schedule,
+            image * variances.sqrt(),
+            made.solver,
+            budget=made.budget,
+            start=made.start,
+            predictor=made.predictor,
+            correct=made.correct,
+        )
+        residuals[name] = schedule[-1].residual(m, found.latents[-2], found.clean).item()
+        if preset.correct:
+            again = sample(m, schedule, found.noise, corrections=found.corrections)
+            torch.testing.assert_close(again, found.clean)
+    assert residuals["faithful"] < residuals["auto"] < residuals["editable"]

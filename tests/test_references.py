@@ -1,0 +1,47 @@
+"""What is cited for a method and for a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import rnri
+from rnri import models
+from rnri.methods import METHODS
+from rnri.references import EMBEDDED, MODELS, citation
+from rnri.solvers import SOLVERS
+
+
+def keys(entries: str) -> list[str]:
+    return [line.partition("{")[2].rstrip(",") for line in entries.splitlines() if line.startswith("@")]
+
+
+def test_a_method_and_a_model_are_two_entries(model: Path) -> None:
+    loaded = models.load(str(model), device="cpu")
+    for given in (loaded, str(model), "StableDiffusionPipeline", "scenes-turbo"):
+        assert keys(rnri.citation("gnri", given)) == ["samuel2025gnri", "rombach2022latent"]
+    assert keys(rnri.citation(rnri.solver("anderson:memory=2"))) == ["walker2011anderson"]
+
+
+def test_presets_and_samplers_name_what_they_are_made_of() -> None:
+    assert keys(citation("auto")) == ["barzilai1988twopoint"]
+    assert {name: keys(citation(name)) for name in METHODS} == {name: [METHODS[name].source.key] for name in METHODS}
+    assert keys(citation("edict:mixing=0.9")) == ["wallace2023edict"]
+
+
+def test_every_entry_has_its_own_key() -> None:
+    entries = {source.key: source for source in MODELS.values()}
+    assert len(entries) == len(MODELS)
+    assert not set(entries) & {kind.source.key for kind in SOLVERS.values()}
+    assert set(EMBEDDED) == set(models.EMBEDDED)
+
+
+def test_what_is_not_known_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no publication is known of NewPipeline: cite what its card says"):
+        citation("gnri", "NewPipeline")
+    with pytest.raises(ValueError, match="no solver is called 'magic'"):
+        citation("magic")
+    (tmp_path / "model_index.json").write_text("[]")
+    with pytest.raises(ValueError, match="is damaged"):
+        citation("gnri", str(tmp_path))

@@ -1,0 +1,69 @@
+"""Solvers by name: their fields, their sources, and what is said of a name that does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+import rnri
+from rnri.references import citation
+from rnri.solvers import SOLVERS, solver
+from rnri.solvers.gnri import Gnri
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_field_is_described_and_spelled_back(name: str) -> None:
+    method = SOLVERS[name]
+    options = method.options()
+    assert [option.name for option in options] == [field.name for field in fields(method)]  # type: ignore[arg-type]
+    assert all(option.about for option in options)
+    settings = ",".join(f"{option.name}={option.default}" for option in options)
+    assert solver(f"{name}:{settings}") == method() == solver(name)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_solver_names_its_source(name: str) -> None:
+    method = SOLVERS[name]
+    assert method.__doc__
+    assert method.passage
+    assert citation(name) == rnri.citation(method()) == method.source.bibtex()
+    entry = citation(name)
+    assert entry.startswith(("@article{", "@inproceedings{"))
+    assert f"{{{method.source.key}," in entry
+    assert str(method.source.year) in str(method.source)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("newton", "no solver is called 'newton'; there are explicit, fixed-point"),
+        ("", "no solver is called ''"),
+        ("explicit:eta=1", "solver 'explicit' has no field 'eta'; it has no fields"),
+        ("gnri:step=1", "has no field 'step'; its fields are weight, beta"),
+        ("gnri:eta", "field 'eta' needs a value, as in gnri:eta=0.1"),
+        ("gnri:eta=soft", "eta='soft' is not a float"),
+        ("gnri:eta=nan", "eta=nan is outside"),
+        ("anderson:memory=1.5", "memory='1.5' is not a int"),
+        ("anderson:memory=0", "memory=0 is outside 1 to 50"),
+        ("gnri:beta=thin", "beta='thin' is not one of effective, dense"),
+        ("gnri:eta=1,eta=2", "'eta' is given twice"),
+        ("gnri+", r"no solver is called 'gnri\+'"),
+        ("gnri+shine", "no wrapper is called 'shine'; there are best-so-far, polish, anneal"),
+        ("polish", r"no solver is called 'polish'; .* follows a solver: gnri\+polish"),
+        ("gnri+polish:steps=0", "wrapper 'polish': steps=0 is outside 1 to inf"),
+        ("gnri+polish:inner=1", "wrapper 'polish' has no field 'inner'; its fields are steps"),
+        ("anderson+anneal", "anneal needs a solver with a weight λ, such as gnri, and Anderson"),
+        ("gnri+polish+anneal", "anneal needs a solver with a weight λ"),
+    ],
+)
+def test_a_spec_that_does_not_fit_is_refused_with_what_does(spec: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        solver(spec)
+
+
+def test_fields_are_checked_however_a_solver_is_made() -> None:
+    with pytest.raises(ValueError, match=r"eta=True is not a float"):
+        Gnri(eta=True)
+    with pytest.raises(ValueError, match=r"eta=0.0 is outside"):
+        Gnri(eta=0.0)

@@ -1,0 +1,121 @@
+"""What is timed, and that full sizes are full: numbers are counted here, seconds never judged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnri.bench.architectures import ARCHITECTURES, Architecture
+from rnri.bench.speed import speed
+from rnri.models import part
+from tests.conftest import Run
+
+TINY = Architecture(
+    "StableDiffusionPipeline",
+    "owner/name",
+    (
+        "UNet2DConditionModel",
+        {
+            "sample_size": 8,
+            "block_out_channels": (16, 32),
+            "layers_per_block": 1,
+            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+            "cross_attention_dim": 16,
+            "attention_head_dim": 8,
+            "norm_num_groups": 8,
+        },
+    ),
+    ("AutoencoderKL", {"norm_num_groups": 4, "block_out_channels": (8,), "latent_channels": 4}),
+    ARCHITECTURES["sd15"].scheduler,
+    (12, 16),
+    {},
+)
+
+
+def test_stages_and_their_calls_are_reported() -> None:
+    before, dtype = torch.get_rng_state(), torch.get_default_dtype()
+    model = TINY.build(torch.device("cpu"), torch.bfloat16)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_default_dtype() == dtype
+    told: list[str] = []
+    report = speed(
+        "tiny",
+        model,
+        TINY.condition(),
+        solvers=["explicit", "fixed-point"],
+        steps=2,
+        budget=3,
+        repeats=2,
+        progress=told.append,
+    )
+    assert told == ["one call", "encode", "invert by explicit", "invert by fixed-point", "edit", "decode"]
+    found = json.loads(report.to_json())
+    assert [(each["stage"], each["calls"]) for each in found["stages"]] == [
+        ("encode", 0),
+        ("invert", 2),
+        ("invert", 6),
+        ("edit", 2),
+        ("decode", 0),
+    ]
+    assert (found["dtype"], found["latents"], found["floor"]) == ("bfloat16", [1, 4, 8, 8], None)
+    assert found["gflop"] > 0
+    assert found["parameters"] == sum(weight.numel() for weight in model.network.parameters())
+    for each in report.stages:
+        assert 0 < each.fastest <= each.seconds <= each.slowest
+        if each.calls:
+            assert each.overhead == 1 - each.calls * report.bare / each.seconds
+
+
+PUBLISHED = {"sd15": 860e6, "sdxl": 2.57e9, "sd3": 2.03e9, "flux": 11.9e9}
+"""Parameters of the networks that denoise, as their authors state them."""
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_full_sizes_are_full(name: str) -> None:
+    each = ARCHITECTURES[name]
+    with torch.device("meta"):
+        network, vae = part(*each.network), part(*each.vae)
+    assert sum(weight.numel() for weight in network.parameters()) == pytest.approx(PUBLISHED[name], rel=0.02)
+    assert sum(weight.numel() for weight in vae.parameters()) == pytest.approx(83.7e6, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd3"])
+def test_full_sizes_read_the_shapes_they_are_given(name: str) -> None:
+    """Without memory or time: on the meta device."""
+    each = ARCHITECTURES[name]
+    model = each.build(torch.device("meta"), torch.bfloat16)
+    shape = model.latent_shape(each.image)
+    condition = each.condition()
+    output: Tensor = model.bare(condition, torch.empty(1, *shape, device="meta"), 500.0)()
+    assert output.shape == (1, *shape)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--arch", "sd9"), "--arch 'sd9' is not known: use embedded, sd15, sdxl, sd3, flux"),
+        (("--random-weights",), "--random-weights needs an architecture: use --arch sd15 or sdxl"),
+        (("--dtype", "int8"), "--dtype 'int8' is not known: use float32"),
+    ],
+)
+def test_what_cannot_be_timed(run: Run, options: tuple[str, ...], complaint: str) -> None:
+    code, out, err = run("bench", "speed", *options)
+    assert (code, out) == (2, "")
+    assert complaint in err
+
+
+def test_a_model_is_timed_from_the_command_line(run: Run, model: str) -> None:
+    arguments = ("bench", "speed", "--model", model, "--steps", "1", "--repeats", "1", "--solver", "explicit")
+    code, out, err = run(*arguments, "--json", "--scheduler", "ddim", "--size", "32x48")
+    assert code == 0, err
+    assert json.loads(out)["latents"] == [1, 4, 12, 8]
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()][:5] == ["stage", "encode", "invert", "edit", "decode"]
+    code, _, err = run(*arguments, "--size", "30x30")
+    assert code == 2
+    assert "give multiples of 4" in err
