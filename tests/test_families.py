@@ -146,7 +146,7 @@ def test_a_folder_is_what_its_pipeline_is_in_any_precision(pipe: Any, model: Fam
     assert full.fingerprint == model.fingerprint
     assert full.image_size == model.image_size
     outputs = [each.denoiser(each.embed(PROMPTS[:1]))(z, 499.0) for each in (full, model)]
-    assert torch.equal(*outputs)
+    torch.testing.assert_close(*outputs)  # not to the bit: kernels round by how weights lie in memory
     half = models.load(str(tmp_path), device="cpu", dtype=torch.bfloat16)
     assert half.fingerprint == model.fingerprint
     rough = half.denoiser(half.embed(PROMPTS[:1]))(z, 499.0)
