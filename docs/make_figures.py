@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from rnri import images
 from rnri.editor import Editor
@@ -12,7 +13,7 @@ from rnri.models import EMBEDDED
 from rnri.scenes.captions import caption, parse
 from rnri.scenes.edits import Edit, Kind
 from rnri.scenes.render import render
-from rnri.scenes.splits import split
+from rnri.scenes.splits import split, split_edits
 
 FOLDER = Path(__file__).parent / "images"
 
@@ -198,7 +199,38 @@ def samples() -> images.Picture:
     return images.sheet(tiles, columns=last, width=WIDTH)
 
 
+def strength(count: int = 44) -> Figure:
+    """How far from the source held-out edits come as either slider of strength is drawn out, to the whole edit's 1."""
+    editor, strengths = Editor.from_pretrained("scenes-turbo"), (0.0, 0.25, 0.5, 0.75, 1.0)
+    ways: dict[str, list[list[float]]] = {"depth": [], "embedding": []}
+    for edit in split_edits("heldout", count):
+        source = editor.invert(edit.images().source, edit.source_prompt)
+        for name, rows in ways.items():
+            drawn = [
+                editor.draw(source, [edit.target_prompt], controls=[f"{name}:strength={each}", "hold"])
+                for each in strengths
+            ]
+            lengths = [(each.latents[-1] - source.clean).norm().item() for each in drawn]
+            rows.append([length / lengths[-1] for length in lengths])
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.add_subplot(xlabel="strength", ylabel="distance from the source, of the whole edit's")
+    for (name, rows), colour in zip(ways.items(), ("#0072b2", "#d55e00"), strict=True):
+        low, middle, high = np.quantile(np.array(rows), (0.1, 0.5, 0.9), axis=0)
+        rising = np.mean(np.diff(np.array(rows), axis=1) > -0.02)
+        axes.plot(
+            strengths, middle, "o-", color=colour, label=f"{name}: {rising:.0%} of the moves away from the source"
+        )
+        axes.fill_between(strengths, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set_xticks(strengths)
+    axes.set_ylim(0, 1.25)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize=8)
+    figure.suptitle(f"{count} held-out edits, scenes-turbo; bands hold four in five", fontsize=9)
+    return figure
+
+
 if __name__ == "__main__":
+    strength().savefig(FOLDER / "strength.png", dpi=160)
     images.write(samples(), FOLDER / "samples.png", overwrite=True)
     images.write(scenes(), FOLDER / "scenes.png", overwrite=True)
     images.write(edits(), FOLDER / "edits.png", overwrite=True)

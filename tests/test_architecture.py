@@ -48,6 +48,7 @@ ARROWS: dict[str, set[str]] = {
         "timings",
     },
     "timings": set(),
+    "batches": {"editor", "images", "inversion", "presets"},
     "methods": {
         "controls",
         "driver",

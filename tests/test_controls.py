@@ -88,7 +88,7 @@ class Spy(Control):
 def test_a_neutral_control_changes_not_a_bit(editor: Editor, source: Inversion, name: str) -> None:
     neutral = CONTROLS[name](**{**FIELDS.get(name, {}), **CONTROLS[name].neutral})
     for guidance in (1.0, 2.0):
-        plain = editor.draw(source, [TARGET], guidance=guidance)
+        plain = editor.draw(source, [TARGET], guidance=guidance, controls=())
         drawn = editor.draw(source, [TARGET], guidance=guidance, controls=[neutral])
         assert torch.equal(plain.latents[-1], drawn.latents[-1])
         assert (plain.nfe, drawn.masks) == (drawn.nfe, ())
@@ -96,7 +96,7 @@ def test_a_neutral_control_changes_not_a_bit(editor: Editor, source: Inversion, 
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_any_other_changes_something(editor: Editor, source: Inversion, name: str) -> None:
-    plain = editor.draw(source, [TARGET], guidance=2.0)
+    plain = editor.draw(source, [TARGET], guidance=2.0, controls=())
     drawn = editor.draw(source, [TARGET], guidance=2.0, controls=[working(name)])
     assert not torch.equal(plain.latents[-1], drawn.latents[-1])
     assert drawn.latents[-1].isfinite().all()
@@ -122,7 +122,7 @@ def test_all_at_once(editor: Editor, source: Inversion) -> None:
     everything = [working(name) for name in CONTROLS]
     result = editor.edit(source, TARGET, guidance=2.0, controls=everything)
     assert result.size == (30, 20)
-    assert not same(result, editor.edit(source, TARGET, guidance=2.0))
+    assert not same(result, editor.edit(source, TARGET, guidance=2.0, controls=()))
 
 
 # --- strength ---------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_outside_the_mask_is_the_autoencoders_picture_or_the_picture_itself(edit
 
 
 def test_masks_black_and_white(editor: Editor, source: Inversion, tmp_path: Path) -> None:
-    for value, expected in ((0, editor.autoencoded(source)), (255, editor.edit(source, TARGET))):
+    for value, expected in ((0, editor.autoencoded(source)), (255, editor.edit(source, TARGET, controls=()))):
         Image.new("L", (7, 9), value).save(tmp_path / "mask.png")
         assert same(editor.edit(source, TARGET, controls=[f"keep:mask={tmp_path / 'mask.png'}"]), expected, ONE_LEVEL)
 
@@ -334,6 +334,46 @@ def test_guidance_away_from_the_source_is_pseudo_guidance(editor: Editor, source
     torch.testing.assert_close(one.latents[-1], other.latents[-1])
 
 
+# --- what an edit does that is told nothing ----------------------------------------------------------------------
+
+
+def test_hold_is_usual_where_there_are_corrections(editor: Editor, source: Inversion) -> None:
+    drawn = [editor.draw(source, [TARGET], controls=controls).latents[-1] for controls in (None, ["hold"], ())]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    without = editor.invert(picture(), SOURCE, solver="fixed-point", budget=12, steps=4)
+    drawn = [editor.draw(without, [TARGET], controls=controls).latents[-1] for controls in (None, ())]
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_hold_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion, guidance: float) -> None:
+    """Guidance changes a prediction everywhere, the prompt itself nothing where it says the same."""
+    same_words = editor.draw(source, [SOURCE], guidance=guidance)
+    assert torch.equal(same_words.latents[-1], source.clean)
+    assert same_words.nfe == len(source.schedule) * (1 if guidance == 1 else 2)
+    far = editor.draw(source, [TARGET], guidance=guidance, controls=["hold:threshold=10"])
+    assert torch.equal(far.latents[-1], source.clean)
+
+
+def test_hold_sees_what_keep_difference_pays_for(editor: Editor, source: Inversion) -> None:
+    """Its map is that of the two predictions at the first step, here asked of the network."""
+    step, z = source.schedule[0], source.noise
+    seen = [step.image(editor.denoiser([prompt]), z) for prompt in (SOURCE, TARGET)]
+    heat = (seen[1] - seen[0]).abs().mean(1, keepdim=True)
+    threshold = heat.median().item()
+    drawn = editor.draw(source, [TARGET], controls=[f"hold:threshold={threshold},grow=0,soft=0"])
+    held = (heat < threshold * 0.999).expand_as(z)
+    assert 0.3 < held.float().mean().item() < 0.7
+    assert torch.equal(drawn.latents[-1][held], source.clean[held])
+
+
+def test_hold_with_nothing_held_fades_corrections(editor: Editor, source: Inversion) -> None:
+    faded = editor.draw(source, [TARGET], controls=["hold:threshold=0,fade=0.75"])
+    partly = editor.draw(source, [TARGET], controls=["residual:factor=0.25"])
+    torch.testing.assert_close(faded.latents[-1], partly.latents[-1])
+
+
 # --- again ------------------------------------------------------------------------------------------------------
 
 
@@ -349,6 +389,6 @@ def test_an_edit_is_an_inversion_of_itself(editor: Editor, source: Inversion, sp
 
 def test_edits_in_a_row_lose_nothing(editor: Editor) -> None:
     source = editor.invert(picture(), SOURCE, solver="fixed-point", budget=12, steps=4)
-    there = editor.edited(source, TARGET, guidance=1.0)
-    back = editor.edited(there, SOURCE, guidance=1.0)
+    there = editor.edited(source, TARGET, guidance=1.0, controls=())
+    back = editor.edited(there, SOURCE, guidance=1.0, controls=())
     torch.testing.assert_close(back.clean, source.clean, rtol=1e-3, atol=1e-4)

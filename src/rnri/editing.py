@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnri.controls import Bound, Control, Job
 from rnri.controls.conditions import joined
+from rnri.controls.hold import Hold
 from rnri.inversion import Inversion, sample
 from rnri.models.attention import attending
 from rnri.models.base import Model, guidance_of
@@ -64,13 +65,14 @@ def draw(
     bounds = [control.bind(rows.job) for control in active]
     m = rows.denoiser(bounds)
     first = max((bound.first for bound in bounds), default=0)
-    kept = 1.0
-    for bound in bounds:
-        kept *= bound.kept
-    corrections = source.corrections and [kept * delta if kept != 1 else delta for delta in source.corrections[first:]]
     latents = [z.to(model.device).expand(len(prompts), -1, -1, -1) for z in source.latents[: first + 1]]
 
     def blend(k: int, z: Tensor) -> Tensor:
+        if source.corrections is not None:
+            delta = source.corrections[first + k].to(z)
+            for bound in bounds:
+                delta = bound.kept() * delta
+            z = z + delta
         for bound in bounds:
             z = bound.blend(first + k, z)
         latents.append(z)
@@ -78,10 +80,15 @@ def draw(
 
     hooks = [bound for bound, control in zip(bounds, active, strict=True) if control.attends]
     with attending(model, hooks) if hooks else nullcontext():
-        sample(m, source.schedule[first:], latents[-1], corrections=corrections, blend=blend)
+        sample(m, source.schedule[first:], latents[-1], blend=blend)
     masks = tuple(mask for bound in bounds if (mask := bound.mask()) is not None)
     nfe = rows.count * (len(source.schedule) - first) + sum(bound.nfe for bound in bounds)
     return Drawn(tuple(latents), first, masks, nfe)
+
+
+def usual(source: Inversion) -> tuple[Control, ...]:
+    """The controls of an edit that names none: `hold`, where the inversion kept corrections and so knows its steps."""
+    return () if source.corrections is None else (Hold(),)
 
 
 def resampled(source: Inversion, whole: Schedule) -> Inversion:
@@ -172,6 +179,10 @@ class _Rows:
             if self.guidance != 1:
                 base = said[beside : beside + size]
                 prediction = base + self.guidance * (plain - base)
-            return prediction + self.push * (plain - said[-size:]) if self.push else prediction
+            if self.push:
+                prediction = prediction + self.push * (plain - said[-size:])
+            for bound in bounds:
+                bound.observe(z, plain, prediction)
+            return prediction
 
         return m

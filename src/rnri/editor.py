@@ -15,7 +15,7 @@ from rnri import images, models
 from rnri.controls import Control
 from rnri.controls import control as find_control
 from rnri.driver import Solver
-from rnri.editing import Drawn, draw, resampled, retraced
+from rnri.editing import Drawn, draw, resampled, retraced, usual
 from rnri.guidance import guided_pair
 from rnri.images import ImageLike, Picture
 from rnri.inversion import Inversion, sample
@@ -113,7 +113,9 @@ class Editor:
         with (timings or Timings()).measure("encode", self.model.device):
             pixels = images.read(image)
             if len(pixels) != 1:
-                raise ValueError(f"cannot invert a batch of {len(pixels)} images into one: give them one by one")
+                raise ValueError(
+                    f"cannot invert a batch of {len(pixels)} images into one: give rnri.batches.invert_all them"
+                )
             height, width = pixels.shape[-2:]
             size = images.fit((height, width), self.model.image_size, self.model.multiple)
             return Encoded(self.model.encode(images.resize(pixels, size)), (width, height))
@@ -151,7 +153,7 @@ class Editor:
         guidance: float | None = None,
         negative: str = "",
         steps: int | None = None,
-        controls: Sequence[Control | str] = (),
+        controls: Sequence[Control | str] | None = None,
         paste: ImageLike | None = None,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -166,7 +168,7 @@ class Editor:
         guidance: float | None = None,
         negative: str = "",
         steps: int | None = None,
-        controls: Sequence[Control | str] = (),
+        controls: Sequence[Control | str] | None = None,
         paste: ImageLike | None = None,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -180,7 +182,7 @@ class Editor:
         guidance: float | None = None,
         negative: str = "",
         steps: int | None = None,
-        controls: Sequence[Control | str] = (),
+        controls: Sequence[Control | str] | None = None,
         paste: ImageLike | None = None,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -213,7 +215,7 @@ class Editor:
         *,
         guidance: float | None = None,
         negative: str = "",
-        controls: Sequence[Control | str] = (),
+        controls: Sequence[Control | str] | None = None,
         timings: Timings | None = None,
     ) -> Inversion:
         """The edit as an inversion of itself, to edit again: no picture between, no equation to solve.
@@ -235,16 +237,17 @@ class Editor:
         *,
         guidance: float | None = None,
         negative: str = "",
-        controls: Sequence[Control | str] = (),
+        controls: Sequence[Control | str] | None = None,
         timings: Timings | None = None,
     ) -> Drawn:
         """The latents of `edit`, and what they took; `finish` makes pictures of them."""
         self._check_model(source)
         guidance = self.model.defaults.guidance if guidance is None else guidance
         _check_guidance(guidance, negative)
-        chosen = [find_control(each) if isinstance(each, str) else each for each in controls]
+        chosen = [find_control(each) if isinstance(each, str) else each for each in controls or ()]
         with (timings or Timings()).measure("edit", self.model.device):
-            return draw(self.model, source, prompts, guidance=guidance, negative=negative, controls=chosen)
+            active = usual(source) if controls is None else chosen
+            return draw(self.model, source, prompts, guidance=guidance, negative=negative, controls=active)
 
     def finish(
         self,
@@ -278,7 +281,7 @@ class Editor:
         """The inverted image drawn again with its own prompt and guidance: how good the inversion is."""
         timings = timings or Timings()
         _check_size(size)
-        drawn = self.draw(source, [source.prompt], guidance=source.guidance, timings=timings)
+        drawn = self.draw(source, [source.prompt], guidance=source.guidance, controls=(), timings=timings)
         return self.finish(source, drawn, size=size, timings=timings)[0]
 
     def autoencoded(

@@ -40,7 +40,7 @@ PRESETS: dict[str, Preset] = {
     "auto": Preset(
         "what does best in edits for its calls, and gives the picture back exactly",
         "barzilai-borwein",
-        extra=3,
+        extra=1,
         start="noised",
         predictor=True,
         correct=True,
@@ -56,7 +56,7 @@ PRESETS: dict[str, Preset] = {
     "editable": Preset(
         "noise that is left near a draw, for edits of the whole picture; corrections hold the rest",
         "barzilai-borwein",
-        extra=1,
+        extra=0,
         start="noised",
         predictor=True,
         correct=True,
@@ -119,7 +119,7 @@ def plan(
     >>> steps = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
     >>> made = plan("auto", steps)
     >>> made.budget, made.start, made.correct
-    ([4, 1, 1, 1], 'noised', True)
+    ([2, 1, 1, 1], 'noised', True)
     >>> plan("gnri", steps).budget, plan("auto", steps, calls=16).budget
     (2, [6, 2, 2, 2])
     """

@@ -24,6 +24,7 @@ from rnri.bench.cost import Cost, measured
 from rnri.budget import Spread, allot
 from rnri.coupled import COUPLED, Coupled, Pair
 from rnri.edit_friendly import edit_friendly
+from rnri.editing import draw, usual
 from rnri.equation import norm
 from rnri.guidance import guided_pair
 from rnri.inversion import Inversion, sample
@@ -261,7 +262,7 @@ class Convergence:
         how = self.plan(configuration)
         found, cost = measured(partial(self._attempt, configuration, how, schedule, latents), m, latents)
         again = found.draw(m)
-        edited = found.draw(self._editing(configuration, cases))
+        edited = self._edited(found, configuration, cases)
         noises = found.noise / math.hypot(*schedule[0].levels[:2])
         residual = found.residual(m) if isinstance(found, Solved) else torch.stack([_relative(again, latents)])
         status = [solution.status for solution in found.inversion.solutions] if isinstance(found, Solved) else []
@@ -321,11 +322,15 @@ class Convergence:
         source, target = images.read(pictures.source), images.read(pictures.target)
         return Case(edit, source, target, model.encode(source), model.encode(target))
 
-    def _editing(self, configuration: Configuration, cases: Sequence[Case]) -> Denoiser:
+    def _edited(self, found: Attempt, configuration: Configuration, cases: Sequence[Case]) -> Tensor:
+        """The edits' latents: of what was solved as `Editor.edit` makes them, of other inverters as they are."""
         model, prompts = self.models[configuration.model], [case.edit.target_prompt for case in cases]
-        if configuration.guidance == 1:
-            return model.denoiser(model.embed(prompts))
-        return guided_pair(model.denoiser(model.embed([""] * len(prompts) + prompts)), configuration.guidance)
+        guidance = configuration.guidance
+        if isinstance(found, Solved) and configuration.solver not in INVERTERS:
+            return draw(model, found.inversion, prompts, guidance=guidance, controls=usual(found.inversion)).latents[-1]
+        if guidance == 1:
+            return found.draw(model.denoiser(model.embed(prompts)))
+        return found.draw(guided_pair(model.denoiser(model.embed([""] * len(prompts) + prompts)), guidance))
 
 
 def kurtosis(noise: Tensor) -> float:

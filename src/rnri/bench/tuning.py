@@ -98,7 +98,9 @@ def choose(folder: Path, by: str) -> Choice:
     for row in table.rows:
         name = row.method.partition(":")[0]
         if row.scores.get(by):
-            best[name] = max(best.get(name, (float("-inf"), "")), (sign * row.mean(by).value, row.method))
+            score = sign * row.mean(by).value
+            if name not in best or score > best[name][0]:
+                best[name] = (score, row.method)
     if not best:
         raise ValueError(f"nothing in {folder} has been measured by {by}: use another metric")
     group = table.group

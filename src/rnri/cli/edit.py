@@ -112,7 +112,7 @@ def edit(
             guidance=scale,
             negative=negative,
             steps=others,
-            controls=controls,
+            controls=controls or None,
             paste=pixels if paste else None,
             size=wanted,
             timings=timings,

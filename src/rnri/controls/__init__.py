@@ -5,6 +5,7 @@ from __future__ import annotations
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.depth import Depth
 from rnri.controls.embedding import Embedding
+from rnri.controls.hold import Hold
 from rnri.controls.keep import Keep
 from rnri.controls.keep_difference import KeepDifference
 from rnri.controls.keep_words import KeepWords
@@ -20,6 +21,7 @@ from rnri.registry import apart, make
 CONTROLS: dict[str, type[Control]] = {
     "depth": Depth,
     "embedding": Embedding,
+    "hold": Hold,
     "keep": Keep,
     "keep-difference": KeepDifference,
     "keep-words": KeepWords,

@@ -56,8 +56,6 @@ class Bound(AttentionHook):
     k: int = 0
     first: int = 0
     """Steps before this one are the inversion's own: the edit starts from its latents there."""
-    kept: float = 1.0
-    """What the inversion's corrections are multiplied by."""
     nfe: int = 0
     """Network evaluations it made when it was bound."""
 
@@ -67,6 +65,14 @@ class Bound(AttentionHook):
     def condition(self, target: Condition) -> Condition:
         """What the network is told, P rows, instead of the prompts."""
         return target
+
+    def observe(self, z: Tensor, plain: Tensor, prediction: Tensor) -> None:
+        """Told at each step its latents z (P, …), what the network says of them for the prompts, and what is made of
+        that with guidance."""
+
+    def kept(self) -> float | Tensor:
+        """What the inversion's corrections of this step are multiplied by, asked after `observe`."""
+        return 1.0
 
     def blend(self, k: int, z: Tensor) -> Tensor:
         """The latents (P, …) to go on with after step k."""

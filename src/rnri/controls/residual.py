@@ -26,6 +26,13 @@ class Residual(Control):
     def bind(self, job: Job) -> Bound:
         if job.source.corrections is None:
             raise ValueError("the inversion kept no corrections to add: invert with residual correction")
-        bound = Bound(job)
-        bound.kept = self.factor
-        return bound
+        return _Shared(job, self.factor)
+
+
+class _Shared(Bound):
+    def __init__(self, job: Job, factor: float) -> None:
+        super().__init__(job)
+        self.factor = factor
+
+    def kept(self) -> float:
+        return self.factor

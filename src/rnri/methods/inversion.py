@@ -36,7 +36,7 @@ class Inversion(EditMethod):
     start: Literal["clean", "noised"] = option("clean", "first guess next to the image: the latents, or a draw")
     predictor: bool = option(False, "start each step from the output of the one before")
     correct: bool = option(False, "keep what each step misses, and add it when sampling")
-    controls: str = option("", "controls of the edit, apart by semicolons: 'depth:strength=0.8; keep-difference'")
+    controls: str = option("", "controls instead of the usual ones, apart by semicolons: 'depth:strength=0.8; hold'")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,7 +61,7 @@ class Inversion(EditMethod):
             seed=seed,
         )
         guidance = self.guidance or editor.model.defaults.guidance
-        drawn = editor.draw(found, targets, guidance=guidance, controls=find_controls(self.controls))
+        drawn = editor.draw(found, targets, guidance=guidance, controls=find_controls(self.controls) or None)
         return Edited(
             editor.finish(found, drawn),
             nfe=found.nfe + drawn.nfe,

@@ -43,7 +43,7 @@ class Limits:
 class Drawing:
     """What is to be drawn from an inversion, in the names of `Editor.edit`; `strength` keeps its last steps only.
 
-    With controls it shares its network calls with no other.
+    With controls that are not the usual ones it shares its network calls with no other.
     """
 
     prompts: tuple[str, ...]
@@ -51,7 +51,7 @@ class Drawing:
     negative: str = ""
     size: tuple[int, int] | None = None
     strength: float = 1.0
-    controls: tuple[Control | str, ...] = ()
+    controls: tuple[Control | str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -269,9 +269,9 @@ class Engine:
         if kept is None or kept.inversion is None or drawing.controls:
             return None
         source = kept.inversion
-        shape, size = source.noise.shape, drawing.size or source.size
         steps = kept.table[-max(1, int(len(kept.table) * drawing.strength + 1e-9)) :]
-        return steps, shape, source.corrections is None, drawing.guidance, drawing.negative, drawing.strength, size
+        shape = *source.noise.shape, source.corrections is None, source.guidance
+        return steps, shape, drawing.guidance, drawing.negative, drawing.strength, drawing.size or source.size
 
     def _run(self) -> None:
         while group := self._next():

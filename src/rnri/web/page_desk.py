@@ -159,7 +159,7 @@ class Desk:
             raise ValueError(
                 f"controls={controls!r} is no list of at most {MAX_CONTROLS} controls: see 'rnri controls'"
             )
-        specs = tuple(map(_spec, controls))
+        specs = tuple(map(_spec, controls)) or None
         return kept.about.id, Drawing(texts, guidance, size=size, strength=strength, controls=specs)
 
     def _recipe(self, asked: Asked, about: Inverted, drawing: Drawing) -> Recipe:
@@ -174,7 +174,7 @@ class Desk:
             about.settings,
             drawing.strength,
             model.defaults.guidance if guidance is None else guidance,
-            tuple(map(str, drawing.controls)),
+            tuple(map(str, drawing.controls or ())),
         )
 
 

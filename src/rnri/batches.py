@@ -1,0 +1,63 @@
+"""Several pictures inverted in the same network calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from rnri.editor import Editor, Encoded
+from rnri.images import ImageLike
+from rnri.inversion import Inversion
+from rnri.presets import plan
+
+
+def invert_all(
+    editor: Editor,
+    images: Sequence[ImageLike | Encoded],
+    prompts: Sequence[str],
+    *,
+    solver: str = "auto",
+    steps: int | None = None,
+    strength: float = 1.0,
+    guidance: float = 1.0,
+    tol: float | None = None,
+    seed: int = 0,
+) -> list[Inversion]:
+    """`Editor.invert` of each picture with its own prompt, all in one batch: the same inversions, in fewer calls.
+
+    ``nfe`` of each counts the calls it had a row in. Pictures may differ in size, not in the shape their latents take.
+    Raises ValueError where they do, and unless there is a prompt for each.
+    """
+    if len(images) != len(prompts) or not images:
+        raise ValueError(f"{len(images)} pictures and {len(prompts)} prompts: give a prompt for each, and at least one")
+    encoded = [each if isinstance(each, Encoded) else editor.encode(each) for each in images]
+    for each in encoded:
+        if each.latents.shape[1:] != encoded[0].latents.shape[1:]:
+            raise ValueError(
+                f"pictures of {encoded[0].size} and {each.size} pixels take latents of other shapes: "
+                "bring them to one shape, or invert them one by one"
+            )
+    latents = torch.cat([each.latents for each in encoded]).to(editor.model.device)
+    schedule = editor.schedule(latents, steps=steps, strength=strength, seed=seed)
+    denoiser = editor.denoiser(list(prompts), guidance)
+    whole = plan(solver, schedule).invert(denoiser, schedule, latents, tol=tol, seed=seed)
+    named = replace(whole, model=editor.model.fingerprint, guidance=guidance)
+    return [
+        replace(_row(named, k), prompt=prompt, size=each.size)
+        for k, (prompt, each) in enumerate(zip(prompts, encoded, strict=True))
+    ]
+
+
+def _row(whole: Inversion, k: int) -> Inversion:
+    """The inversion of the k-th picture of a batch."""
+    row = slice(k, k + 1)
+    solutions = tuple(
+        replace(
+            each, z=each.z[row], residual=each.residual[row], residuals=each.residuals[:, row], codes=each.codes[row]
+        )
+        for each in whole.solutions
+    )
+    corrections = whole.corrections and tuple(delta[row] for delta in whole.corrections)
+    return replace(whole, latents=tuple(z[row] for z in whole.latents), solutions=solutions, corrections=corrections)

@@ -1,0 +1,71 @@
+"""The source stays where the target's first prediction agrees with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rnri.controls import sources
+from rnri.controls.base import Bound, Control, Job
+from rnri.controls.masks import blurred
+from rnri.registry import option
+
+
+@dataclass(frozen=True)
+class Hold(Control):
+    """Hold the source where the first prediction for the target agrees with the source's; what edits do by default.
+
+    The map is |x̂(z, target) − x̂(z, source)|, the mean over channels, at the latents z that the edit begins from. The
+    edit asks the network for the first anyway, and the inversion knows the second: no evaluation is added. Where the
+    map is below the threshold the latents stay the source's. Elsewhere only 1 − ``fade`` of the inversion's
+    corrections are added, as they carry what the source prompt could not say, old content too. DiffEdit's mask is of
+    latents noised at random and relative to its largest value; this one is in the latents' own unit, so that a change
+    of everything masks nothing.
+    """
+
+    source = sources.DIFFEDIT
+    passage = "Section 3.2, at the edit's own first step"
+    neutral: ClassVar = {"threshold": 0.0, "fade": 0.0}
+
+    threshold: float = option(0.2, "the difference that counts as one; latents deviate by about 1", low=0.0, high=10.0)
+    grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
+    soft: float = option(2.0, "how soft its edges become, in cells", low=0.0, high=16.0)
+    fade: float = option(0.5, "share of the corrections left out where the picture changes", low=0.0, high=1.0)
+
+    def bind(self, job: Job) -> Bound:
+        return _Held(job, self)
+
+
+class _Held(Bound):
+    """Remembers the mask (P, 1, h, w) of the first step, 1 where the picture changes."""
+
+    def __init__(self, job: Job, control: Hold) -> None:
+        super().__init__(job)
+        self.control = control
+        self.changes: Tensor | None = None
+
+    def observe(self, z: Tensor, plain: Tensor, prediction: Tensor) -> None:
+        if self.changes is not None:
+            return
+        source, step = self.job.source, self.job.source.schedule[self.k]
+        alpha, sigma, alpha_clean, sigma_clean = step.levels
+        reached = source.latents[self.k + 1].to(z)
+        if source.corrections is not None:
+            reached = reached - source.corrections[self.k].to(z)
+        said = plain if source.guidance == 1 else prediction  # like with like: the source's as it was inverted
+        gap = (step.advance(z, said) - reached) / (alpha_clean - alpha * sigma_clean / sigma)
+        heat = gap.abs().mean(1, keepdim=True)
+        grow, mask = self.control.grow, (heat >= self.control.threshold).to(heat)
+        self.changes = blurred(functional.max_pool2d(mask, 2 * grow + 1, 1, grow), self.control.soft)
+
+    def kept(self) -> Tensor:
+        assert self.changes is not None
+        return 1 - self.control.fade * self.changes
+
+    def blend(self, k: int, z: Tensor) -> Tensor:
+        assert self.changes is not None
+        return torch.lerp(self.job.source.latents[k + 1].to(z), z, self.changes)
