@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,14 @@ def test_errors_show_where_they_come_from_if_asked(run: Run, monkeypatch: pytest
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise there")
 def test_an_interrupt_leaves_no_half_file(model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rnri", "generate", TARGET, "-o", "new", "--steps", "1000", "--model", str(model)]
-    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     assert running.stderr is not None
     for line in running.stderr:
         if line.startswith("drawing"):

@@ -115,9 +115,9 @@ def test_words_that_are_not_known_are_marked(tab: Any) -> None:
 def test_the_inversion_says_how_good_it_is(tab: Any) -> None:
     assert "dB" in tab.inner_text(".rn-verdict")
     assert "network calls" in tab.inner_text(".rn-quality")
-    assert tab.locator(".rn-plot .rn-dot").count() == 5  # two iterations next to the picture, one at each other step
+    assert tab.locator(".rn-plot .rn-dot").count() == 4  # an iteration at each step
     cost = tab.inner_text("[data-at=cost]")
-    assert all(stage in cost for stage in ("encode", "invert 9 NFE", "edit 4 NFE", "decode", "ms"))
+    assert all(stage in cost for stage in ("encode", "invert 8 NFE", "edit 4 NFE", "decode", "ms"))
 
 
 def test_only_what_is_painted_changes(tab: Any) -> None:

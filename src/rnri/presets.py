@@ -16,6 +16,7 @@ from rnri.budget import allot, cost
 from rnri.driver import Solver
 from rnri.inversion import Inversion, invert
 from rnri.schedule import Denoiser, Schedule
+from rnri.solvers import SOLVERS
 from rnri.solvers import solver as find_solver
 
 Start = Literal["clean", "noised"]
@@ -38,28 +39,20 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "auto": Preset(
-        "what does best in edits for its calls, and gives the picture back exactly",
-        "barzilai-borwein",
-        extra=1,
-        start="noised",
-        predictor=True,
-        correct=True,
-    ),
-    "faithful": Preset(
-        "noise that alone explains the picture, for four times the calls; global edits change less",
-        "barzilai-borwein",
-        extra=16,
-        start="clean",
-        predictor=True,
-        correct=False,
-    ),
-    "editable": Preset(
-        "noise that is left near a draw, for edits of the whole picture; corrections hold the rest",
+        "what does best in edits, for the fewest calls, and gives the picture back exactly",
         "barzilai-borwein",
         extra=0,
         start="noised",
         predictor=True,
         correct=True,
+    ),
+    "faithful": Preset(
+        "noise that alone explains the picture, for more calls; edits change less",
+        "barzilai-borwein",
+        extra=16,
+        start="clean",
+        predictor=True,
+        correct=False,
     ),
 }
 
@@ -95,7 +88,7 @@ class Plan:
 def check(how: str) -> None:
     """Raise ``ValueError`` unless ``how`` names a preset or is the spec of a solver."""
     if how not in PRESETS:
-        find_solver(how)
+        _solver(how)
 
 
 def plan(
@@ -119,7 +112,7 @@ def plan(
     >>> steps = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
     >>> made = plan("auto", steps)
     >>> made.budget, made.start, made.correct
-    ([2, 1, 1, 1], 'noised', True)
+    ([1, 1, 1, 1], 'noised', True)
     >>> plan("gnri", steps).budget, plan("auto", steps, calls=16).budget
     (2, [6, 2, 2, 2])
     """
@@ -129,7 +122,7 @@ def plan(
     if preset is None:
         if calls is not None:
             raise ValueError(f"calls={calls} are for {', '.join(PRESETS)}: give {how!r} a budget of iterations")
-        solver = find_solver(how) if isinstance(how, str) else how
+        solver = _solver(how) if isinstance(how, str) else how
         return replace(Plan(solver, 2, "clean", predictor=False, correct=False), **given)
     made = Plan(find_solver(preset.solver), 1, preset.start, preset.predictor, preset.correct)
     made = replace(made, **given)
@@ -139,3 +132,12 @@ def plan(
         len(schedule) * cost(made.solver, 1) + preset.extra if calls is None else calls - len(schedule) * made.correct
     )
     return replace(made, budget=allot(schedule, spent, made.solver))
+
+
+def _solver(spec: str) -> Solver:
+    """The solver of a spec; of a name that is none, the error names the presets too."""
+    try:
+        return find_solver(spec)
+    except ValueError as error:
+        unknown = spec.partition(":")[0].partition("+")[0] not in SOLVERS
+        raise ValueError(f"{error}; presets are {', '.join(PRESETS)}" if unknown else str(error)) from error

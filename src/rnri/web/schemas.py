@@ -45,7 +45,7 @@ GUIDANCE = (
 )
 NEGATIVE = "What is not wanted; needs a guidance other than 1."
 WIDTH, HEIGHT = "Width of the result in pixels; that of the image if not given.", "Height of the result in pixels."
-SOLVER = "How each step is inverted: auto, faithful, editable, or name[:field=value,…][+wrapper] of /v1/solvers."
+SOLVER = "How each step is inverted: auto, faithful, or name[:field=value,…][+wrapper] of /v1/solvers."
 
 
 class EditRequest(BaseModel):
