@@ -222,9 +222,9 @@ def strength(count: int = 44) -> Figure:
         )
         axes.fill_between(strengths, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xticks(strengths)
-    axes.set_ylim(0, 1.25)
+    axes.set_ylim(0, 1.4)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="upper left", fontsize=8)
     figure.suptitle(f"{count} held-out edits, scenes-turbo; bands hold four in five", fontsize=9)
     return figure
 

@@ -22,11 +22,6 @@ from rnri.metrics import metric
 CHOICE = "tuned.json"
 
 GRIDS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "inversion": {
-        "solver": ("gnri", "anderson", "chebyshev"),
-        "budget": ("2", "'5,1'"),
-        "predictor": ("false", "true"),
-    },
     "sdedit": {"strength": ("0.25", "0.5", "0.75", "1.0")},
     "edit-friendly": {"strength": ("0.5", "0.75", "1.0"), "inverting": ("0.0", "1.0")},
     "turboedit": {"shift": ("0", "1"), "weight": ("1.0", "1.5", "2.0")},
@@ -36,7 +31,7 @@ GRIDS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "rf-inversion": {"eta": ("0.5", "0.9"), "stop": ("0.25", "0.5")},
     "flowedit": {"strength": ("0.5", "0.75", "1.0")},
 }
-"""Of each method, which values of its fields to try, in all combinations; others are tried as they are."""
+"""Of each method, which values of its fields to try, in all combinations; others, ours too, are tried as they are."""
 
 
 @dataclass(frozen=True)
