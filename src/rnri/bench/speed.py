@@ -21,9 +21,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rnri.bench.run import environment
-from rnri.inversion import invert, sample
+from rnri.inversion import sample
 from rnri.models import Condition, Family
-from rnri.solvers import solver
+from rnri.presets import plan
 
 Progress = Callable[[str], None]
 
@@ -121,7 +121,7 @@ def speed(
     image = torch.zeros(1, 3, *(size or model.image_size))
     add("encode", None, lambda: model.encode(image), lambda result: 0)
     for method in solvers:
-        inverting = partial(invert, denoiser, schedule, latents, solver(method), budget=budget)
+        inverting = partial(plan(method, schedule, budget=budget).invert, denoiser, schedule, latents)
         found = add("invert", method, inverting, lambda result: result.calls)
     add("edit", None, lambda: sample(denoiser, schedule, found.noise), lambda result: len(schedule))
     add("decode", None, lambda: model.decode(latents), lambda result: 0)

@@ -76,8 +76,8 @@ class _Timed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def denoiser(self, condition: Condition) -> Denoiser:
-        network = self.inner.denoiser(condition)
+    def denoiser(self, condition: Condition, guidance: float = 1.0) -> Denoiser:
+        network = self.inner.denoiser(condition, guidance)
         return lambda z, t: self._timed(lambda: network(z, t))
 
     def embed(self, prompts: Sequence[str]) -> Condition:
@@ -123,6 +123,7 @@ def latency(
     from rnri.web.page_facts import draws_scenes
     from rnri.web.serving import Address, Server, background
 
+    page.leave_a_core(model.device)
     editor, timed = Editor(model), _Timed(model)
     if not draws_scenes(editor):
         raise ValueError(f"{model.name} draws no scenes: measure an embedded model")

@@ -28,7 +28,7 @@ def speed(
     ] = False,
     solver: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[:FIELD=VALUE,…]", help="Repeat it for several.", show_default="explicit, gnri"),
+        typer.Option(metavar="NAME[:FIELD=VALUE,…]", help="Repeat it for several.", show_default="auto, gnri"),
     ] = None,
     steps: Annotated[str, typer.Option(metavar="N", help="Steps between noise and picture.")] = "4",
     budget: Annotated[str, typer.Option(metavar="N", help="Iterations per step.")] = "1",
@@ -75,7 +75,7 @@ def speed(
             name,
             built,
             condition,
-            solvers=solver or ["explicit", "gnri"],
+            solvers=solver or ["auto", "gnri"],
             steps=count,
             budget=iterations,
             size=(wanted[1], wanted[0]) if wanted else None,

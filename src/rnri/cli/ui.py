@@ -45,6 +45,8 @@ def ui(
         tell("making the page")
         from rnri.web import page
 
+    if loopback(host):
+        page.leave_a_core(editor.model.device)
     with Engine(editor, Limits(bytes=megabytes * 2**20)) as engine:
         server = Server(page.app(engine, access), engine, Address(host, number))
         server.run(lambda: screen.say(f"{model} at {server.url}; Ctrl-C or SIGTERM stops it"))
