@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +32,20 @@ def served(limits: Limits | None = None, options: Options | None = None) -> Iter
         background(Server(create_app(engine, options), engine, Address(port=0), grace=20)) as url,
     ):
         yield url, engine
+
+
+@contextmanager
+def process(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`rnri serve` as a process of its own, and its URL."""
+    command = [sys.executable, "-m", "rnri", "serve", "--port", "0", "--device", "cpu", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            assert " at http://127.0.0.1:" in line
+            yield server, line.split(" at ")[1].split(";")[0]
+        finally:
+            server.kill()
 
 
 def hold(engine: Engine) -> threading.Event:

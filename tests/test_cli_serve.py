@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,21 +12,7 @@ import pytest
 
 from rnri.web.client import Client
 from tests.conftest import Run
-from tests.served import FAST, SOURCE, TARGET, picture, until
-
-
-@contextmanager
-def process(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running server and its URL."""
-    command = [sys.executable, "-m", "rnri", "serve", "--port", "0", "--device", "cpu", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            line = server.stdout.readline()
-            assert " at http://127.0.0.1:" in line
-            yield server, line.split(" at ")[1].split(";")[0]
-        finally:
-            server.kill()
+from tests.served import FAST, SOURCE, TARGET, picture, process, until
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGTERM to be had")
