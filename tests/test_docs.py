@@ -9,10 +9,10 @@ import pytest
 
 from rnri import CONTROLS, METHODS, SOLVERS
 from rnri.metrics import METRICS
-from rnri.models import FAMILY_HEADS, embedded, families
+from rnri.models import FAMILY_HEADS, MODELS, embedded, families, serving
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PENDING: set[str] = set()
 """Figures that need the trained models."""
 
@@ -53,8 +53,26 @@ def test_every_control_and_method_is_in_its_page_once(page: str, registry: dict[
 
 def test_the_table_of_families_is_that_of_the_code() -> None:
     rows = ["| " + " | ".join(row) + " |" for row in (FAMILY_HEADS, ["---"] * len(FAMILY_HEADS), *families())]
-    for page in ("README.md", "docs/models.md"):
-        assert "\n".join(rows) in (ROOT / page).read_text(), f"{page}: run 'rnri models --families --markdown'"
+    assert "\n".join(rows) in PAGES[0].read_text(), "README.md: run 'rnri models --families --markdown'"
+
+
+def test_every_family_has_a_page_with_its_recipe_and_the_table_links_it() -> None:
+    homes: dict[str, list[str]] = {}
+    for pipeline, served in MODELS.items():
+        homes.setdefault(served.partition(":")[0].rpartition(".")[2].replace("_", "-"), []).append(pipeline)
+    table = (ROOT / "docs" / "models.md").read_text()
+    rows = re.findall(r"^\| \[[^\]]+\]\(families/([\w-]+)\.md\)[^|]* \| ([^|]+) \|", table, re.MULTILINE)
+    assert {name: pipelines.split(", ") for name, pipelines in rows} == homes
+    assert {page.stem for page in (ROOT / "docs" / "families").iterdir()} == set(homes)
+
+
+@pytest.mark.parametrize("pipeline", MODELS)
+def test_a_family_page_names_its_pipeline_its_checkpoints_and_how_to_load_them(pipeline: str) -> None:
+    kind = serving(pipeline)
+    name = kind.__module__.rpartition(".")[2].replace("_", "-")
+    page = (ROOT / "docs" / "families" / f"{name}.md").read_text()
+    for said in (f"`{pipeline}`", *kind.examples, *kind.samplers, "rnri edit ", "Editor.from_pretrained("):
+        assert said in page, f"families/{name}.md does not say {said}"
 
 
 def test_every_metric_is_defined_once() -> None:
