@@ -13,7 +13,7 @@ class AuraFlow(Family):
     """A rectified flow."""
 
     title = "AuraFlow"
-    gigabytes = 16.2
+    gigabytes = 16.3
     recommended = "3 to 3.5"
     examples = ("fal/AuraFlow-v0.3",)
     parts = {  # noqa: RUF012

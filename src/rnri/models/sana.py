@@ -16,7 +16,7 @@ class Sana(Family):
     """
 
     title = "Sana"
-    gigabytes = 9.0
+    gigabytes = 9.1
     recommended = "3 to 4.5"
     examples = ("Efficient-Large-Model/Sana_1600M_1024px_diffusers",)
     parts = {  # noqa: RUF012

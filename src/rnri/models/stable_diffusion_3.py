@@ -15,7 +15,7 @@ class StableDiffusion3(Family):
     """As Esser et al. 2024 have it. The largest text encoder, T5, may be missing: its tokens are zeros then."""
 
     title = "Stable Diffusion 3, 3.5, 3.5 Turbo"
-    gigabytes = 15.4
+    gigabytes = 16.3
     recommended = "3 to 5; Turbo 1"
     examples = ("stabilityai/stable-diffusion-3.5-medium", "stabilityai/stable-diffusion-3.5-large-turbo")
     parts = {  # noqa: RUF012

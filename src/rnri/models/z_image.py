@@ -17,7 +17,7 @@ class ZImage(Family):
     """A rectified flow whose time runs from noise at 0 to the image at 1."""
 
     title = "Z-Image, Z-Image-Turbo"
-    gigabytes = 20.6
+    gigabytes = 20.5
     recommended = "3 to 5; Turbo 1"
     examples = ("Tongyi-MAI/Z-Image-Turbo",)
     parts = {  # noqa: RUF012
