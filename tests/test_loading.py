@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 import torch
 from diffusers import (
@@ -161,15 +157,6 @@ def test_an_autoencoder_that_overflows_runs_in_float32(tmp_path: Path) -> None:
     assert model.vae.encoder.conv_in.weight.data_ptr() != half.vae.encoder.conv_in.weight.data_ptr()
 
 
-def test_one_that_does_not_say_so_is_caught(copy: Path) -> None:
-    model = load(copy, torch.float16)
-    model.vae.decoder.conv_in.weight.data.fill_(6e4)
-    with torch.no_grad():
-        assert not model.vae.decode(latents().half() * 8).sample.isfinite().all()
-    assert model.decode(latents() * 64).isfinite().all()
-    assert model.vae.dtype == torch.float32
-
-
 def test_offloaded_networks_say_the_same(folder: Path) -> None:
     plain, model = load(folder), load(folder, offload="model")
     assert torch.equal(output(model), output(plain))
@@ -220,44 +207,6 @@ def test_previews_are_by_a_tiny_autoencoder(folder: Path, tmp_path: Path) -> Non
         load(folder, preview=str(folder / "unet"))
 
 
-# --- LoRA -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def lora(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Tensor]:
-    """A LoRA's file, and what the network says with it."""
-    from peft import LoraConfig, get_peft_model_state_dict
-
-    pipe = tiny.pipeline()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        pipe.unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
-    to = tmp_path_factory.mktemp("lora")
-    pipe.save_lora_weights(to, unet_lora_layers=get_peft_model_state_dict(pipe.unet))
-    with torch.no_grad():
-        return next(to.iterdir()), output(models.from_pipe(pipe))
-
-
-def test_a_lora_is_merged(folder: Path, lora: tuple[Path, torch.Tensor]) -> None:
-    path, expected = lora
-    plain, model = load(folder), load(folder, lora=(str(path),))
-    torch.testing.assert_close(output(model), expected, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(output(model), output(plain), rtol=1e-3)
-    assert model.fingerprint != plain.fingerprint
-    torch.testing.assert_close(output(load(folder, lora=(f"{path.parent}@0",))), output(plain))
-
-
-def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "style.safetensors").write_bytes(b"nothing")
-    (tmp_path / "style.bin").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"LoRA .*style\.safetensors cannot be added to .* \("):
-        load(folder, lora=(str(tmp_path / "style.safetensors"),))
-    with pytest.raises(ValueError, match=r"style\.bin is not read: only \.safetensors files are"):
-        load(folder, lora=(str(tmp_path / "style.bin"),))
-    with pytest.raises(ValueError, match="has no scale after its @"):
-        load(folder, lora=("style@much",))
-
-
 # --- files ------------------------------------------------------------------------------------------------------
 
 
@@ -280,59 +229,3 @@ def test_a_variant_is_another_copy_of_the_weights(copy: Path) -> None:
     with pytest.raises(ValueError, match="cannot be loaded"):
         load(copy)
     assert torch.equal(output(load(copy, variant="fp16")), expected)
-
-
-# --- the Hub ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """A server that answers every request with an error of the Hub's, under `code`."""
-    answer: dict[str, str] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(403 if answer["code"] == "GatedRepo" else 404)
-            self.send_header("X-Error-Code", answer["code"])
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_GET = do_HEAD
-
-        def log_message(self, *arguments: Any) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    constants = huggingface_hub.constants
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    yield answer
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize(
-    ("code", "complaint"),
-    [
-        (
-            "GatedRepo",
-            r"owner/name is gated: accept its terms at https://huggingface\.co/owner/name, then run 'hf auth",
-        ),
-        ("RepoNotFound", "the Hub has no owner/name, or it is private: check the name"),
-        ("EntryNotFound", "owner/name is not in the diffusers layout"),
-    ],
-)
-def test_what_the_hub_does_not_give_is_said_in_one_line(hub: dict[str, str], code: str, complaint: str) -> None:
-    hub["code"] = code
-    with pytest.raises(ValueError, match=complaint) as raised:
-        models.load("owner/name", device="cpu")
-    assert "\n" not in str(raised.value)
-
-
-def test_without_a_network_nothing_is_asked_for(hub: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="owner/name is not downloaded and the Hub is out of reach"):
-        models.load("owner/name", device="cpu", loading=Loading(local_files_only=True))
-    assert not hub

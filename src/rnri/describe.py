@@ -7,10 +7,11 @@ from rnri.images import ImageLike
 from rnri.models import EMBEDDED
 
 
-def describe(image: ImageLike, model: str, *, captioner: str) -> str:
+def describe(image: ImageLike, model: str, *, captioner: str, local_files_only: bool = False) -> str:
     """What a picture shows: read off by the attribute reader for the embedded models, told by a captioner for others.
 
-    ``captioner`` is a BLIP model's folder or Hub id. Raises ValueError where there is none.
+    ``captioner`` is a BLIP model's folder or Hub id, which is asked unless `local_files_only`. Raises ValueError where
+    there is none.
 
     >>> from rnri.scenes.render import render
     >>> from rnri.scenes.scene import Item, Scene
@@ -25,7 +26,7 @@ def describe(image: ImageLike, model: str, *, captioner: str) -> str:
         return Reader.load().describe(pixels)
     from rnri.models.captioner import Captioner
 
-    said = Captioner.load(captioner).describe(pixels)
+    said = Captioner.load(captioner, local_files_only=local_files_only).describe(pixels)
     if not said:
         raise ValueError(f"{captioner} has nothing to say of the picture: say yourself what it shows")
     return said

@@ -25,7 +25,9 @@ class Loading:
     """
 
     scheduler: str | None = _about(f"Sampler instead of the model's own: {', '.join(SCHEDULERS)}.", None)
-    lora: tuple[str, ...] = _about("A LoRA, as FOLDER, FILE or owner/name, then @SCALE if not 1; repeat it.", ())
+    lora: tuple[str, ...] = _about(
+        "A LoRA, as FOLDER, FILE, owner/name or owner/name/FILE, then @SCALE if not 1; repeat it.", ()
+    )
     variant: str | None = _about("Which copy of the weights, such as fp16, where a checkpoint has several.", None)
     preview: str | None = _about("A tiny autoencoder, folder or Hub id, to look at latents with.", None)
     offload: Offload = field(

@@ -17,6 +17,9 @@ __all__ = ["app", "main"]
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
+_NETWORK = ("httpcore", "httpx", "httpx2", "huggingface_hub", "requests", "urllib3")
+"""Libraries that downloads go through, whose errors need not be OSErrors."""
+
 _Misuse: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
@@ -36,9 +39,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         screen.complain(_line(error))
         return BAD_INPUT
+    except Exception as error:
+        if os.environ.get("RNRI_TRACEBACK") or not (said := _of_the_surroundings(error)):
+            raise
+        screen.complain(said)
+        return BAD_INPUT
     if code == INTERRUPTED:
         screen.complain("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _of_the_surroundings(error: Exception) -> str | None:
+    """What is wrong with the network or the device, told by the name of an error whose library is not imported here."""
+    kind = type(error)
+    if kind.__module__.partition(".")[0] in _NETWORK:
+        return f"the network failed ({kind.__name__}: {error}): try again"
+    if kind.__name__ == "OutOfMemoryError":
+        return "the device is out of memory: try --dtype bfloat16, --offload model, --vae-tiling, or fewer at once"
+    return None
 
 
 def _line(error: BaseException) -> str:

@@ -102,7 +102,7 @@ def edit(
         else:
             pixels = inverting.read_picture(image, timings)
             editor = inverting.open_editor(model, device, timings, tell, loading)
-            prompt = inverting.describe(source or "", pixels, model, captioner, tell)
+            prompt = inverting.describe(source or "", pixels, model, captioner, tell, loading)
             tell("inverting")
             found = how.invert(editor, pixels, prompt, timings)
         tell("editing")
@@ -177,7 +177,7 @@ def invert(
     with screen.progress() as tell:
         pixels = inverting.read_picture(image, timings)
         editor = inverting.open_editor(model, device, timings, tell, loading)
-        prompt = inverting.describe(prompt, pixels, model, captioner, tell)
+        prompt = inverting.describe(prompt, pixels, model, captioner, tell, loading)
         tell("inverting")
         found = how.invert(editor, pixels, prompt, timings)
         tell("comparing")

@@ -113,13 +113,16 @@ def open_editor(model: str, device: str, timings: Timings, tell: Tell, loading: 
         return Editor.from_pretrained(model, device=device, **(loading.arguments() if loading else {}))
 
 
-def describe(prompt: str, pixels: Tensor, model: str, captioner: str | None, tell: Tell) -> str:
+def describe(
+    prompt: str, pixels: Tensor, model: str, captioner: str | None, tell: Tell, loading: Asked | None = None
+) -> str:
     """The prompt itself, or for 'auto' what the picture shows, and then it is told."""
     if prompt != AUTO:
         return prompt
     from rnri.describe import describe
 
     tell("describing")
-    said = describe(pixels, model, captioner=captioner or options.CAPTIONER)
+    here = loading is not None and loading.how.local_files_only
+    said = describe(pixels, model, captioner=captioner or options.CAPTIONER, local_files_only=here)
     tell(f"it shows: {said}")
     return said

@@ -91,12 +91,12 @@ def load_preview(name: str, device: torch.device, dtype: torch.dtype, loading: L
 
     local = loading.local_files_only or Path(name).is_dir()
     try:
-        with torch.random.fork_rng(devices=[]), quiet():
+        with torch.random.fork_rng(devices=[]), quiet(bars=True):
             tiny, report = AutoencoderTiny.from_pretrained(
                 name, torch_dtype=dtype, use_safetensors=True, local_files_only=local, output_loading_info=True
             )
         if report["missing_keys"]:
             raise ValueError(f"its {report['missing_keys'][0]} is missing")
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of the files, or on the way to them
         raise ValueError(f"{name} is no tiny autoencoder such as madebyollin/taesd ({first_line(error)})") from error
     return tiny.to(device).requires_grad_(False).eval()

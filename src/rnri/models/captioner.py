@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, BlipForConditionalGeneration
 
-from rnri.models.parts import quiet
+from rnri.models.parts import first_line, quiet
 
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """CLIP's, of each colour of pictures in [0, 1], where the model's files say nothing else."""
@@ -25,17 +24,20 @@ class Captioner:
         self.mean, self.spread = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, spread))
 
     @classmethod
-    def load(cls, name: str, *, device: str | torch.device = "cpu") -> Captioner:
-        """From a folder or the Hub. Raises ValueError, in one line, where there is none; downloads what is not here."""
+    def load(cls, name: str, *, device: str | torch.device = "cpu", local_files_only: bool = False) -> Captioner:
+        """From a folder or the Hub; downloads what is not here, unless it is to use local files only.
+
+        Raises ValueError, in one line, where there is none.
+        """
+        found: dict[str, Any] = {"local_files_only": local_files_only}
         try:
-            with torch.random.fork_rng(devices=[]), quiet():
-                network = BlipForConditionalGeneration.from_pretrained(name, use_safetensors=True)
-            tokenizer = AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
+            with torch.random.fork_rng(devices=[]), quiet(bars=True):
+                network = BlipForConditionalGeneration.from_pretrained(name, use_safetensors=True, **found)
+                tokenizer = AutoTokenizer.from_pretrained(name, **found)
+        except Exception as error:  # of the files, or on the way to them
             raise ValueError(
-                f"no captioner {name!r}: {reason}; fetch one with 'hf download Salesforce/blip-image-captioning-base', "
-                "or say what the picture shows"
+                f"no captioner {name!r}: {first_line(error)}; fetch one with "
+                "'hf download Salesforce/blip-image-captioning-base', or say what the picture shows"
             ) from error
         said = Path(name) / "preprocessor_config.json"
         config = json.loads(said.read_text()) if said.is_file() else {}

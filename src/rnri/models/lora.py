@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rnri.loading import Loading
-from rnri.models.parts import first_line, needs, quiet
+from rnri.models.parts import first_line, needs, not_given, quiet
 
 SUFFIX = ".safetensors"
+USUAL = f"pytorch_lora_weights{SUFFIX}"
+"""What diffusers calls the file."""
+ADAPTER = "rnri"
 
 
 def add_loras(name: str, pipe: Any, loading: Loading) -> None:
@@ -23,21 +28,79 @@ def add_loras(name: str, pipe: Any, loading: Loading) -> None:
         raise ValueError(f"{name}: {type(pipe).__name__} takes no LoRA")
     for said in loading.lora:
         origin, scale = spelt(said)
-        path = Path(origin)
-        if path.suffix not in ("", SUFFIX) and path.exists():
-            raise ValueError(f"LoRA {origin} is not read: only {SUFFIX} files are")
-        if path.suffix == SUFFIX and not path.exists():
-            raise ValueError(f"LoRA {origin} does not exist: check the path")
-        options: dict[str, Any] = {"use_safetensors": True, "local_files_only": loading.local_files_only}
-        if path.is_file():
-            origin, options["weight_name"] = str(path.parent), path.name
+        file = _file(origin, loading)
         try:
             with quiet():
-                pipe.load_lora_weights(origin, adapter_name="rnri", **options)
-                pipe.fuse_lora(lora_scale=scale, adapter_names=["rnri"])
-                pipe.unload_lora_weights()
-        except Exception as error:  # the Hub's client, its HTTP library, peft and diffusers each have their own
+                pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=ADAPTER)
+        except Exception as error:  # diffusers, peft and safetensors each have their own
             raise ValueError(f"LoRA {said} cannot be added to {name} ({first_line(error)})") from error
+        changed = [part for part in pipe.get_list_adapters() if _changed(getattr(pipe, part))]
+        if not changed:
+            raise ValueError(f"LoRA {said} changes nothing in {name}: it was made for another kind of model")
+        with quiet():
+            pipe.fuse_lora(changed, lora_scale=scale, adapter_names=[ADAPTER])
+            pipe.unload_lora_weights()
+
+
+def _changed(network: Any) -> bool:
+    """Whether any of a network's layers has been given low-rank weights: it takes none for layers that it lacks."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return any(isinstance(each, BaseTunerLayer) and ADAPTER in each.active_adapters for each in network.modules())
+
+
+def _file(origin: str, loading: Loading) -> Path:
+    """The file that is meant, downloaded if it is in a repository on the Hub and not here yet."""
+    path = Path(origin)
+    if path.suffix not in ("", SUFFIX) and (path.is_file() or origin.count("/") > 1):
+        raise ValueError(f"LoRA {origin} is not read: only {SUFFIX} files are")
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return path / _only(origin, [each.relative_to(path).as_posix() for each in path.rglob(f"*{SUFFIX}")])
+    owner, _, rest = origin.partition("/")
+    repository, _, inside = rest.partition("/")
+    if not owner or not repository or owner in (".", "..", "~") or bool(inside) is not (path.suffix == SUFFIX):
+        raise ValueError(f"LoRA {origin} does not exist: check the path, or give owner/name of one on the Hub")
+    return _downloaded(f"{owner}/{repository}", inside, loading)
+
+
+def _downloaded(repository: str, inside: str, loading: Loading) -> Path:
+    """A file of a repository on the Hub, by its path in it or the only one there is."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        names = [] if inside else _listed(repository, loading)
+    except Exception as error:
+        raise ValueError(f"LoRA: {not_given(repository, error, 'is not there')}") from error
+    inside = inside or _only(repository, names)
+    try:
+        with quiet(bars=True):
+            return Path(hf_hub_download(repository, inside, local_files_only=loading.local_files_only))
+    except Exception as error:
+        raise ValueError(f"LoRA: {not_given(repository, error, f'has no file {inside}: check its path')}") from error
+
+
+def _listed(repository: str, loading: Loading) -> list[str]:
+    """The files of a repository on the Hub; where the Hub is not to be asked, what was downloaded of them."""
+    from huggingface_hub import HfApi, constants, snapshot_download
+
+    if not (loading.local_files_only or constants.HF_HUB_OFFLINE):
+        return HfApi().list_repo_files(repository)
+    folder = Path(snapshot_download(repository, local_files_only=True, allow_patterns=[]))  # no file need be there
+    return [each.relative_to(folder).as_posix() for each in folder.rglob(f"*{SUFFIX}")]
+
+
+def _only(origin: str, names: Sequence[str]) -> str:
+    """The file that is the LoRA: of the usual name, or the only one; ValueError that names them where it is neither."""
+    files = sorted((name for name in names if name.endswith(SUFFIX)), key=lambda name: (name.count("/"), name))
+    if not files:
+        raise ValueError(f"LoRA {origin} has no {SUFFIX} file: give one that has")
+    top = [name for name in files if name.count("/") == files[0].count("/")]  # below them, checkpoints of the training
+    if len(top) > 1 and USUAL not in top:
+        more = f" and {len(top) - 3} more" if len(top) > 3 else ""
+        raise ValueError(f"LoRA {origin} has {', '.join(top[:3])}{more}: say which, like {origin.rstrip('/')}/{top[0]}")
+    return USUAL if USUAL in top else top[0]
 
 
 def spelt(text: str) -> tuple[str, float]:
@@ -50,6 +113,9 @@ def spelt(text: str) -> tuple[str, float]:
     if not at:
         return text, 1.0
     try:
-        return origin, float(scale)
+        number = float(scale)
     except ValueError:
-        raise ValueError(f"LoRA {text!r} has no scale after its @: give a number, like {origin}@0.7") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"LoRA {text!r} has no scale after its @: give a number, like {origin}@0.7")
+    return origin, number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from rnri.loading import Loading
+from rnri.models.base import SETTINGS
 
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of pipelines that no image is drawn with here; they are neither downloaded nor loaded."""
@@ -35,39 +36,52 @@ def folder_of(name: str, served: Sequence[str], loading: Loading) -> Path:
     Raises ValueError in one line for what the Hub does not give.
     """
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     with quiet():
         from diffusers import DiffusionPipeline
     try:
-        index = hf_hub_download(name, "model_index.json", local_files_only=loading.local_files_only)
-        if pipeline_class(name, Path(index).parent) not in served:
-            return Path(index).parent
+        index = Path(hf_hub_download(name, "model_index.json", local_files_only=loading.local_files_only))
+    except Exception as error:
+        raise ValueError(not_given(name, error, "is not in the diffusers layout: use a checkpoint that is")) from error
+    if pipeline_class(name, index.parent) not in served:
+        return index.parent
+    try:
         with quiet(bars=True):
-            return Path(
-                DiffusionPipeline.download(
-                    name,
-                    use_safetensors=None if loading.allow_pickle else True,
-                    variant=loading.variant,
-                    local_files_only=loading.local_files_only,
-                    **dict.fromkeys(UNUSED),
-                )
+            folder = DiffusionPipeline.download(
+                name,
+                use_safetensors=None if loading.allow_pickle else True,
+                variant=loading.variant,
+                local_files_only=loading.local_files_only,
+                **dict.fromkeys(UNUSED),
             )
-    except (OSError, ValueError) as error:
-        raise ValueError(_not_given(name, error)) from error
+        with suppress(EntryNotFoundError):  # most have none
+            hf_hub_download(name, SETTINGS, local_files_only=loading.local_files_only)
+        return Path(folder)
+    except Exception as error:
+        raise ValueError(not_given(name, error, "lacks a file of its own index: use another copy")) from error
 
 
-def _not_given(name: str, error: Exception) -> str:
-    """Why the Hub does not give a model, and what to do."""
+def not_given(name: str, error: Exception, lacks: str) -> str:
+    """Why the Hub does not give what is asked of a repository, and what to do; `lacks` says so of a missing file.
+
+    The error may be of the Hub's client, of the HTTP library under it, or of the system: each has its own.
+
+    >>> not_given("owner/name", ConnectionResetError("peer closed the connection"), "has no such file")
+    'the Hub does not give owner/name (ConnectionResetError: peer closed the connection): try again, or give a folder'
+    """
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GatedRepoError" in kinds:
         return f"{name} is gated: accept its terms at https://huggingface.co/{name}, then run 'hf auth login'"
     if "EntryNotFoundError" in kinds and "LocalEntryNotFoundError" not in kinds:
-        return f"{name} is not in the diffusers layout (it has no model_index.json): use a checkpoint that is"
+        return f"{name} {lacks}"
     if "RepositoryNotFoundError" in kinds:
         return f"the Hub has no {name}, or it is private: check the name, or run 'hf auth login'"
     if "LocalEntryNotFoundError" in kinds or "OfflineModeIsEnabled" in kinds:
         return f"{name} is not downloaded and the Hub is out of reach: connect, or give a folder"
-    return f"no folder {name!r} here, and the Hub does not give it: {first_line(error)}"
+    said = first_line(error)
+    reason = said if said == type(error).__name__ else f"{type(error).__name__}: {said}"
+    return f"the Hub does not give {name} ({reason}): try again, or give a folder"
 
 
 def pipeline_class(name: str, folder: Path) -> str:
@@ -122,7 +136,9 @@ def _load(name: str, folder: Path, kind: Any, dtype: torch.dtype, loading: Loadi
     try:
         if not issubclass(kind, torch.nn.Module):
             with quiet():
-                return kind.from_pretrained(folder, local_files_only=True)
+                found = kind.from_pretrained(folder, local_files_only=True)
+            _check_vocabulary(found, folder)
+            return found
         with torch.random.fork_rng(devices=[]), quiet():  # weights start random before they are filled
             component, report = kind.from_pretrained(
                 folder,
@@ -140,6 +156,17 @@ def _load(name: str, folder: Path, kind: Any, dtype: torch.dtype, loading: Loadi
     return component.requires_grad_(False).eval()
 
 
+def _check_vocabulary(part: Any, folder: Path) -> None:
+    """Raise ValueError for a tokenizer without the files that have its words: it would be made without any."""
+    names = dict(getattr(part, "vocab_files_names", {}))
+    whole = names.pop("tokenizer_file", None)
+    if not whole or (folder / whole).is_file():
+        return
+    lacking = [name for name in names.values() if not (folder / name).is_file()]
+    if lacking or len(part) <= len(set(part.all_special_ids)):
+        raise ValueError(f"{(lacking or [whole])[0]} is missing")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error says."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -147,16 +174,18 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def quiet(*, bars: bool = False) -> Iterator[None]:
-    """No remarks on configurations and cut prompts, which are said here; no progress bar unless `bars` are wanted."""
+    """No remarks on configurations and cut prompts, which are said here; no progress but, with `bars`, of downloads."""
     from diffusers.utils import logging as of_diffusers
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from transformers.utils import logging as of_transformers
 
     levels = of_diffusers.get_verbosity(), of_transformers.get_verbosity()
-    shown = of_transformers.is_progress_bar_enabled()
+    shown, downloads = of_transformers.is_progress_bar_enabled(), not are_progress_bars_disabled()
     of_diffusers.set_verbosity_error()
     of_transformers.set_verbosity_error()
-    if not bars:
-        of_transformers.disable_progress_bar()
+    of_transformers.disable_progress_bar()  # and those of downloads
+    if bars and downloads:
+        enable_progress_bars()
     try:
         yield
     finally:
@@ -164,3 +193,4 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
         of_transformers.set_verbosity(levels[1])
         if shown:
             of_transformers.enable_progress_bar()
+        (enable_progress_bars if downloads else disable_progress_bars)()

@@ -1,0 +1,202 @@
+"""What is downloaded, what is found in the cache, and what is said where the Hub gives nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import httpx
+import huggingface_hub.constants
+import pytest
+import torch
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+from rnri import models
+from rnri.loading import Loading
+from rnri.models.captioner import Captioner
+from rnri.models.parts import quiet
+from tests import tiny
+from tests.conftest import SOURCE, Run
+from tests.hub import COMMIT, REPOSITORY, Hub, serving
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tiny.save(tiny.pipeline(), tmp_path_factory.mktemp("tiny"))
+    (made / "rnri.json").write_text('{"steps": 7, "guidance": 1.5}')
+    return made
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with serving(tmp_path / "hub", monkeypatch) as served:
+        yield served
+
+
+def load(**how: Any) -> Any:
+    return models.load(REPOSITORY, device="cpu", loading=Loading(**how))
+
+
+def output(model: Any) -> torch.Tensor:
+    z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    return model.denoiser(model.embed(["a red ball"]))(z, 499.0)
+
+
+def cached(hub: Hub, folder: Path, *, without: str = "") -> Path:
+    """A checkpoint in the cache, as the Hub's client lays it out, where it asks for nothing."""
+    home = hub.cache / f"models--{REPOSITORY.replace('/', '--')}"
+    snapshot = home / "snapshots" / COMMIT
+    shutil.copytree(folder, snapshot)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(COMMIT)
+    for path in snapshot.rglob(without) if without else ():
+        path.unlink()
+    return snapshot
+
+
+# --- downloads --------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_downloaded_once_and_progress_is_shown(
+    hub: Hub, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub.folder = folder
+    model = load()
+    assert torch.equal(output(model), output(models.load(str(folder), device="cpu")))
+    assert (model.defaults.steps, model.defaults.guidance) == (7, 1.5)  # what stands beside the index comes too
+    shown = capfd.readouterr().err
+    assert "Fetching" in shown
+    assert "100%" in shown
+    asked = len(hub.asked)
+    assert load(local_files_only=True).fingerprint == model.fingerprint
+    assert len(hub.asked) == asked
+    assert "%" not in capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks`:UserWarning")  # diffusers' own
+def test_so_is_a_tiny_autoencoder(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TQDM_POSITION", "-1")  # bars are shown where there is no terminal, too
+    hub.folder = hub.cache / "taesd"
+    tiny.autoencoder("tiny").save_pretrained(hub.folder)
+    capfd.readouterr()
+    for only, shows in ((False, True), (True, False)):
+        model = models.load(str(folder), device="cpu", loading=Loading(preview=REPOSITORY, local_files_only=only))
+        assert model.tiny is not None
+        assert ("%" in capfd.readouterr().err) is shows
+
+
+def test_progress_is_shown_as_it_was_afterwards() -> None:
+    for before, switch in ((True, disable_progress_bars), (False, enable_progress_bars)):
+        switch()
+        with quiet():
+            assert are_progress_bars_disabled()
+        with quiet(bars=True):
+            assert are_progress_bars_disabled() is before  # who wants none is shown none
+        assert are_progress_bars_disabled() is before
+
+
+# --- the cache --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_in_the_cache_needs_no_network(hub: Hub, folder: Path) -> None:
+    cached(hub, folder)
+    assert torch.equal(output(load(local_files_only=True)), output(models.load(str(folder), device="cpu")))
+    assert not hub.asked
+
+
+LOST = ("unet/*.safetensors", "vae/config.json", "tokenizer/*.json", "tokenizer/tokenizer.json")
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_part_of_a_checkpoint_in_the_cache_is_refused(hub: Hub, folder: Path, lost: str) -> None:
+    cached(hub, folder, without=lost)
+    with pytest.raises(ValueError, match=rf"^owner/name: its {lost.partition('/')[0]} cannot be loaded \(") as raised:
+        load(local_files_only=True)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_checkpoint_in_pieces_is_whole_or_refused(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    tiny.pipeline().unet.save_pretrained(copy / "unet", max_shard_size="300KB")
+    pieces = sorted((copy / "unet").glob("*-of-*.safetensors"))
+    assert len(pieces) > 1
+    whole = models.load(str(copy), device="cpu")
+    assert torch.equal(output(whole), output(models.load(str(folder), device="cpu")))
+    pieces[1].unlink()
+    with pytest.raises(ValueError, match="copy: its unet cannot be loaded") as raised:
+        models.load(str(copy), device="cpu")
+    assert "\n" not in str(raised.value)
+
+
+# --- what the Hub does not give ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        (
+            "GatedRepo",
+            r"owner/name is gated: accept its terms at https://huggingface\.co/owner/name, then run 'hf auth",
+        ),
+        ("RepoNotFound", "the Hub has no owner/name, or it is private: check the name"),
+        ("EntryNotFound", "owner/name is not in the diffusers layout"),
+    ],
+)
+def test_what_the_hub_does_not_give_is_said_in_one_line(hub: Hub, code: str, complaint: str) -> None:
+    hub.code = code
+    with pytest.raises(ValueError, match=complaint) as raised:
+        load()
+    assert "\n" not in str(raised.value)
+
+
+def test_without_a_network_nothing_is_asked_for(hub: Hub) -> None:
+    with pytest.raises(ValueError, match="owner/name is not downloaded and the Hub is out of reach"):
+        load(local_files_only=True)
+    with pytest.raises(ValueError, match="no captioner 'owner/name'"):
+        Captioner.load(REPOSITORY, local_files_only=True)
+    assert not hub.asked
+
+
+class Broken(Exception):
+    """What an HTTP library raises: neither an OSError nor a ValueError."""
+
+
+@pytest.mark.parametrize("part", ["hf_hub_download", "snapshot_download"])
+def test_a_connection_that_breaks_is_one_line(
+    hub: Hub, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise Broken("peer closed the connection\nwithout a word")
+
+    hub.folder = folder
+    home = huggingface_hub if part == "hf_hub_download" else __import__("diffusers").pipelines.pipeline_utils
+    monkeypatch.setattr(home, part, broken)
+    arguments = ("--prompt", SOURCE, "--model", REPOSITORY, "-o", "found.safetensors")
+    code, out, err = run("invert", "picture.png", *arguments)
+    complaint = "the Hub does not give owner/name (Broken: peer closed the connection): try again, or give a folder"
+    assert (code, out, err.splitlines()[-1]) == (2, "", f"rnri: {complaint}")
+    assert "Traceback" not in err
+
+
+def test_so_is_one_that_breaks_anywhere_else_and_a_full_device(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = {
+        "the network failed (ReadError: peer closed the connection): try again": httpx.ReadError(
+            "peer closed the connection"
+        ),
+        "the device is out of memory: try --dtype bfloat16, --offload model": torch.OutOfMemoryError("CUDA: 2 GiB"),
+    }
+    for complaint, error in errors.items():
+        monkeypatch.setattr("rnri.images.read", Mock(side_effect=error))
+        code, out, err = run("invert", "picture.png", "--prompt", SOURCE, "-o", "found.safetensors")
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1].startswith(f"rnri: {complaint}")
+        assert "Traceback" not in err
+    monkeypatch.setattr("rnri.images.read", Mock(side_effect=ZeroDivisionError))
+    with pytest.raises(ZeroDivisionError):  # a mistake of ours is not hidden
+        run("invert", "picture.png", "--prompt", SOURCE, "-o", "found.safetensors")
