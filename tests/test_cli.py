@@ -18,7 +18,8 @@ from rich.console import Console
 import rnri
 from rnri import images, models
 from rnri.cli import outputs, screen, values
-from rnri.editor import MAX_GUIDANCE, MAX_SEED, MAX_SIDE, Editor
+from rnri.editor import Editor
+from rnri.limits import MAX_GUIDANCE, MAX_SEED, MAX_SIDE
 from rnri.solvers import WRAPPERS
 from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run

@@ -18,6 +18,7 @@ def invert_all(
     images: Sequence[ImageLike | Encoded],
     prompts: Sequence[str],
     *,
+    resolution: tuple[int, int] | None = None,
     solver: str = "auto",
     steps: int | None = None,
     strength: float = 1.0,
@@ -27,17 +28,18 @@ def invert_all(
 ) -> list[Inversion]:
     """`Editor.invert` of each picture with its own prompt, all in one batch: the same inversions, in fewer calls.
 
-    ``nfe`` of each counts the calls it had a row in. Pictures may differ in size, not in the shape their latents take.
-    Raises ValueError where they do, and unless there is a prompt for each.
+    ``nfe`` of each counts the calls it had a row in. Pictures may differ in size, not in the shape their latents take,
+    which one ``resolution`` for all makes sure of. Raises ValueError where they do, and unless there is a prompt for
+    each.
     """
     if len(images) != len(prompts) or not images:
         raise ValueError(f"{len(images)} pictures and {len(prompts)} prompts: give a prompt for each, and at least one")
-    encoded = [each if isinstance(each, Encoded) else editor.encode(each) for each in images]
+    encoded = [editor.encode(each, resolution=resolution) for each in images]
     for each in encoded:
         if each.latents.shape[1:] != encoded[0].latents.shape[1:]:
             raise ValueError(
                 f"pictures of {encoded[0].size} and {each.size} pixels take latents of other shapes: "
-                "bring them to one shape, or invert them one by one"
+                "give one resolution for all, or invert them one by one"
             )
     latents = torch.cat([each.latents for each in encoded]).to(editor.model.device)
     schedule = editor.schedule(latents, steps=steps, strength=strength, seed=seed)

@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 
 from rnri.controls.conditions import between
-from rnri.editor import Editor, generator
+from rnri.editor import Editor
 from rnri.images import Picture
 from rnri.inversion import Inversion, sample
+from rnri.limits import generator
 from rnri.paths import PathName, centroid, path
 
 

@@ -19,6 +19,7 @@ from rnri.editing import Drawn, draw, resampled, retraced, usual
 from rnri.guidance import guided_pair
 from rnri.images import ImageLike, Picture
 from rnri.inversion import Inversion, sample
+from rnri.limits import check_guidance, check_resolution, check_size, generator, listed
 from rnri.loading import Loading
 from rnri.models.base import Model, guidance_of
 from rnri.presets import plan
@@ -26,10 +27,6 @@ from rnri.schedule import Denoiser, Schedule
 from rnri.timings import Timings
 
 __all__ = ["Editor", "Encoded", "Timings"]
-
-MAX_GUIDANCE = 100.0
-MAX_SEED = 2**63 - 1
-MAX_SIDE = 16384
 
 
 class Encoded(NamedTuple):
@@ -74,6 +71,7 @@ class Editor:
         image: ImageLike | Encoded,
         prompt: str,
         *,
+        resolution: tuple[int, int] | None = None,
         solver: str | Solver = "auto",
         steps: int | None = None,
         strength: float = 1.0,
@@ -88,7 +86,8 @@ class Editor:
     ) -> Inversion:
         """The noise from which the model draws this image when told `prompt`, and the whole way there.
 
-        `image` is one picture in any form that `encode` takes, or what `encode` made of it. A `strength` below 1
+        `image` is one picture in any form that `encode` takes, or what `encode` made of it; the network works at about
+        the size it was made for, or at `resolution`, (width, height) in its `multiple`. A `strength` below 1
         inverts only the last part of the steps: the edit then changes less. `seed` draws the noise of samplers that
         add some. `solver` is a solver, its spec, or a preset (`rnri.PRESETS`), which also says what `budget`, `start`,
         `predictor` and `correct` are where they are not given; for what they mean, and `tol`, see
@@ -96,11 +95,11 @@ class Editor:
 
         Numerical trouble is no error but a `Status` in the solutions. Raises ValueError for what is out of range.
         """
-        prompts = _prompts(prompt)
-        _check_guidance(guidance)
+        prompts = listed(prompt)
+        check_guidance(guidance)
         timings = timings or Timings()
-        encoded = image if isinstance(image, Encoded) else self.encode(image, timings=timings)
-        latents, size = encoded.latents.to(self.model.device), encoded.size
+        latents, size = self.encode(image, resolution=resolution, timings=timings)
+        latents = latents.to(self.model.device)
         with timings.measure("invert", self.model.device):
             schedule = self.schedule(latents, steps=steps, strength=strength, seed=seed)
             chosen = plan(solver, schedule, budget=budget, start=start, predictor=predictor, correct=correct)
@@ -108,8 +107,20 @@ class Editor:
             found = chosen.invert(denoiser, schedule, latents, tol=tol, seed=seed)
         return replace(found, prompt=prompt, model=self.model.fingerprint, size=size, guidance=guidance)
 
-    def encode(self, image: ImageLike, *, timings: Timings | None = None) -> Encoded:
-        """A picture's latents (1, C, h, w), at a size the model takes, and its own size."""
+    def encode(
+        self, image: ImageLike | Encoded, *, resolution: tuple[int, int] | None = None, timings: Timings | None = None
+    ) -> Encoded:
+        """A picture's latents (1, C, h, w), and its own size; what is encoded stays as it is.
+
+        It is scaled to `resolution`, (width, height), or without one as `rnri.images.fit` says. Raises ValueError for
+        sides that are no multiples of what the model takes.
+        """
+        if resolution is not None:
+            check_resolution(resolution, self.model.multiple)
+        if isinstance(image, Encoded):
+            if resolution is not None:
+                raise ValueError(f"resolution={resolution} has no effect on what is encoded: encode the picture at it")
+            return image
         with (timings or Timings()).measure("encode", self.model.device):
             pixels = images.read(image)
             if len(pixels) != 1:
@@ -117,14 +128,15 @@ class Editor:
                     f"cannot invert a batch of {len(pixels)} images into one: give rnri.batches.invert_all them"
                 )
             height, width = pixels.shape[-2:]
-            size = images.fit((height, width), self.model.image_size, self.model.multiple)
+            fitting = images.fit((height, width), self.model.image_size, self.model.multiple)
+            size = resolution[::-1] if resolution is not None else fitting
             return Encoded(self.model.encode(images.resize(pixels, size)), (width, height))
 
     def decode(
         self, latents: Tensor, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> list[Picture]:
         """Latents (B, C, h, w) as pictures, scaled to a size if one is given."""
-        _check_size(size)
+        check_size(size)
         with (timings or Timings()).measure("decode", self.model.device):
             return images.to_pil(self._pixels(latents, *(size or (None, None))))
 
@@ -197,8 +209,8 @@ class Editor:
         that was inverted unless `size` says otherwise. Raises ValueError for an inversion of another model, and for
         what is out of range.
         """
-        prompts, timings = _prompts(prompt), timings or Timings()
-        _check_size(size)
+        prompts, timings = listed(prompt), timings or Timings()
+        check_size(size)
         if steps is not None:
             if controls:
                 raise ValueError(f"steps={steps} and controls exclude each other: edit in as many as were inverted")
@@ -223,7 +235,7 @@ class Editor:
         Its latents are those the edit went through, so that `reconstruct` draws the edit, and `edit` and `edited` go on
         from it. What controls did is kept as corrections. The prompt is what it shows from now on.
         """
-        (text,) = _prompts([prompt])
+        (text,) = listed([prompt])
         guidance = self.model.defaults.guidance if guidance is None else guidance
         timings = timings or Timings()
         drawn = self.draw(source, [text], guidance=guidance, negative=negative, controls=controls, timings=timings)
@@ -243,7 +255,7 @@ class Editor:
         """The latents of `edit`, and what they took; `finish` makes pictures of them."""
         self._check_model(source)
         guidance = self.model.defaults.guidance if guidance is None else guidance
-        _check_guidance(guidance, negative)
+        check_guidance(guidance, negative)
         chosen = [find_control(each) if isinstance(each, str) else each for each in controls or ()]
         with (timings or Timings()).measure("edit", self.model.device):
             active = usual(source) if controls is None else chosen
@@ -280,7 +292,7 @@ class Editor:
     ) -> Picture:
         """The inverted image drawn again with its own prompt and guidance: how good the inversion is."""
         timings = timings or Timings()
-        _check_size(size)
+        check_size(size)
         drawn = self.draw(source, [source.prompt], guidance=source.guidance, controls=(), timings=timings)
         return self.finish(source, drawn, size=size, timings=timings)[0]
 
@@ -332,10 +344,10 @@ class Editor:
 
         It is drawn in the shape of `size`, about as large as the model was made for, and scaled to it.
         """
-        prompts = _prompts(prompt)
+        prompts = listed(prompt)
         guidance = self.model.defaults.guidance if guidance is None else guidance
-        _check_guidance(guidance, negative)
-        _check_size(size)
+        check_guidance(guidance, negative)
+        check_size(size)
         timings = timings or Timings()
         drawn = images.fit((size[1], size[0]), self.model.image_size, self.model.multiple) if size else None
         device, shape = self.model.device, self.model.latent_shape(drawn or self.model.image_size)
@@ -357,32 +369,3 @@ class Editor:
                 f"the inversion is of model {source.model or 'unknown'}, and {self.model.name} is "
                 f"{self.model.fingerprint}: load the model it was made with, or invert the image again"
             )
-
-
-def _prompts(prompt: str | list[str]) -> list[str]:
-    prompts = [prompt] if isinstance(prompt, str) else prompt
-    if not prompts:
-        raise ValueError("there is no prompt in the list: give at least one")
-    for text in prompts:
-        if not text.strip():
-            raise ValueError(f"the prompt {text!r} is empty: say what the image shows")
-    return prompts
-
-
-def _check_guidance(guidance: float, negative: str = "") -> None:
-    if not 0 <= guidance <= MAX_GUIDANCE:
-        raise ValueError(f"guidance={guidance} is out of range: give 0 to {MAX_GUIDANCE:g}, 1 for none")
-    if negative and guidance == 1:
-        raise ValueError(f"the negative prompt {negative!r} has no effect at guidance 1: raise the guidance")
-
-
-def _check_size(size: tuple[int, int] | None) -> None:
-    if size and not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in size):
-        raise ValueError(f"size={size} is out of range: give a width and a height from 1 to {MAX_SIDE}")
-
-
-def generator(seed: int) -> torch.Generator:
-    """Noise is always drawn on the CPU, so that a seed means the same on every device."""
-    if not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
-        raise ValueError(f"seed={seed} is out of range: give a whole number from 0 to {MAX_SEED}")
-    return torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Prompts as the network reads them, put together."""
+"""Prompts as the network reads them, put together; the shorter are padded with zeros, which their masks leave out."""
 
 from __future__ import annotations
 
@@ -7,28 +7,51 @@ from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rnri.models.base import Condition
 
 
 def joined(parts: Sequence[Condition]) -> Condition:
-    """One condition with the rows of all."""
+    """One condition with the rows of all.
+
+    >>> long, short = (Condition((name,), torch.ones(1, length, 8)) for name, length in (("a b", 2), ("a", 1)))
+    >>> joined([long, short]).tokens.shape
+    torch.Size([2, 2, 8])
+    """
     prompts = tuple(prompt for part in parts for prompt in part.prompts)
     return parts[0] if len(parts) == 1 else replace(_combined(parts, torch.cat), prompts=prompts)
 
 
 def between(one: Condition, other: Condition, share: float) -> Condition:
-    """one + share·(other − one), row by row, in all that the network reads; the prompts are those of ``other``."""
-    return _combined([other, one], lambda pair: torch.lerp(pair[1].expand_as(pair[0]), pair[0], share))
+    """one + share·(other − one), row by row, in all that the network reads; the prompts are those of ``other``.
+
+    A token counts that counts in either, but at share 0 and 1, where all is as that end has it.
+    """
+
+    def rule(pair: list[Tensor]) -> Tensor:
+        end, begin = pair[0], pair[1].expand_as(pair[0])
+        if end.is_floating_point():
+            return torch.lerp(begin, end, share)
+        ends = {0.0: begin, 1.0: end}
+        return ends[share] if share in ends else torch.maximum(begin, end)
+
+    return _combined([other, one], rule)
 
 
 def _combined(parts: Sequence[Condition], rule: Callable[[list[Tensor]], Tensor]) -> Condition:
-    """Every tensor of the parts by a rule, whatever a family keeps beside the tokens."""
+    """Every tensor of the parts, of one length, by a rule, whatever a family keeps beside the tokens."""
     changed: dict[str, object] = {}
     for each in fields(parts[0]):
         values = [getattr(part, each.name) for part in parts]
         if isinstance(values[0], Tensor):
-            changed[each.name] = rule(values)
+            changed[each.name] = rule(_padded(values))
         elif isinstance(values[0], Mapping):
-            changed[each.name] = {key: rule([value[key] for value in values]) for key in values[0]}
+            changed[each.name] = {key: rule(_padded([value[key] for value in values])) for key in values[0]}
     return replace(parts[0], **changed)  # type: ignore[arg-type]
+
+
+def _padded(tensors: list[Tensor]) -> list[Tensor]:
+    """(P, length, …) as long as the longest."""
+    length = max(each.shape[1] for each in tensors)
+    return [pad(each, (0, 0) * (each.ndim - 2) + (0, length - each.shape[1])) for each in tensors]

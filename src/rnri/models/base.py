@@ -50,7 +50,7 @@ class Defaults:
 class Condition:
     """Prompts as the network reads them: `tokens` (P, length, width), one row per prompt.
 
-    `more` is what else it reads of them, each (P, …): pooled embeddings, masks.
+    `more` is what else it reads of them: pooled embeddings (P, width), masks (P, length) of the tokens that count.
     """
 
     prompts: tuple[str, ...]

@@ -230,18 +230,25 @@ class Family(ABC):
 
     @torch.no_grad()
     def encode(self, image: Tensor) -> Tensor:
-        return autoencoder.encode(self.vae, image.to(self.device))
+        return self._finite(self._encode, image)
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> Tensor:
-        pixels = self._decode(self.vae, latent)
-        if self.vae.dtype == torch.float16 and not pixels.isfinite().all() and latent.isfinite().all():
-            self.vae = autoencoder.in_float32(self.vae, self.device)  # it overflows, as some do
-            pixels = self._decode(self.vae, latent)
-        return pixels.clamp(-1, 1)
+        return self._finite(self._decode, latent).clamp(-1, 1)
+
+    def _encode(self, vae: Any, image: Tensor) -> Tensor:
+        return autoencoder.encode(vae, image.to(self.device))
 
     def _decode(self, vae: Any, latent: Tensor) -> Tensor:
         return autoencoder.decode(vae, latent.to(self.device))
+
+    def _finite(self, made_by: Callable[[Any, Tensor], Tensor], given: Tensor) -> Tensor:
+        """What the autoencoder makes of finite numbers; from now on in float32, if that overflows in float16."""
+        made = made_by(self.vae, given)
+        if self.vae.dtype == torch.float16 and not made.isfinite().all() and given.isfinite().all():
+            self.vae = autoencoder.in_float32(self.vae, self.device)
+            made = made_by(self.vae, given)
+        return made
 
     @torch.no_grad()
     def preview(self, latent: Tensor) -> Tensor:

@@ -43,9 +43,8 @@ class Flux2Klein(Family):
     def _defaults(self) -> Defaults:
         return Defaults(FEW_STEPS if self.guidance == "none" else self.steps)
 
-    @torch.no_grad()
-    def encode(self, image: Tensor) -> Tensor:
-        latent = self.vae.encode(image.to(self.device, self.vae.dtype)).latent_dist.mode()
+    def _encode(self, vae: Any, image: Tensor) -> Tensor:
+        latent = vae.encode(image.to(self.device, vae.dtype)).latent_dist.mode()
         mean, deviation = self._statistics()
         return (self.pipe._patchify_latents(latent).float() - mean) / deviation
 

@@ -37,13 +37,13 @@ class ZImage(Family):
         return self.network.in_channels, height // self.factor, width // self.factor
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
-        """Tokens padded to the longest prompt, and how many each has."""
+        """Tokens padded to the longest prompt, and which of them are a prompt's own."""
         tokens, _ = self.pipe.encode_prompt(prompts, device=self.device, do_classifier_free_guidance=False)
-        counts = torch.tensor([len(each) for each in tokens])
-        return {"tokens": pad_sequence(list(tokens), batch_first=True), "counts": counts}
+        own = [each.new_ones(len(each), dtype=torch.bool) for each in tokens]
+        return {"tokens": pad_sequence(list(tokens), batch_first=True), "mask": pad_sequence(own, batch_first=True)}
 
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
-        tokens = [row[:count] for row, count in zip(read["tokens"], read["counts"].tolist(), strict=True)]
+        tokens = [row[:count] for row, count in zip(read["tokens"], read["mask"].sum(1).tolist(), strict=True)]
         images = list(z.unsqueeze(2).unbind(0))
         outputs = self.network(images, 1 - t / 1000, tokens, return_dict=False)[0]
         return -torch.stack(list(outputs)).squeeze(2)

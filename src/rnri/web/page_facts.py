@@ -9,8 +9,9 @@ from inspect import getdoc
 from typing import Any
 
 from rnri.controls import CONTROLS
-from rnri.editor import MAX_SEED, Editor
+from rnri.editor import Editor
 from rnri.examples import GALLERY
+from rnri.limits import MAX_SEED
 from rnri.models import EMBEDDED
 from rnri.presets import PRESETS
 from rnri.scenes.captions import caption, parse

@@ -9,7 +9,8 @@ from fastapi import Form
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rnri.driver import Status
-from rnri.editor import MAX_GUIDANCE, MAX_SEED, Timings
+from rnri.editor import Timings
+from rnri.limits import MAX_GUIDANCE, MAX_SEED
 from rnri.presets import check
 from rnri.web.engine import Drawing
 from rnri.web.store import Inverted, Settings

@@ -1,0 +1,62 @@
+"""What an editor may be asked for: all that is out of range is a ValueError of one line."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+
+Size: TypeAlias = tuple[int, int]
+"""(width, height)."""
+
+MAX_GUIDANCE = 100.0
+MAX_SEED = 2**63 - 1
+MAX_SIDE = 16384
+
+
+def listed(prompt: str | list[str]) -> list[str]:
+    """One prompt or several, as a list."""
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    if not prompts:
+        raise ValueError("there is no prompt in the list: give at least one")
+    for text in prompts:
+        if not text.strip():
+            raise ValueError(f"the prompt {text!r} is empty: say what the image shows")
+    return prompts
+
+
+def check_guidance(guidance: float, negative: str = "") -> None:
+    """Of a scale, and of a negative prompt that needs one."""
+    if not 0 <= guidance <= MAX_GUIDANCE:
+        raise ValueError(f"guidance={guidance} is out of range: give 0 to {MAX_GUIDANCE:g}, 1 for none")
+    if negative and guidance == 1:
+        raise ValueError(f"the negative prompt {negative!r} has no effect at guidance 1: raise the guidance")
+
+
+def check_size(size: Size | None) -> None:
+    """Of a picture that is wanted, (width, height)."""
+    if size and not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in size):
+        raise ValueError(f"size={size} is out of range: give a width and a height from 1 to {MAX_SIDE}")
+
+
+def check_resolution(resolution: Size, multiple: int) -> None:
+    """Of what a network works at, (width, height): multiples of what it takes.
+
+    >>> check_resolution((500, 336), 8)
+    Traceback (most recent call last):
+    ValueError: resolution=500x336 is not to be had: both sides have to be multiples of 8 up to 16384, such as 504x336
+    """
+    if all(isinstance(side, int) and side % multiple == 0 and 0 < side <= MAX_SIDE for side in resolution):
+        return
+    wide, high = (max(1, round(min(side, MAX_SIDE) / multiple)) * multiple for side in resolution)
+    raise ValueError(
+        f"resolution={resolution[0]}x{resolution[1]} is not to be had: both sides have to be multiples of {multiple} "
+        f"up to {MAX_SIDE}, such as {wide}x{high}"
+    )
+
+
+def generator(seed: int) -> torch.Generator:
+    """Noise is always drawn on the CPU, so that a seed means the same on every device."""
+    if not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
+        raise ValueError(f"seed={seed} is out of range: give a whole number from 0 to {MAX_SEED}")
+    return torch.Generator().manual_seed(seed)
