@@ -62,9 +62,12 @@ class Editor:
         return cls(models.load(os.fspath(name), device=device, dtype=dtype, loading=loading))
 
     @classmethod
-    def from_pipe(cls, pipe: Any) -> Editor:
-        """An editor on a diffusers pipeline, whose weights it shares and which it does not change."""
-        return cls(models.from_pipe(pipe))
+    def from_pipe(cls, pipe: Any, *, scheduler: str | None = None, spacing: str | None = None) -> Editor:
+        """An editor on a diffusers pipeline, whose weights it shares and which it does not change.
+
+        `scheduler` is used instead of one that cannot be inverted, such as PNDM; see `rnri.models.from_pipe`.
+        """
+        return cls(models.from_pipe(pipe, scheduler=scheduler, spacing=spacing))
 
     def invert(
         self,

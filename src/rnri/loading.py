@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 Offload = Literal["none", "model", "sequential"]
 SCHEDULERS = ("ddim", "euler", "euler-ancestral", "lcm", "flow")
 """What may stand in for a checkpoint's own sampler; `rnri.models.samplers` has their tables."""
+SPACINGS = ("leading", "trailing", "linspace")
+"""Where its steps may lie, in diffusers' words."""
 
 
 def _about(text: str, default: Any) -> Any:
@@ -25,6 +27,7 @@ class Loading:
     """
 
     scheduler: str | None = _about(f"Sampler instead of the model's own: {', '.join(SCHEDULERS)}.", None)
+    spacing: str | None = _about("Where steps lie: leading, linspace, or trailing, which few-step models need.", None)
     lora: tuple[str, ...] = _about(
         "A LoRA, as FOLDER, FILE, owner/name or owner/name/FILE, then @SCALE if not 1; repeat it.", ()
     )
@@ -45,6 +48,8 @@ class Loading:
     def __post_init__(self) -> None:
         if self.scheduler is not None and self.scheduler not in SCHEDULERS:
             raise ValueError(f"scheduler {self.scheduler!r} is not known: use {', '.join(SCHEDULERS)}")
+        if self.spacing is not None and self.spacing not in SPACINGS:
+            raise ValueError(f"spacing {self.spacing!r} is not known: use {', '.join(SPACINGS)}")
         if self.offload not in get_args(Offload):
             raise ValueError(f"offload {self.offload!r} is not known: use {', '.join(get_args(Offload))}")
         for name in ("lora", "allow_pickle"):

@@ -86,9 +86,16 @@ def load(
     return kind.from_folder(name, folder, device=place, dtype=dtype, loading=loading)
 
 
-def from_pipe(pipe: Any) -> Family:
-    """A model from a diffusers pipeline, whose weights it shares and which it does not change."""
-    return serving(type(pipe).__name__).from_pipe(pipe)
+def from_pipe(pipe: Any, *, scheduler: str | None = None, spacing: str | None = None) -> Family:
+    """A model from a diffusers pipeline, or a subclass of one, whose weights it shares and which it does not change.
+
+    `scheduler` and `spacing` are those of `Loading`, for the model alone: the pipeline keeps its own. Raises ValueError
+    for a pipeline that no family serves, and for a scheduler that cannot be inverted.
+    """
+    asked = Loading(scheduler=scheduler, spacing=spacing)
+    names = [kind.__name__ for kind in type(pipe).__mro__]
+    served = next((name for name in names if name in MODELS), names[0])
+    return serving(served).from_pipe(pipe, scheduler=asked.scheduler, spacing=asked.spacing)
 
 
 def families() -> list[tuple[str, ...]]:

@@ -68,9 +68,11 @@ class Family(ABC):
         words: Sequence[str] = (),
         defaults: Defaults | None = None,
         preview: Any = None,
+        scheduler: str | None = None,
+        spacing: str | None = None,
     ) -> None:
         self.name, self.pipe, self.words = name, pipe, frozenset(words)
-        self.scheduler = choose(pipe.scheduler, None)
+        self.scheduler = choose(pipe.scheduler, scheduler, spacing)
         self.vae = autoencoder.sound(pipe.vae, where=pipe._execution_device)
         self.tiny = preview
         self.factor = self._factor()
@@ -91,7 +93,7 @@ class Family(ABC):
         if loading.offload == "sequential" and device.type == "cpu":
             raise ValueError("offload 'sequential' needs an accelerator: on the CPU there is nothing to bring over")
         parts = parts_of(name, folder, {**cls.parts, "scheduler": ()}, dtype, loading)
-        parts["scheduler"] = choose(parts["scheduler"], loading.scheduler)
+        parts["scheduler"] = choose(parts["scheduler"], loading.scheduler, loading.spacing)
         kind = json.loads((folder / "model_index.json").read_text())["_class_name"]
         pipe = cls.assemble(kind, parts)
         pipe.register_modules(vae=autoencoder.sound(pipe.vae, where=torch.device("cpu")))
@@ -109,10 +111,11 @@ class Family(ABC):
         return model
 
     @classmethod
-    def from_pipe(cls, pipe: Any) -> Family:
+    def from_pipe(cls, pipe: Any, *, scheduler: str | None = None, spacing: str | None = None) -> Family:
         """The model in a diffusers pipeline; shares its weights."""
         origin = pipe.config.get("_name_or_path") or ""
-        return cls(origin or type(pipe).__name__, pipe, defaults=Defaults.read(Path(origin)) if origin else None)
+        defaults = Defaults.read(Path(origin)) if origin else None
+        return cls(origin or type(pipe).__name__, pipe, defaults=defaults, scheduler=scheduler, spacing=spacing)
 
     @staticmethod
     def assemble(kind: str, parts: Mapping[str, Any]) -> Any:

@@ -14,19 +14,22 @@ from rnri.schedule import Schedule, ddim, euler, euler_ancestral, flow, lcm
 Shape = tuple[int, int, int]
 
 
-def choose(own: Any, name: str | None) -> Any:
+def choose(own: Any, name: str | None, spacing: str | None = None) -> Any:
     """The scheduler called `name`, with the noise levels and the prediction of a checkpoint's own; without one, that.
 
-    Raises ValueError where it cannot be inverted, saying why and which is the nearest that can, and where the network
-    does not predict what it needs.
+    `spacing` is where its steps lie, where not as the checkpoint says. The scheduler given is not changed. Raises
+    ValueError where it cannot be inverted, saying why and which is the nearest that can, and where the network does
+    not predict what it needs.
 
     >>> from diffusers import PNDMScheduler
     >>> type(choose(PNDMScheduler(), "euler")).__name__
     'EulerDiscreteScheduler'
+    >>> choose(PNDMScheduler(), "ddim", "trailing").config.timestep_spacing
+    'trailing'
     """
     if name is None:
         _check(own)
-        return own
+        return own if spacing is None else _made(type(own), own, {"timestep_spacing": spacing})
     flows = _predicts_flow(own)
     if flows is not (name == "flow"):
         fitting = ["flow"] if flows else [each for each in NAMES if each != "flow"]
@@ -37,8 +40,17 @@ def choose(own: Any, name: str | None) -> Any:
     changes: dict[str, Any] = {"clip_sample": False, "thresholding": False}
     if flows and "flow_shift" in own.config:
         changes["shift"] = own.config.flow_shift
+    if spacing is not None:
+        changes["timestep_spacing"] = spacing
+    return _made(getattr(diffusers, NAMES[name]), own, changes)
+
+
+def _made(kind: Any, own: Any, changes: Mapping[str, Any]) -> Any:
+    """A scheduler of a class with another's settings but for these; ValueError if it cannot be spaced as they say."""
+    if "timestep_spacing" in changes and kind.__name__ in SPACED_BY_THEMSELVES:
+        raise ValueError(f"spacing {changes['timestep_spacing']!r} does not fit {kind.__name__}: leave it out")
     with quiet():
-        return getattr(diffusers, NAMES[name]).from_config({**own.config, **changes})
+        return kind.from_config(own.config, **changes)  # in the config, changes of what is at its default are lost
 
 
 def _predicts_flow(scheduler: Any) -> bool:
@@ -170,6 +182,9 @@ NAMES = {
     "flow": "FlowMatchEulerDiscreteScheduler",
 }
 """Schedulers by the name they are asked for."""
+
+SPACED_BY_THEMSELVES = ("FlowMatchEulerDiscreteScheduler", "LCMScheduler")
+"""Whose steps lie where they lie, whatever `timestep_spacing` says."""
 
 REASONS = {
     "its steps use network outputs of the steps before": (
