@@ -19,14 +19,15 @@ import rnri
 from rnri import images, models
 from rnri.cli import outputs, screen, values
 from rnri.editor import Editor
+from rnri.inversion import Inversion
 from rnri.limits import MAX_GUIDANCE, MAX_SEED, MAX_SIDE
 from rnri.solvers import WRAPPERS
 from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 
 OTHER = "a small green cube"
-KEYS = ["model", "solver", "steps", "image_size", "source", "status", "residual", "nfe", "njvp", "nvjp"]
-KEYS += ["seconds", "psnr_db", "outputs", "versions"]
+KEYS = ["model", "solver", "steps", "image_size", "source", "source_guidance", "status", "residual", "nfe", "njvp"]
+KEYS += ["nvjp", "seconds", "psnr_db", "outputs", "versions"]
 
 
 def same(one: str | Path, other: str | Path) -> bool:
@@ -117,6 +118,20 @@ def test_options_reach_the_editor(edit: Run, model: Path) -> None:
     found = editor.invert("picture.png", SOURCE, steps=3, seed=5)
     editor.edit(found, TARGET, guidance=3.0, negative=OTHER).save("expected.png")
     assert same("out.png", "expected.png")
+
+
+def test_an_inversion_and_its_edit_are_guided_each_by_its_own(edit: Run, run: Run, model: Path) -> None:
+    code, out, err = edit("-o", "out.png", "--source-guidance", 1.5, "--guidance", 3, "--json")
+    assert (code, json.loads(out)["source_guidance"]) == (0, 1.5), err
+    how = ("--prompt", SOURCE, "--model", model, "--source-guidance", 1.5, "-o", "way.safetensors")
+    assert run("invert", "picture.png", *how)[0] == 0
+    assert Inversion.load("way.safetensors").guidance == 1.5
+    how = ("--target", TARGET, "--model", model, "--guidance", 3, "-o", "stored.png")
+    assert run("edit", "way.safetensors", *how)[0] == 0
+    editor = Editor.from_pretrained(model, device="cpu")
+    editor.edit(editor.invert("picture.png", SOURCE, guidance=1.5), TARGET, guidance=3.0).save("expected.png")
+    assert same("out.png", "expected.png")
+    assert same("stored.png", "expected.png")
 
 
 def test_force_overwrites(edit: Run) -> None:

@@ -73,6 +73,10 @@ BAD: list[tuple[str, str]] = [
         "edit text.safetensors --target T --no-residual-correction",
         "--residual-correction has no effect on text.safetensors, which is inverted already: leave it out",
     ),
+    (
+        "edit text.safetensors --target T --source-guidance 2",
+        "--source-guidance has no effect on text.safetensors, which is inverted already: leave it out",
+    ),
     # the prompts
     ("edit picture.png --target T", "--source is missing: say what picture.png shows"),
     (f"{EDIT} --source EMPTY", "--source ' ' is empty: say what the picture shows"),
@@ -97,6 +101,7 @@ BAD: list[tuple[str, str]] = [
     (f"{EDIT} --source S --strength 1.5", "--strength 1.5 is out of range: give more than 0 to 1"),
     (f"{EDIT} --source S --guidance -1", "--guidance -1 is out of range: give 0 to 100"),
     (f"{EDIT} --source S --guidance nan", "--guidance nan is out of range: give 0 to 100"),
+    (f"{EDIT} --source S --source-guidance 101", "--source-guidance 101 is out of range: give 0 to 100"),
     (f"{EDIT} --source S --guidance much", "--guidance 'much' is not a number: give 0 to 100"),
     (f"{EDIT} --source S --seed -1", "--seed -1 is out of range: give one from 0 to 9223372036854775807"),
     (f"{EDIT} --source S --seed x", "--seed 'x' is not a whole number: give one from 0 to 9223372036854775807"),

@@ -27,6 +27,7 @@ class Inverting:
     solver: str | None
     steps: int | None
     strength: float | None
+    guidance: float | None
     budget: tuple[int, ...] | None
     tol: float | None
     correct: bool | None
@@ -39,6 +40,7 @@ class Inverting:
         solver: str | None = None,
         steps: str | None = None,
         strength: str | None = None,
+        source_guidance: str | None = None,
         budget: str | None = None,
         tol: str | None = None,
         residual_correction: bool | None = None,
@@ -49,6 +51,7 @@ class Inverting:
             solver,
             values.steps(steps),
             values.real("--strength", strength, 1, positive=True),
+            values.guidance(source_guidance, "--source-guidance"),
             values.plan("--budget", budget),
             values.real("--tol", tol, positive=True),
             residual_correction,
@@ -81,8 +84,8 @@ def check_stored(path: Path, prompt: str | None, inverting: Inverting) -> None:
     """Raise ValueError for options that say how to invert what is inverted already."""
     said = ["source"] * (prompt is not None) + list(inverting.given())
     if said:
-        option = "--residual-correction" if said[0] == "correct" else f"--{said[0]}"
-        raise ValueError(f"{option} has no effect on {path}, which is inverted already: leave it out")
+        option = {"correct": "residual-correction", "guidance": "source-guidance"}.get(said[0], said[0])
+        raise ValueError(f"--{option} has no effect on {path}, which is inverted already: leave it out")
 
 
 def load_inversion(path: Path) -> Inversion:

@@ -27,6 +27,10 @@ Guidance = Annotated[
         show_default=OWN,
     ),
 ]
+SourceGuidance = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBER", help="Guidance of the inversion: 1 is plain and inverts best.", show_default="1"),
+]
 Negative = Annotated[str, typer.Option(metavar="TEXT", help="What is not wanted: needs a guidance above 1.")]
 Steps = Annotated[str | None, typer.Option(metavar="N", help="Steps between noise and picture.", show_default=OWN)]
 EditSteps = Annotated[

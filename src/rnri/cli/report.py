@@ -53,6 +53,7 @@ def record(
         "steps": len(source.schedule),
         "image_size": source.size,
         "source": source.prompt,
+        "source_guidance": source.guidance,
         "status": status(source).name,
         "residual": _finite(residual(source)),
         "nfe": source.nfe,

@@ -46,9 +46,9 @@ def real(name: str, text: str | None, high: float = math.inf, *, positive: bool 
     return value
 
 
-def guidance(text: str | None) -> float | None:
-    """The value of --guidance."""
-    return real("--guidance", text, MAX_GUIDANCE)
+def guidance(text: str | None, name: str = "--guidance") -> float | None:
+    """The value of --guidance, or of another option of its kind."""
+    return real(name, text, MAX_GUIDANCE)
 
 
 def seed(text: str | None) -> int | None:
