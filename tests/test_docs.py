@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from rnri import CONTROLS, METHODS, SOLVERS
+from rnri.cli.app import app
+from rnri.editor import Editor
+from rnri.loading import Loading
 from rnri.metrics import METRICS
 from rnri.models import FAMILY_HEADS, MODELS, embedded, families, serving
 
@@ -79,6 +88,46 @@ def test_every_metric_is_defined_once() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text().partition("## Metrics")[2].partition("## Reading")[0]
     cells = re.findall(r"^\| ((?:`[\w-]+`(?:, )?)+) \|", page, re.MULTILINE)
     assert sorted(re.findall(r"`([\w-]+)`", " ".join(cells))) == sorted(METRICS)
+
+
+def recipes(page: Path) -> Iterator[list[str]]:
+    """Commands of the shell blocks of a page that call rnri, split as a shell splits them."""
+    for block in re.findall(r"^ *```(?:ba)?sh\n(.*?)^ *```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            for words in (shlex.split(each, comments=True) for each in re.split(r" && |; ", line)):
+                if words[:1] == ["rnri"]:
+                    yield words[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_recipes_name_options_that_there_are(page: Path) -> None:
+    for words in recipes(page):
+        command: Any = get_command(app)
+        rest = list(words)
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command = command.commands[rest.pop(0)]
+        known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)} | {"--help", "-h"}
+        given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+        assert given <= known, f"{label(page)} gives rnri {words[0]} {', '.join(sorted(given - known))}"
+
+
+TAKEN: dict[str, Callable[..., Any]] = {
+    "Loading": Loading,
+    "from_pretrained": Editor.from_pretrained,
+    "from_pipe": Editor.from_pipe,
+    "invert": Editor.invert,
+    "edit": Editor.edit,
+}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "families"], ids=label)
+def test_recipes_in_python_name_arguments_that_there_are(page: Path) -> None:
+    """They need weights, so they are read, not run."""
+    for block in re.findall(r"^```py\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        for call in ast.walk(ast.parse(block)):
+            if isinstance(call, ast.Call) and (name := ast.unparse(call.func).rpartition(".")[2]) in TAKEN:
+                given = {each.arg for each in call.keywords}
+                assert given <= set(inspect.signature(TAKEN[name]).parameters), f"{label(page)}: {ast.unparse(call)}"
 
 
 def programs() -> list[object]:

@@ -27,6 +27,7 @@ class Flux2Klein(Family):
     }
     max_tokens = 512
     recommended = "distilled none; base 2 to 4"
+    patch = 1
     steps = 50
 
     @property
