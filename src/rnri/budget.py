@@ -44,10 +44,10 @@ def allot(schedule: Schedule, calls: int, solver: Solver | None = None, *, sprea
 
     Every step gets one iteration. Each further one goes to the step whose error may still be the largest. By
     ``spectrum`` that is the step with the largest bound 1/T_n((2 − β)/β) after its n iterations, T_n being Chebyshev's
-    polynomial: the best that n calls can promise where the eigenvalues of a step's equation lie in [0, β],
-    β = 1 − σ′α/(σα′) (:meth:`Step.spectrum`). β is 1 next to the image and small away from both ends, so that few
-    calls go where few are needed. By ``even`` it is the step with the fewest iterations, the nearest to the image of
-    equal ones: what a method does that knows nothing of the schedule.
+    polynomial: the best that n calls can promise where the eigenvalues of ∂z_clean/∂z lie in [σ′/σ, α′/α]
+    (:meth:`Step.spectrum`), β = 1 − σ′α/(σα′), whatever the network states. β is 1 next to the image and small away
+    from both ends, so that few calls go where few are needed. By ``even`` it is the step with the fewest iterations,
+    the nearest to the image of equal ones: what a method does that knows nothing of the schedule.
 
     ``solver`` says what its iterations cost; without one each costs a call. What is too little for another iteration
     is left over. Raises ``ValueError`` where ``calls`` do not buy one iteration for every step.

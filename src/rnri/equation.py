@@ -58,7 +58,8 @@ class Equation:
     """z = g(z), one root per image of the batch.
 
     ``gain`` and ``target`` fix the unit of the residual |gain|·‖g(z) − z‖ / ‖target‖ (absolute without a target).
-    ``bounds`` enclose the eigenvalues of ∂g/∂z as far as they are known beforehand.
+    ``bounds`` enclose the eigenvalues of ∂g/∂z as far as they are known beforehand; below ``lowest`` hardly any are
+    expected. ``t`` is the timestep of a sampling step, ``None`` where there is none.
     ``prior`` names what is believed of the root; without one the prior is flat and :meth:`prior` returns ``None``.
 
     ``nfe``, ``njvp`` and ``nvjp`` count calls of g, exact Jacobian products and exact transposed products.
@@ -77,6 +78,8 @@ class Equation:
         target: Tensor | None = None,
         gain: float = 1.0,
         bounds: tuple[float, float] = (-1.0, 1.0),
+        lowest: float = 0.0,
+        t: float | None = None,
         prior: Callable[[str], Gaussian] | None = None,
     ) -> None:
         self._g = g
@@ -84,6 +87,8 @@ class Equation:
         self._prior = prior
         self.gain = gain
         self.bounds = bounds
+        self.lowest = lowest
+        self.t = t
         self.nfe = self.njvp = self.nvjp = 0
 
     def __call__(self, z: Tensor) -> Tensor:

@@ -34,7 +34,9 @@ class Step:
     ``c`` is the frozen noise already times its standard deviation, of any shape that broadcasts to the latents.
     ``levels`` are α, σ at the noisy end and what the step carries them to, α′, σ′ (fresh noise in ``c`` not counted).
     ``effective`` is (γ, variance) of q(z | z_clean) = N(γ z_clean, variance) over the whole step, ``dense`` over the
-    last training timestep alone.
+    last training timestep alone. ``lowest`` is the smallest eigenvalue of ∂g to expect of its equation: 0 where the
+    network states the noise, which allows no smaller ones, or the velocity, where those are of data that vary more than
+    latents do on average; −1 where it states the flow or the image, of which this is not so.
 
     Raises ``ValueError`` where the step cannot be inverted (a zero or not finite).
 
@@ -52,6 +54,7 @@ class Step:
     levels: tuple[float, float, float, float]
     effective: tuple[float, float] = (1.0, 1.0)
     dense: tuple[float, float] = (1.0, 1.0)
+    lowest: float = 0.0
 
     def __post_init__(self) -> None:
         if self.a == 0 or not math.isfinite(self.a) or not math.isfinite(self.b):
@@ -148,7 +151,15 @@ class Step:
                 return Gaussian(gamma * z_clean, variance)
             raise ValueError(f"this equation has no prior {name!r}; give the image's latents to have 'image'")
 
-        return Equation(g, target=z_clean, gain=self.a, bounds=(1.0 - high / self.a, 1.0 - low / self.a), prior=prior)
+        return Equation(
+            g,
+            target=z_clean,
+            gain=self.a,
+            bounds=(1.0 - high / self.a, 1.0 - low / self.a),
+            lowest=self.lowest,
+            t=self.t,
+            prior=prior,
+        )
 
 
 def renoised(clean: Tensor, end: tuple[float, float], levels: tuple[float, float], noise: Tensor) -> Tensor:
@@ -311,7 +322,8 @@ def _step(
         raise ValueError(f"prediction_type {prediction_type!r} is not one of epsilon, v_prediction, sample, flow")
     kept = sigma_clean / sigma
     image = alpha_clean - alpha * kept
-    return Step(float(t), kept + image * p, image * q, c, scale, levels, effective, dense)
+    lowest = 0.0 if prediction_type in ("epsilon", "v_prediction") else -1.0
+    return Step(float(t), kept + image * p, image * q, c, scale, levels, effective, dense, lowest)
 
 
 def _intervals(timesteps: Iterable[float], sigmas: Sequence[float] | Tensor) -> list[tuple[float, float, float]]:
