@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 from rnri import images
 from rnri.bench.edits import PICTURES
 from rnri.bench.edits_report import Row, Table
+from rnri.bench.looks import COLOURS, Look
 from rnri.bench.run import Key
 from rnri.bench.statistics import Estimate
 from rnri.images import ImageLike
 from rnri.metrics import metric
 
-_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#8c564b", "#7f3fbf")
-_MARKERS = ("*", "o", "s", "D", "^", "v", "P", "X", "<", ">")
 EXAMPLES = 6
 """How many methods the sheet shows at most."""
 
@@ -121,19 +120,13 @@ def _point(axes: Axes, x: Estimate, y: Estimate, name: str, style: dict[str, obj
 
 
 def _styled(rows: Sequence[Row]) -> Iterator[tuple[Row, dict[str, object]]]:
-    """Each method with its look; ours, the first, is a star."""
+    """Each method with its look; ours, the first, is a star in a colour of its own."""
+    mine, *colours = COLOURS[1], COLOURS[0], *COLOURS[2:]
     for n, row in enumerate(rows):
-        size = 13 if n == 0 else 6
-        yield (
-            row,
-            {
-                "color": _COLOURS[n % len(_COLOURS)],
-                "marker": _MARKERS[n % len(_MARKERS)] if n % len(_MARKERS) or n == 0 else "o",
-                "markersize": size,
-                "linestyle": "none",
-                "zorder": 3 if n == 0 else 2,
-            },
-        )
+        look = Look.of(n - 1, colours) if n else Look(mine, "*")
+        size, order = (6, 2) if n else (13, 3)
+        style = {"color": look.colour, "marker": look.marker, "markersize": size, "linestyle": "none", "zorder": order}
+        yield row, style
 
 
 def _scaled(name: str, row: Row) -> Estimate:

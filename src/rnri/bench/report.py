@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from rnri.bench.convergence import INVERTERS
+from rnri.bench.rivals import comparison
 from rnri.bench.run import Line
+from rnri.bench.settings import Own, grouped, looked_at
 from rnri.bench.statistics import Estimate
 from rnri.bench.tables import measured_on, number, ruled
 
@@ -18,28 +20,17 @@ TOLERANCE = 0.01
 """An inversion counts as converged when the residual of every step is at most this."""
 
 
-class Setting(NamedTuple):
-    """What is compared within: one table each."""
-
-    model: str
-    split: str
-    guidance: float
-    steps: int
-    calls: int
-
-    @classmethod
-    def of(cls, line: Line) -> Setting:
-        """The setting that a line belongs to."""
-        return cls(*(line.configuration[name] for name in cls._fields))
-
-
 @dataclass(frozen=True)
 class Row:
-    """One method in one setting, over ``pictures``; a measurement that was not finite counts as infinitely bad."""
+    """One method in one setting, over ``pictures``; a measurement that was not finite counts as infinitely bad.
+
+    ``spent`` are network evaluations and exact products, forwards and backwards.
+    """
 
     method: str
     pictures: int
     calls: float
+    spent: tuple[float, ...]
     error: Estimate
     psnr_db: Estimate
     bound_db: float
@@ -68,6 +59,7 @@ class Row:
             method=method,
             pictures=len({line.image for line in lines}),
             calls=_median(costs, "calls"),
+            spent=tuple(_median(costs, name) for name in ("nfe", "njvp", "nvjp")),
             error=Estimate.of(_errors(measured, "latent_rmse")),
             psnr_db=Estimate.of(_known(measured, "psnr_db"), np.mean),
             bound_db=_mean(measured, "bound_db"),
@@ -87,41 +79,26 @@ class Row:
         )
 
 
-def method(configuration: Mapping[str, Any]) -> str:
-    """What a configuration is called: its solver, and what is not as published.
-
-    >>> method({"solver": "chebyshev", "way": "informed", "correct": True})
-    'chebyshev, informed, corrected'
-    """
-    way = [] if configuration["way"] == "published" else [configuration["way"]]
-    return ", ".join([configuration["solver"], *way, *["corrected"] * configuration["correct"]])
-
-
-def grouped(lines: Iterable[Line]) -> dict[Setting, dict[str, list[Line]]]:
-    """Lines by setting and method, settings in order."""
-    found: dict[Setting, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
-    for line in lines:
-        found[Setting.of(line)][method(line.configuration)].append(line)
-    return {setting: dict(found[setting]) for setting in sorted(found)}
-
-
-def markdown(lines: Sequence[Line], figures: Sequence[str] = ()) -> str:
-    """The page: two tables for each setting, the best median error and the best edits first, then the figures.
+def markdown(
+    lines: Sequence[Line], figures: Sequence[str] = (), *, spectra: Sequence[Line] = (), own: Own | None = None
+) -> str:
+    """The page: ours against the published, the figures, the spectra, then three tables for each setting.
 
     Raises ``ValueError`` if there is nothing to report.
     """
     if not lines:
         raise ValueError("there is nothing to report: measure something first")
-    summaries = {
-        setting: [Row.of(name, some) for name, some in methods.items()] for setting, methods in grouped(lines).items()
-    }
-    parts = [_HEAD, _best(summaries), *(f"![{name}]({name})" for name in figures)]
-    for setting, rows in summaries.items():
-        some = [line for line in lines if setting == Setting.of(line)]
-        model, split, guidance, steps, calls = setting
-        parts += [f"## {model}: {steps} steps, at most {calls} calls, {split} edits at guidance {guidance:g}"]
-        parts += [_table(_FIDELITY, sorted(rows, key=lambda row: row.error.value)), _bounds(some)]
-        parts += [_table(_EDITS, sorted(rows, key=lambda row: row.edits.value))]
+    groups = grouped(lines, own)
+    parts = [_HEAD, comparison(groups), *(f"![{name}]({name})" for name in figures), *_spectra(spectra)]
+    for setting, methods in groups.items():
+        rows = [Row.of(name, some) for name, some in methods.items()]
+        parts += [
+            f"## {setting.model}: {setting.steps} steps, at most {setting.calls} calls, {setting.split} edits at "
+            f"{setting.at}"
+        ]
+        parts += [_table(_FIDELITY, sorted(rows, key=lambda row: row.error.value))]
+        parts += [_bounds([line for some in methods.values() for line in some])]
+        parts += [_table(_EDITS, sorted(rows, key=lambda row: row.edits.value)), *_residuals(setting.steps, methods)]
     parts += ["## Measured on", *sorted({measured_on(line.run) for line in lines})]
     return "\n\n".join(parts) + "\n"
 
@@ -129,17 +106,23 @@ def markdown(lines: Sequence[Line], figures: Sequence[str] = ()) -> str:
 _HEAD = f"""# Convergence
 
 How near sampling an inverted picture again comes to it, and how near an edit comes to the true picture of the edited
-scene. *Calls* are those of the network, an exact Jacobian product counted as two. *Latent error* is the root mean
-square after sampling back, its median; *residual* that of the worst step, its median; *converged* those with a residual
-of at most {TOLERANCE:g} at every step. *Edit error* is the root mean square distance of the edited latents to the
-encoded true target, its mean. In brackets, 95 % intervals by resampling pictures. White noise has length 1, excess
-kurtosis 0 and correlation 0. `published` starts each step at its clean end and spends calls evenly; `informed` starts
-from the output of the step before and spends calls by the schedule's spectrum; `noised` also starts in distribution."""
+scene. *Calls* are those of the network, *NFE*, and two for each exact Jacobian product, forwards (*JVP*) or backwards
+(*VJP*); medians. *Latent error* is the root mean square after sampling back, its median; *residual* that of the worst
+step, its median; *converged* those with a residual of at most {TOLERANCE:g} at every step. *Outside the network* is the
+share of seconds; with products it cannot be told. *Edit error* is the root mean square distance of the edited latents
+to the encoded true target, its mean. In brackets, 95 % intervals by resampling pictures. White noise has length 1,
+excess kurtosis 0 and correlation 0. `published` starts each step at its clean end and spends calls evenly; `informed`
+starts from the output that the answer of the step before implies, and spends calls by the schedule's spectrum; `noised`
+also starts in distribution.
+
+Edits are made as `Editor.edit` makes them. So what was inverted with corrections is edited with the control `hold`,
+which needs them; all else is edited without any control. The second ruler compares ways to edit, not noises alone."""
 
 _FIDELITY: dict[str, Callable[[Row], str]] = {
     "method": lambda row: row.method,
     "pictures": lambda row: str(row.pictures),
     "calls": lambda row: number(row.calls),
+    "NFE + JVP + VJP": lambda row: " + ".join(map(number, row.spent)),
     "latent error": lambda row: str(row.error),
     "PSNR dB": lambda row: str(row.psnr_db),
     "residual": lambda row: number(row.residual),
@@ -161,24 +144,53 @@ _EDITS: dict[str, Callable[[Row], str]] = {
 }
 
 
-def _best(summaries: Mapping[Setting, Sequence[Row]]) -> str:
-    """The winner of each setting by both rulers, beside the best of those that are used as published."""
-    heads = ["model", "split", "guidance", "steps", "calls"]
-    heads += ["nearest", "nearest as published", "ratio", "best edits", "best as published"]
-    table = [heads]
-    for setting, rows in summaries.items():
-        plain = [row for row in rows if ", " not in row.method]
-        near, near_plain = (min(some, key=lambda row: row.error.value, default=None) for some in (rows, plain))
-        edits, edits_plain = (min(some, key=lambda row: row.edits.value, default=None) for some in (rows, plain))
-        ratio = near.error.value / (near_plain.error.value or math.nan) if near and near_plain else math.nan
-        errors = ["–" if row is None else f"{row.method}: {number(row.error.value)}" for row in (near, near_plain)]
-        truths = ["–" if row is None else f"{row.method}: {number(row.edits.value)}" for row in (edits, edits_plain)]
-        table.append([*map(str, setting), *errors, number(ratio), *truths])
-    return ruled(table)
-
-
 def _table(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> str:
     return ruled([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])
+
+
+def _residuals(steps: int, methods: Mapping[str, Sequence[Line]]) -> list[str]:
+    """The residual of each step's first guess and of its answer, medians; nothing if no method solves."""
+    shown = looked_at(steps)
+    ends = {1: " (next to the image)", steps: " (next to the noise)"}
+    rows = []
+    for name, lines in sorted(methods.items()):
+        measured = [line.measurement for line in lines]
+        if lines[0].configuration["solver"] not in INVERTERS:
+            firsts, answers = ([_errors_of(each[what]) for each in measured] for what in ("residuals", "residual"))
+            iterations = np.median([list(map(len, each["residuals"])) for each in measured], axis=0)
+            pairs = zip(np.median(firsts, axis=0), np.median(answers, axis=0), iterations, strict=True)
+            cells = [f"{number(first)} → {number(answer)} in {number(count)}" for first, answer, count in pairs]
+            rows.append([name, *(cells[-step] for step in shown)])
+    if not rows:
+        return []
+    heads = ["method", *(f"step {step}{ends.get(step, '')}" for step in shown)]
+    about = "The residual of each step's first guess → of its answer, medians, in so many evaluations of its equation:"
+    return [about, ruled([heads, *rows])]
+
+
+def _spectra(lines: Sequence[Line]) -> list[str]:
+    """A line for each step of each model, medians over pictures, and what to read from them."""
+    found: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for line in lines:
+        told = line.configuration
+        found.setdefault((told["model"], told["steps"]), []).append(line.measurement)
+    rows = []
+    for (model, steps), measured in sorted(found.items()):
+        norms, quotients = (np.asarray([each[name] for each in measured]) for name in ("norm", "quotient"))
+        medians = (np.median(each, axis=0) for each in (norms, quotients, quotients / norms))
+        for t, norm, quotient, share, beta in zip(measured[0]["t"], *medians, measured[0]["high"], strict=True):
+            cells = map(number, (t, norm, quotient, share, beta, norm / beta))
+            rows.append([model, str(steps), str(len(measured)), *cells])
+    if not rows:
+        return []
+    heads = ["model", "steps", "pictures", "timestep", "‖J‖", "vᵀJv", "vᵀJv/‖J‖", "β", "‖J‖/β"]
+    return ["## Theory and measured spectra", _THEORY, ruled([heads, *rows])]
+
+
+_THEORY = """J = ∂g/∂z at the noised picture, ‖J‖ its largest singular value, v that singular vector; medians. On an
+ideal network J is symmetric with eigenvalues of at most β, so that vᵀJv/‖J‖ is 1 (−1 for a negative eigenvalue; 0 for
+a rotation) and ‖J‖/β at most 1, unless an eigenvalue far below 0 is the largest in size. Where ‖J‖ exceeds 1, plain
+iteration need not converge."""
 
 
 def _bounds(lines: Sequence[Line]) -> str:
@@ -194,6 +206,11 @@ def _bounds(lines: Sequence[Line]) -> str:
 
 def _error(value: float | None) -> float:
     return math.inf if value is None else value
+
+
+def _errors_of(steps: Sequence[Any]) -> list[float]:
+    """One residual of each step: of a history the first."""
+    return [_error(each[0] if isinstance(each, list) else each) for each in steps]
 
 
 def _errors(measured: Sequence[Mapping[str, Any]], name: str) -> list[float]:

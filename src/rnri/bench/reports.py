@@ -44,8 +44,8 @@ def _convergence(folder: Path, _ours: str | None) -> tuple[str, list[dict[str, A
     try:
         from rnri.bench.figures import draw
     except ModuleNotFoundError:
-        return report.markdown(measured), [], False
-    return report.markdown(measured, draw(measured, spectra, folder)), [], True
+        return report.markdown(measured, spectra=spectra), [], False
+    return report.markdown(measured, draw(measured, spectra, folder), spectra=spectra), [], True
 
 
 def _edits(folder: Path, ours: str | None) -> tuple[str, list[dict[str, Any]], bool]:

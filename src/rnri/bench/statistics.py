@@ -35,12 +35,34 @@ class Estimate(NamedTuple):
             return cls(math.nan, math.nan, math.nan)
         every = np.asarray(values, dtype=float)
         draws = np.random.default_rng(0).integers(len(every), size=(RESAMPLES, len(every)))
-        resampled = np.sort(statistic(every[draws], axis=1))  # sorted: percentiles of what may be infinite
-        low, high = resampled[[round(RESAMPLES * 0.025), round(RESAMPLES * 0.975) - 1]]
-        return cls(float(statistic(every)), float(low), float(high))
+        return cls(float(statistic(every)), *_middle(statistic(every[draws], axis=1)))
+
+    @classmethod
+    def ratio(
+        cls, ours: Mapping[Key, float], theirs: Mapping[Key, float], statistic: Callable[..., Any] = np.median
+    ) -> Estimate:
+        """A statistic of ours over that of theirs, of the pictures that both have, always the same ones in both.
+
+        >>> Estimate.ratio({1: 1.0, 2: 3.0, 3: 9.0}, {1: 2.0, 2: 6.0})
+        Estimate(value=0.5, low=0.5, high=0.5)
+        """
+        pairs = np.asarray([(value, theirs[key]) for key, value in ours.items() if key in theirs], dtype=float)
+        if not len(pairs):
+            return cls(math.nan, math.nan, math.nan)
+        draws = np.random.default_rng(0).integers(len(pairs), size=(RESAMPLES, len(pairs)))
+        with np.errstate(invalid="ignore", divide="ignore"):  # infinitely bad ones
+            over, under = statistic(pairs[draws], axis=1).T
+            whole = np.divide(*statistic(pairs, axis=0))
+            return cls(float(whole), *_middle(over / under))
 
     def __str__(self) -> str:
         return "–" if math.isnan(self.value) else f"{digits(self.value)} ({digits(self.low)} to {digits(self.high)})"
+
+
+def _middle(resampled: Any) -> tuple[float, float]:
+    """Where 95 % of the values lie, which may be infinite."""
+    low, high = np.sort(resampled)[[round(RESAMPLES * 0.025), round(RESAMPLES * 0.975) - 1]]
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,9 @@ SOLVERS: dict[str, type[Method]] = {
     "newton-krylov": NewtonKrylov,
 }
 
+OURS = ("chebyshev", "barzilai-borwein")
+"""Those that no publication on inversion has, known from numerical analysis; reports hold the others against them."""
+
 WRAPPERS: dict[str, type[Wrapper]] = {
     "best-so-far": BestSoFar,
     "polish": Polish,
@@ -53,7 +56,7 @@ WRAPPERS: dict[str, type[Wrapper]] = {
 }
 """What can be laid over a solver."""
 
-__all__ = ["SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "solver"]
+__all__ = ["OURS", "SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "solver"]
 
 
 def solver(spec: str) -> Method:
