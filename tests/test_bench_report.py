@@ -1,0 +1,234 @@
+"""The page of measured solvers: whom it compares with whom, and that its columns are the numbers of the lines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnri.bench import reports
+from rnri.bench.convergence import INVERTERS
+from rnri.bench.looks import COLOURS, Look, apart
+from rnri.bench.report import Row, markdown
+from rnri.bench.rivals import Entry, comparison, exact, origin
+from rnri.bench.run import Line
+from rnri.bench.settings import grouped, scores
+from rnri.bench.statistics import Estimate
+from rnri.presets import PRESETS
+from rnri.solvers import OURS, SOLVERS
+
+RUN = {"device": "abacus", "threads": 1, "system": "none", "versions": {}}
+
+
+def measured(
+    image: int, solver: str, way: str = "published", *, calls: int = 8, correct: bool = False, **found: Any
+) -> Line:
+    """A line as the benchmark writes it; even pictures are edited locally."""
+    configuration = {"model": "m", "fingerprint": "f", "steps": 2, "calls": calls, "solver": solver, "way": way}
+    configuration |= {"correct": correct, "guidance": 1.0, "split": "heldout", "seed": 0}
+    cost = {"nfe": calls, "njvp": 0, "nvjp": 0, "calls": calls, "batch": 1, "seconds": 0.5, "overhead": 0.02}
+    measurement = {
+        "kind": "replace",
+        "local": image % 2 == 0,
+        "plan": [2, 2],
+        "cost": cost | {"memory_mb": 300.0} | found.pop("cost", {}),
+        "status": ["BUDGET", "BUDGET"],
+        "residuals": [[0.3, 0.2], [0.5, 0.4]],
+        "residual": [0.1, 0.05],
+        "latent_rmse": 0.1,
+        "psnr_db": 30.0,
+        "bound_db": 34.0,
+        "noise_length": 1.0,
+        "noise_kurtosis": 0.0,
+        "noise_correlation": 0.0,
+        "edit_rmse": 0.2,
+        "edit_psnr_db": 27.0,
+        "unedited_rmse": 0.4,
+        "unedited_psnr_db": 22.0,
+    }
+    return Line(image, configuration, measurement | found, RUN)
+
+
+def table(page: str, head: str, after: str = "") -> list[dict[str, str]]:
+    """The rows of the first table behind ``after`` that has a column ``head``, by column."""
+    lines = page[page.index(after) :].splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("|") and f" {head} |" in line)
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+
+
+def test_every_solver_is_ours_or_published() -> None:
+    assert set(OURS) < set(SOLVERS)
+    for name in (*SOLVERS, *INVERTERS):
+        plain = {"solver": name, "way": "published", "correct": False}
+        assert (origin(plain) == "ours") is (name in OURS)
+        if name not in OURS:
+            assert origin(plain) == "published"
+            assert origin(plain | {"correct": True}) == origin(plain | {"way": "noised"}) == "borrowed"
+        assert exact(plain) is (name in INVERTERS)
+        assert exact(plain | {"correct": True})
+    for name, preset in PRESETS.items():
+        told = {"solver": name, "way": "preset", "correct": False}
+        assert origin(told) == "ours"
+        assert exact(told) is preset.correct
+    assert origin({"solver": "barzilai-borwein+best-so-far", "way": "published", "correct": False}) == "ours"
+
+
+def contest() -> list[Line]:
+    lines = []
+    for image in range(6):
+        worse = 1 + image / 10
+        lines += [
+            measured(image, "chebyshev", "informed", latent_rmse=0.01 * worse, edit_rmse=0.20 + 0.01 * image),
+            measured(image, "gnri", latent_rmse=0.05 * worse, edit_rmse=0.30),
+            measured(image, "gnri", "informed", latent_rmse=0.02 * worse, edit_rmse=0.10),
+            measured(image, "fixed-point", correct=True, latent_rmse=1e-7, edit_rmse=0.05),
+            measured(image, "edict", calls=4, latent_rmse=1e-7, edit_rmse=0.25, psnr_db=33.5),
+        ]
+    return [*lines, measured(6, "gnri", latent_rmse=9.0, edit_rmse=9.0)]
+
+
+def test_what_is_exact_or_borrowed_takes_no_part_in_fidelity() -> None:
+    page = comparison(grouped(contest()))
+    [row] = table(page, "ratio")
+    assert row["ours"] == "chebyshev, informed: 0.0125"
+    assert row["published"] == "gnri: 0.065"  # seven pictures
+    assert row["ratio"] == "0.200 (0.200 to 0.200)"  # of the six that both have
+    assert row["n"] == "6"
+    assert row["published solver in our ways"] == "gnri, informed: 0.025"
+    assert (
+        "left out here: `edict`, `fixed-point, corrected`. The largest of their median latent errors is 1e-07" in page
+    )
+    assert "at most 4.000 dB below" in page  # the corrected one, at 30 of 34
+
+
+def test_best_edits_are_held_against_rivals_of_equal_or_fewer_calls() -> None:
+    rows = table(comparison(grouped(contest())), "difference")
+    assert [(row["calls"], row["edits"]) for row in rows] == [("8", "all"), ("8", "local"), ("8", "global")]
+    assert {row["published"] for row in rows} == {"edict: 0.25 (4 calls)"}
+    assert [row["ours"] for row in rows] == [f"chebyshev, informed: {x}" for x in ("0.225", "0.22", "0.23")]
+    assert [row["n"] for row in rows] == ["6", "3", "3"]
+    for row, wanted in zip(rows, (-0.025, -0.03, -0.02), strict=True):
+        value, low, high = (float(each.strip("()")) for each in row["difference"].split() if each != "to")
+        assert value == pytest.approx(wanted)
+        assert low < value < high
+
+
+def test_the_default_is_held_against_everything_else() -> None:
+    lines = [*contest(), *(measured(image, "auto", "preset", edit_rmse=0.04) for image in range(6))]
+    rows = table(comparison(grouped(lines)), "best of the rest")
+    assert {row["best of the rest"] for row in rows} == {"fixed-point, corrected: 0.05"}
+    assert rows[0]["difference"] == "-0.0100 (-0.0100 to -0.0100)"
+    assert "best of the rest" not in comparison(grouped(contest()))
+
+
+def test_of_rivals_that_need_more_calls_nothing_is_said() -> None:
+    lines = [measured(0, "chebyshev", calls=4), measured(0, "gnri", calls=8, latent_rmse=0.3, edit_rmse=0.3)]
+    rows = table(comparison(grouped(lines)), "ratio")
+    assert [(row["calls"], row["ours"]) for row in rows] == [("8", "chebyshev: 0.1 (4 calls)")]
+
+
+def test_ratios_are_of_medians_and_resample_pictures_in_pairs() -> None:
+    rng = np.random.default_rng(0)
+    theirs = {n: float(value) for n, value in enumerate(rng.lognormal(sigma=2.0, size=60))}
+    ours = {n: value * (0.5 + 0.01 * rng.normal()) for n, value in theirs.items()}
+    found = Estimate.ratio(ours, theirs)
+    assert found.value == pytest.approx(np.median(list(ours.values())) / np.median(list(theirs.values())))
+    assert 0.45 < found.low < 0.5 < found.high < 0.55  # unpaired, medians of such numbers differ by a factor
+    assert math.isnan(Estimate.ratio({1: 1.0}, {2: 1.0}).value)
+    assert Estimate.ratio({1: math.inf}, {1: 1.0}).value == math.inf
+
+
+def test_a_picture_measured_twice_counts_once() -> None:
+    lines = [measured(0, "gnri", edit_rmse=value) for value in (0.1, 0.3)] + [measured(1, "gnri", edit_rmse=None)]
+    assert scores(lines, "edit_rmse") == {0: pytest.approx(0.2), 1: math.inf}
+    assert Entry.of("gnri", lines, local=False).edits == {1: math.inf}
+
+
+def test_columns_are_the_numbers_of_the_lines() -> None:
+    costs = [{"nfe": n, "nvjp": 2, "calls": n + 4, "seconds": n / 10, "memory_mb": 100.0 * n} for n in (1, 2, 9)]
+    lines = [
+        measured(
+            image, "gnri", cost=cost, latent_rmse=value, edit_rmse=2 * value, residual=[0.005, worst], status=status
+        )
+        for image, (cost, value, worst, status) in enumerate(
+            zip(costs, (0.1, 0.2, 0.6), (0.001, 0.02, 0.03), (["BUDGET"], ["DIVERGED"], ["BUDGET"]), strict=True)
+        )
+    ]
+    page = markdown(lines)
+    [fidelity] = table(page, "NFE + JVP + VJP")
+    assert fidelity["pictures"] == "3"
+    assert fidelity["calls"] == "6"
+    assert fidelity["NFE + JVP + VJP"] == "2 + 0 + 2"
+    assert fidelity["latent error"] == "0.200 (0.100 to 0.600)"
+    assert fidelity["residual"] == "0.02"
+    assert (fidelity["converged %"], fidelity["diverged %"]) == ("33", "33")
+    assert (fidelity["seconds"], fidelity["memory MB"], fidelity["outside the network %"]) == ("0.2", "200", "2")
+    [edits] = table(page, "global")
+    assert [edits[name].split()[0] for name in ("edit error", "local", "global")] == ["0.600", "0.700", "0.400"]
+    [steps] = table(page, "step 1 (next to the image)")
+    assert steps["step 1 (next to the image)"] == "0.5 → 0.02 in 2"
+    assert steps["step 2 (next to the noise)"] == "0.3 → 0.005 in 2"
+
+
+def test_what_cannot_be_told_is_a_dash() -> None:
+    row = Row.of("gnri", [measured(0, "gnri", cost={"overhead": None, "memory_mb": None})])
+    assert math.isnan(row.overhead)
+    assert math.isnan(row.memory_mb)
+    [cells] = table(markdown([measured(0, "gnri", cost={"overhead": None, "memory_mb": None})]), "memory MB")
+    assert cells["memory MB"] == cells["outside the network %"] == "–"
+
+
+def test_spectra_stand_beside_their_bounds() -> None:
+    def spectrum(image: int, norm: float, quotient: float) -> Line:
+        found = {"t": [999.0], "norm": [norm], "quotient": [quotient], "low": [0.0], "high": [0.8]}
+        return Line(image, {"model": "m", "fingerprint": "f", "steps": 1, "products": 9, "seed": 0}, found, RUN)
+
+    spectra = [spectrum(0, 0.4, 0.4), spectrum(1, 1.6, -0.8), spectrum(2, 2.0, 1.5)]
+    [row] = table(markdown([measured(0, "gnri")], spectra=spectra), "‖J‖")
+    assert [row[name] for name in ("pictures", "timestep", "‖J‖", "vᵀJv", "vᵀJv/‖J‖", "β", "‖J‖/β")] == [
+        *("3", "999", "1.6", "0.4", "0.75", "0.8", "2")
+    ]
+
+
+def test_all_that_is_drawn_looks_different() -> None:
+    looks = [Look.of(n) for n in range(len(PRESETS) + len(SOLVERS) + len(INVERTERS))]
+    assert len(set(looks)) == len(looks)
+    assert all(one.marker != other.marker for one, other in combinations(looks, 2) if one.colour == other.colour)
+    assert len({Look.of(n, COLOURS[1:]) for n in range(40)}) == 40
+
+
+def test_names_are_moved_apart_no_further_than_needed() -> None:
+    wanted = sorted(np.random.default_rng(1).uniform(size=20).tolist())
+    found = apart(wanted, 0.04)
+    assert all(after - before >= 0.04 - 1e-12 for before, after in pairwise(found))
+    assert apart([0.0, 0.5, 1.0], 0.3) == [0.0, 0.5, 1.0]
+
+    def moved(places: Sequence[float]) -> float:
+        return sum((place - want) ** 2 for place, want in zip(places, wanted, strict=True))
+
+    pushed = wanted[:1]
+    for want in wanted[1:]:
+        pushed.append(max(want, pushed[-1] + 0.04))
+    assert 0 < moved(found) < moved(pushed)
+
+
+def test_every_figure_is_drawn_of_what_fails_and_of_what_is_exact(tmp_path: Path) -> None:
+    lines = [*contest(), *(measured(image, "spd", latent_rmse=None, edit_rmse=None) for image in range(6))]
+    pages: list[Mapping[str, Any]] = [{"run": RUN}]
+    pages += [{"image": e.image, "configuration": e.configuration, "measurement": e.measurement} for e in lines]
+    (tmp_path / reports.CONVERGENCE).write_text("".join(f"{json.dumps(each)}\n" for each in pages))
+    page, _, drawn = reports.write(tmp_path)
+    assert drawn
+    assert len(list(tmp_path.glob("*.png"))) == 5
+    assert "| spd | 6 | 8 | 8 + 0 + 0 | inf (inf to inf) |" in page.read_text()
