@@ -1,9 +1,10 @@
-"""ReNoise's regularisation of noise: its losses against their definitions, and what it does to an inversion."""
+"""ReNoise: what it averages where, the losses of its regularisation, and what that does to an inversion."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,9 +15,10 @@ from rnri import invert, sample, solver
 from rnri.bench.convergence import correlation
 from rnri.budget import cost
 from rnri.driver import Status, solve
+from rnri.equation import Equation
 from rnri.solvers.renoise import Renoise
 from rnri.solvers.white_noise import PATCH, Whitening, autocorrelation, patch_kl
-from tests.problems import gaussian_denoiser, gaussian_schedule, normal
+from tests.problems import gaussian_denoiser, gaussian_schedule, normal, saturating
 from tests.test_solvers import NoWaiting
 
 REGULARISED = "renoise:kl=0.065,correlation=20"
@@ -107,6 +109,51 @@ def test_only_the_window_is_regularised() -> None:
 
     torch.testing.assert_close(seen[4], whiter(g(seen[2])))
     torch.testing.assert_close(solution.z, whiter((g(seen[2]) + g(seen[4])) / 2))
+
+
+@pytest.mark.parametrize(
+    ("t", "spec", "averaged"),
+    [(249, "", 5), (250, "", 2), (None, "", 2), (249, ":band=0", 2), (499, ":band=500", 5), (100, ":window=1", 5)],
+)
+def test_all_values_are_averaged_in_the_band_next_to_the_image(t: float | None, spec: str, averaged: int) -> None:
+    made = saturating(torch.float64)
+    points = [made.start]
+    for _ in range(5):
+        points.append(made.g(points[-1]))
+    solution = solve(Equation(made.g, t=t), made.start, solver(f"renoise{spec}"), max_iter=5)
+    torch.testing.assert_close(solution.z, torch.stack(points[-averaged:]).mean(0))
+
+
+def test_a_steps_equation_knows_its_timestep() -> None:
+    """The last of the steps at 999, 749, 499 and 249 is in ReNoise's band."""
+    clean = normal(*SHAPE, seed=13)
+    for step, averaged in zip(gaussian_schedule(), (2, 2, 2, 3), strict=True):
+        values = [clean]
+        for _ in range(3):
+            values.append(step.undo(clean, step.say(gaussian_denoiser, values[-1])))
+        equation = step.equation(gaussian_denoiser, clean)
+        assert equation.t == step.t
+        found = solve(equation, clean, solver("renoise"), max_iter=3).z
+        torch.testing.assert_close(found, torch.stack(values[-averaged:]).mean(0))
+
+
+def test_all_of_the_band_is_regularised() -> None:
+    """Next to the image every value is averaged, so every value is made whiter before the network sees it."""
+    step, clean = gaussian_schedule()[-1], normal(*SHAPE, seed=14)
+    seen = list[Tensor]()
+
+    def watched(z: Tensor, t: float) -> Tensor:
+        seen.append(z)
+        return denoiser(z, t)
+
+    equation = step.equation(watched, clean, clean)
+    solve(equation, clean, solver("renoise:correlation=20"), max_iter=3)
+    path = equation.prior("path")
+    assert path is not None
+    whitening, deviation = Whitening(0.0, 20.0, 4, 5, 0), path.variance**0.5
+    for z, following in pairwise(seen):
+        noise = (step.undo(clean, denoiser(z, step.t)) - path.mean) / deviation
+        torch.testing.assert_close(following, path.mean + deviation * whitening(noise, noise))
 
 
 def test_a_batch_equals_one_by_one() -> None:
