@@ -34,6 +34,10 @@ def test_they_reach_the_model(edit: Run) -> None:
         (("--lora", "no-such-file.safetensors"), "LoRA no-such-file.safetensors does not exist: check the path"),
         (("--allow-pickle", "net"), "has no part 'net'"),
         (("--compile", "--cuda-graphs"), "exclude each other"),
+        (("--cuda-graphs", "--tol", "1e-3"), "--cuda-graphs and --tol exclude each other: give a --budget alone"),
+        (("--cuda-graphs", "--offload", "model"), "cuda_graphs and offload 'model' exclude each other"),
+        (("--channels-last", "--offload", "model"), "channels_last and offload 'model' exclude each other"),
+        (("--spacing", "even"), "spacing 'even' is not known: use leading, trailing, linspace"),
         (("--edit-steps", "0"), "--edit-steps"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from rnri.bench.architectures import ARCHITECTURES, Architecture
 from rnri.bench.speed import speed
+from rnri.loading import Loading
 from rnri.models import part
 from tests.conftest import Run
 
@@ -83,10 +86,17 @@ def test_full_sizes_are_full(name: str) -> None:
     assert sum(weight.numel() for weight in vae.parameters()) == pytest.approx(83.7e6, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd3"])
+def of_two_blocks(each: Architecture) -> Architecture:
+    """With two of the blocks that all transformers repeat, since even without weights dozens take their time."""
+    kind, settings = each.network
+    depths = {name: 2 for name in ("num_layers", "num_single_layers") if kind == "FluxTransformer2DModel"}
+    return replace(each, network=(kind, {**settings, **depths}))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_full_sizes_read_the_shapes_they_are_given(name: str) -> None:
     """Without memory or time: on the meta device."""
-    each = ARCHITECTURES[name]
+    each = of_two_blocks(ARCHITECTURES[name])
     model = each.build(torch.device("meta"), torch.bfloat16)
     shape = model.latent_shape(each.image)
     condition = each.condition()
@@ -115,7 +125,74 @@ def test_a_model_is_timed_from_the_command_line(run: Run, model: str) -> None:
     assert json.loads(out)["latents"] == [1, 4, 12, 8]
     code, out, _ = run(*arguments)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()][:5] == ["stage", "encode", "invert", "edit", "decode"]
+    assert [line.split()[0] for line in out.splitlines()][:5] == ["stage", "embed", "encode", "invert", "edit"]
     code, _, err = run(*arguments, "--size", "30x30")
     assert code == 2
     assert "give multiples of 4" in err
+
+
+@pytest.fixture
+def tiny_sd15(monkeypatch: pytest.MonkeyPatch) -> Architecture:
+    """What `--arch sd15 --random-weights` builds."""
+    monkeypatch.setitem(ARCHITECTURES, "sd15", TINY)
+    return TINY
+
+
+RANDOM = ("bench", "speed", "--arch", "sd15", "--random-weights", "--device", "cpu", "--repeats", "1", "--steps", "2")
+
+
+def test_random_weights_are_timed_from_the_command_line(run: Run, tiny_sd15: Architecture) -> None:
+    code, out, err = run(*RANDOM, "--solver", "explicit", "--dtype", "bfloat16", "--size", "16x24", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert (report["model"], report["dtype"], report["latents"]) == ("sd15", "bfloat16", [1, 4, 24, 16])
+    assert [each["stage"] for each in report["stages"]] == ["encode", "invert", "edit", "decode"]
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        (("--lora", "owner/name"), "lora"),
+        (("--variant", "fp16"), "variant"),
+        (("--preview", "owner/name"), "preview"),
+        (("--allow-pickle", "unet"), "allow_pickle"),
+    ],
+)
+def test_what_random_weights_cannot_have_is_refused(
+    run: Run, tiny_sd15: Architecture, options: tuple[str, ...], option: str
+) -> None:
+    code, out, err = run(*RANDOM, *options)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"rnri: {option} has no effect on a model that is made of its parts: leave it out"
+
+
+def test_every_other_way_of_running_reaches_them(tiny_sd15: Architecture) -> None:
+    here = torch.device("cpu")
+
+    def built(**how: Any) -> Any:
+        return tiny_sd15.build(here, torch.float32, Loading(**how))
+
+    model = built(scheduler="euler", spacing="leading", vae_tiling=True, vae_slicing=True, fuse_qkv=True)
+    assert type(model.scheduler).__name__ == "EulerDiscreteScheduler"
+    assert model.schedule(2)[0].t == 500
+    assert model.vae.use_tiling
+    assert model.vae.use_slicing
+    assert model.network.down_blocks[0].attentions[0].transformer_blocks[0].attn1.fused_projections
+    assert hasattr(built(offload="model").network, "_hf_hook")
+    assert built(channels_last=True).network.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    with pytest.raises(ValueError, match="offload 'sequential' needs an accelerator"):
+        built(offload="sequential")
+    with pytest.raises(ValueError, match="no CUDA graphs on cpu"):
+        built(cuda_graphs=True)
+
+
+def test_what_is_compiled_is_counted_as_what_is_not(tiny_sd15: Architecture) -> None:
+    counts = []
+    for prepared in (False, True):
+        model = tiny_sd15.build(torch.device("cpu"), torch.float32)
+        if prepared:
+            model.network.compile(backend="aot_eager")
+        report = speed("tiny", model, tiny_sd15.condition(), solvers=["explicit"], steps=1, repeats=1)
+        counts.append((report.gflop, report.floor))
+    assert counts[0] == counts[1]
+    assert counts[0][0] > 0

@@ -57,6 +57,9 @@ class Loading:
                 raise TypeError(f"{name}={getattr(self, name)!r} is one string: give a tuple of them")
         if self.compile and self.cuda_graphs:
             raise ValueError("compile and cuda_graphs exclude each other: the second compiles the whole network")
+        for option in ("channels_last", "cuda_graphs"):
+            if getattr(self, option) and self.offload != "none":
+                raise ValueError(f"{option} and offload {self.offload!r} exclude each other: weights have to stay put")
 
     @classmethod
     def about(cls) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from rnri.loading import Loading
 from rnri.models import Condition, Family, from_parts, part
 
 
@@ -29,12 +30,16 @@ class Architecture:
     more: Mapping[str, tuple[int, ...]]
     image: tuple[int, int] = (512, 512)
 
-    def build(self, device: torch.device, dtype: torch.dtype) -> Family:
-        """The model with random weights and no text encoders; the global random state is left alone."""
-        with _default_dtype(dtype), torch.random.fork_rng(), torch.device(device), torch.no_grad():
+    def build(self, device: torch.device, dtype: torch.dtype, loading: Loading | None = None) -> Family:
+        """The model with random weights and no text encoders; the global random state is left alone.
+
+        Raises ValueError for what of `loading` concerns files: there are none.
+        """
+        where = device if loading is None or loading.offload == "none" else torch.device("cpu")
+        with _default_dtype(dtype), torch.random.fork_rng(), where, torch.no_grad():
             torch.manual_seed(0)
             parts = {name: part(*made) for name, made in (("network", self.network), ("vae", self.vae))}
-        return from_parts(self.pipeline, **parts, scheduler=part(*self.scheduler))
+        return from_parts(self.pipeline, **parts, scheduler=part(*self.scheduler), device=device, loading=loading)
 
     def condition(self) -> Condition:
         """What one prompt might have become."""

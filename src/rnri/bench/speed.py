@@ -92,7 +92,8 @@ def speed(
 ) -> SpeedReport:
     """Time encoding, inverting with each solver, editing and decoding: once unmeasured, then `repeats` times.
 
-    `size` is (height, width), by default what the model was made for. Nothing is guided, and `tol` is None.
+    Reading the prompt is a stage of its own, where there is one. Editing is `sample`, from the noise that was found:
+    nothing is guided or controlled, `tol` is None. `size` is (height, width), by default what the model was made for.
     """
     device, shape = model.device, model.latent_shape(size or model.image_size)
     generator = torch.Generator().manual_seed(0)
@@ -118,6 +119,8 @@ def speed(
         stages.append(Stage(stage, method, median, min(seconds), max(seconds), made, overhead))
         return result
 
+    if any(condition.prompts):
+        add("embed", None, lambda: model.embed(condition.prompts), lambda result: 0)
     image = torch.zeros(1, 3, *(size or model.image_size))
     add("encode", None, lambda: model.encode(image), lambda result: 0)
     for method in solvers:

@@ -43,7 +43,8 @@ def speed(
 ) -> None:
     """Time encoding, inverting, editing and decoding, and what of it is not the network's.
 
-    The first run of each stage is not counted.
+    The first run of each stage is not counted. 'embed' is the prompt; 'edit' is sampling from the noise that was found,
+    without guidance or controls.
     """
     count, iterations = values.steps(steps) or 1, values.whole("--budget", budget, 1) or 1
     times, wanted = values.whole("--repeats", repeats, 1) or 1, values.size("--size", size)
@@ -51,7 +52,6 @@ def speed(
     from rnri import models
     from rnri.bench.architectures import ARCHITECTURES
     from rnri.bench.speed import speed as measure
-    from rnri.models.speed import prepare
 
     if model is None and arch not in (EMBEDDED, *ARCHITECTURES):
         raise ValueError(f"--arch {arch!r} is not known: use {', '.join((EMBEDDED, *ARCHITECTURES))}")
@@ -63,8 +63,7 @@ def speed(
         name = model or (options.MODEL if arch == EMBEDDED else ARCHITECTURES[arch].checkpoint)
         if random_weights:
             name, place = arch, models.find_device(device)
-            built = ARCHITECTURES[arch].build(place, told["dtype"])
-            prepare(built.network, built.vae, place, loading.how)
+            built = ARCHITECTURES[arch].build(place, told["dtype"], loading.how)
             condition = ARCHITECTURES[arch].condition()
         else:
             built = models.load(name, device=device, **told)

@@ -90,6 +90,7 @@ def edit(
     written = [*results, *([sheet] if sheet else [])]
     outputs.check(written, force=force)
     how.check_solver()
+    inverting.check_budget(how, loading)
     controls = steering.controls(control or (), words, mask)
 
     from rnri import images
@@ -173,6 +174,7 @@ def invert(
     values.prompt("--prompt", prompt)
     outputs.check([output], suffixes=outputs.STORED, force=force)
     how.check_solver()
+    inverting.check_budget(how, loading)
 
     from rnri.editor import Timings
     from rnri.fidelity import fidelity

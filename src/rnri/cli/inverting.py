@@ -88,6 +88,12 @@ def check_stored(path: Path, prompt: str | None, inverting: Inverting) -> None:
         raise ValueError(f"--{option} has no effect on {path}, which is inverted already: leave it out")
 
 
+def check_budget(inverting: Inverting, loading: Asked) -> None:
+    """Raise ValueError for CUDA graphs of steps that end when they are good enough: each has to be waited for."""
+    if loading.how.cuda_graphs and inverting.tol is not None:
+        raise ValueError("--cuda-graphs and --tol exclude each other: give a --budget alone")
+
+
 def load_inversion(path: Path) -> Inversion:
     """A stored inversion; ValueError in one line for what is none."""
     from rnri.inversion import Inversion

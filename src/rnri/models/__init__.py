@@ -11,8 +11,9 @@ import torch
 
 from rnri.loading import Loading
 from rnri.models.base import Condition, Defaults, Guidance, Model, PromptWarning
-from rnri.models.family import Family
+from rnri.models.family import Family, check_place
 from rnri.models.parts import folder_of, pipeline_class
+from rnri.models.samplers import choose
 
 __all__ = [
     "EMBEDDED",
@@ -108,12 +109,24 @@ def families() -> list[tuple[str, ...]]:
     return rows
 
 
-def from_parts(pipeline: str, *, network: Any, vae: Any, scheduler: Any) -> Family:
-    """A model of these parts of a pipeline, which can do everything but read prompts."""
-    kind = serving(pipeline)
+def from_parts(
+    pipeline: str, *, network: Any, vae: Any, scheduler: Any, device: torch.device, loading: Loading | None = None
+) -> Family:
+    """A model of these parts of a pipeline, which can do everything but read prompts.
+
+    Raises ValueError for what of `loading` says how parts are read: these are there.
+    """
+    loading, kind = loading or Loading(), serving(pipeline)
+    for option in ("lora", "variant", "preview", "allow_pickle"):
+        if getattr(loading, option):
+            raise ValueError(f"{option} has no effect on a model that is made of its parts: leave it out")
+    check_place(device, loading)
     for module in (network, vae):
         module.requires_grad_(False).eval()
-    return kind(pipeline, kind.assemble(pipeline, {kind.network_part: network, "vae": vae, "scheduler": scheduler}))
+    own = choose(scheduler, loading.scheduler, loading.spacing)
+    model = kind(pipeline, kind.assemble(pipeline, {kind.network_part: network, "vae": vae, "scheduler": own}))
+    model.place(device, loading)
+    return model
 
 
 def part(kind: str, settings: Mapping[str, Any]) -> Any:

@@ -88,10 +88,7 @@ class Family(ABC):
 
         Raises ValueError naming the part that is missing, incomplete or of another family.
         """
-        if loading.offload != "none":
-            needs("accelerate", "offload", f"offload {loading.offload!r}")
-        if loading.offload == "sequential" and device.type == "cpu":
-            raise ValueError("offload 'sequential' needs an accelerator: on the CPU there is nothing to bring over")
+        check_place(device, loading)
         parts = parts_of(name, folder, {**cls.parts, "scheduler": ()}, dtype, loading)
         parts["scheduler"] = choose(parts["scheduler"], loading.scheduler, loading.spacing)
         kind = json.loads((folder / "model_index.json").read_text())["_class_name"]
@@ -107,7 +104,7 @@ class Family(ABC):
             preview=autoencoder.load_preview(loading.preview, device, dtype, loading) if loading.preview else None,
         )
         _ = model.fingerprint  # while all weights are in one place
-        model._place(device, loading)
+        model.place(device, loading)
         return model
 
     @classmethod
@@ -133,8 +130,8 @@ class Family(ABC):
         pipe.register_modules(scheduler=parts["scheduler"])
         return pipe
 
-    def _place(self, device: torch.device, loading: Loading) -> None:
-        """Networks where they run, and as fast as they can be made to."""
+    def place(self, device: torch.device, loading: Loading) -> None:
+        """Put the networks where they run, and make them as fast as they can be."""
         if loading.vae_tiling:
             self.vae.enable_tiling()
         if loading.vae_slicing:
@@ -330,6 +327,14 @@ class Family(ABC):
         unknown = [word for word in _words(prompt) if word not in self.words]
         if self.words and unknown:
             _warn(f"{self.name} does not know {', '.join(unknown)}; it knows {', '.join(sorted(self.words))}")
+
+
+def check_place(device: torch.device, loading: Loading) -> None:
+    """Raise ValueError for offloading that cannot be done here."""
+    if loading.offload != "none":
+        needs("accelerate", "offload", f"offload {loading.offload!r}")
+    if loading.offload == "sequential" and device.type == "cpu":
+        raise ValueError("offload 'sequential' needs an accelerator: on the CPU there is nothing to bring over")
 
 
 def _words(prompt: str) -> Iterator[str]:
