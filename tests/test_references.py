@@ -21,7 +21,9 @@ def test_a_method_and_a_model_are_two_entries(model: Path) -> None:
     loaded = models.load(str(model), device="cpu")
     for given in (loaded, str(model), "StableDiffusionPipeline", "scenes-turbo"):
         assert keys(rnri.citation("gnri", given)) == ["samuel2025gnri", "rombach2022latent"]
-    assert keys(rnri.citation(rnri.solver("anderson:memory=2"))) == ["walker2011anderson"]
+    for spec in ("anderson:memory=2", "anderson+polish"):
+        assert keys(rnri.citation(rnri.solver(spec))) == keys(citation(spec)) == ["walker2011anderson", "pan2023aidi"]
+    assert keys(citation("newton-krylov", "scenes")) == ["knoll2004jfnk", "eisenstat1996forcing", "rombach2022latent"]
 
 
 def test_presets_and_samplers_name_what_they_are_made_of() -> None:

@@ -27,7 +27,8 @@ def test_every_solver_names_its_source(name: str) -> None:
     method = SOLVERS[name]
     assert method.__doc__
     assert method.passage
-    assert citation(name) == rnri.citation(method()) == method.source.bibtex()
+    entries = [source.bibtex() for source in (method.source, *method.further)]
+    assert citation(name) == rnri.citation(method()) == "\n\n".join(entries)
     entry = citation(name)
     assert entry.startswith(("@article{", "@inproceedings{"))
     assert f"{{{method.source.key}," in entry

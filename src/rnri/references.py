@@ -36,7 +36,7 @@ MODELS: Mapping[str, Source] = {
 
 
 def citation(method: Method | str, model: Named | str | None = None) -> str:
-    """The BibTeX entry of the publication a method comes from and, if one is given, of that a model comes from.
+    """The BibTeX entries of the publications a method comes from and, if one is given, of that a model comes from.
 
     ``method`` is a solver, its spec, a preset, or an editing method such as ``edict``; ``model`` a loaded model, an
     embedded model's name, a folder, or the class of a pipeline. Raises ``ValueError`` for names that are not known and
@@ -46,22 +46,24 @@ def citation(method: Method | str, model: Named | str | None = None) -> str:
     @inproceedings{samuel2025gnri,
     >>> [line for line in citation("chebyshev", "scenes").splitlines() if line.startswith("@")]
     ['@article{golub1961chebyshev,', '@inproceedings{rombach2022latent,']
+    >>> [line for line in citation("anderson").splitlines() if line.startswith("@")]
+    ['@article{walker2011anderson,', '@inproceedings{pan2023aidi,']
     """
-    found = [_of_method(method)]
+    found = _of_method(method)
     if model is not None:
         found.append(_of_model(model if isinstance(model, str) else model.name))
     return "\n\n".join(source.bibtex() for source in found)
 
 
-def _of_method(method: Method | str) -> Source:
+def _of_method(method: Method | str) -> list[Source]:
     if not isinstance(method, str):
-        return method.source
+        return [method.source, *method.further]
     if method in PRESETS:
-        return find_solver(PRESETS[method].solver).source
+        return _of_method(PRESETS[method].solver)
     from rnri.methods import METHODS  # loads the editor, which solvers do without
 
     name = method.partition(":")[0]
-    return METHODS[name].source if name in METHODS else find_solver(method).source
+    return [METHODS[name].source, *METHODS[name].further] if name in METHODS else _of_method(find_solver(method))
 
 
 def _of_model(name: str) -> Source:

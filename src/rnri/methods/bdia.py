@@ -22,7 +22,7 @@ class Bdia(Rival):
     """
 
     source = sources.BDIA
-    passage = "BDIA-DDIM"
+    passage = "BDIA-DDIM, the update from two latents and its inverse"
 
     weight: float = option(1.0, "γ, the share of the last step that is taken back", low=0.01, high=1.0)
     inverting: float = option(1.0, "guidance of the inversion", low=0.0, high=100.0)

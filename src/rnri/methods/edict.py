@@ -22,7 +22,7 @@ class Edict(Rival):
     """
 
     source = sources.EDICT
-    passage = "coupled transformations, with mixing"
+    passage = "the coupled transformations and their mixing layers"
 
     mixing: float = option(0.93, "p, how much of itself each latent keeps when the two are mixed", low=0.5, high=1.0)
     inverting: float = option(1.0, "guidance of the inversion", low=0.0, high=100.0)

@@ -33,7 +33,8 @@ class Anderson(Method):
     """
 
     source: ClassVar = sources.ANDERSON
-    passage: ClassVar = "Walker and Ni's unconstrained form"
+    passage: ClassVar = "Algorithm AA, as an unconstrained least-squares problem; AIDI_A of Pan et al., ICCV 2023"
+    further: ClassVar = (sources.AIDI,)
 
     memory: int = option(3, "how many differences are kept", low=1, high=50)
     mixing: float = option(1.0, "β, how much of the residual is added", low=0.01, high=2.0)

@@ -17,7 +17,7 @@ class Averaged(Method):
     """z_{k+1} = ½ (g(z_k) + g(z_{k−1})), AIDI_E; the first step is plain."""
 
     source: ClassVar = sources.AIDI
-    passage: ClassVar = "AIDI_E"
+    passage: ClassVar = "AIDI_E, equal weights for the last two values"
 
     def init(self, z: Tensor, max_iter: int) -> None:
         return None

@@ -32,7 +32,7 @@ class BarzilaiBorwein(Method):
     """
 
     source: ClassVar = sources.BARZILAI_BORWEIN
-    passage: ClassVar = "the second of the two step lengths"
+    passage: ClassVar = "the step length Δx·Δg/Δg·Δg of the two (BB2)"
 
     shortest: float = option(0.5, "the smallest ω", low=0.01, high=1.0)
     longest: float = option(4.0, "the largest ω", low=1.0, high=100.0)

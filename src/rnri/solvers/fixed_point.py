@@ -21,7 +21,7 @@ class FixedPoint(Method):
     """
 
     source: ClassVar = sources.GNRI
-    passage: ClassVar = "version 1 (FPI)"
+    passage: ClassVar = "version 1, fixed-point inversion (FPI)"
 
     damping: float = option(1.0, "ω, the share of each step taken; below 1 is slower and safer", low=0.01, high=2.0)
 

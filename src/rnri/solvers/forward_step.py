@@ -17,7 +17,7 @@ class ForwardStep(Method):
     """z ← z − ρ (Φ(z) − z_clean), Φ being the sampling step: z_clean − Φ(z) is the equation's gain times g(z) − z."""
 
     source: ClassVar = sources.EXACT_DPM
-    passage: ClassVar = "forward step method"
+    passage: ClassVar = "the forward step method, which needs no gradient"
 
     rate: float = option(0.5, "ρ", low=1e-6, high=2.0)
 

@@ -32,7 +32,8 @@ class NewtonKrylov(Method):
     """
 
     source: ClassVar = sources.NEWTON_KRYLOV
-    passage: ClassVar = "Section 2; forcing by Eisenstat and Walker 1996, Eq. 2.6"
+    passage: ClassVar = "Section 2, with forcing by Eisenstat and Walker 1996, Eq. 2.6"
+    further: ClassVar = (sources.EISENSTAT_WALKER,)
 
     directions: int = option(4, "the most directions per Newton step", low=1, high=100)
     products: Literal["difference", "exact"] = option("difference", "how Jacobian products are made")

@@ -21,7 +21,7 @@ class Rnri(NewtonRaphson):
     """
 
     source: ClassVar = sources.GNRI
-    passage: ClassVar = "versions 2 and 3 (RNRI)"
+    passage: ClassVar = "versions 2 and 3 (RNRI), the prior as in the published code"
 
     eta: float = option(0.1, "smallest |∂_iF| divided by, sign kept", low=1e-6)
 

@@ -65,6 +65,13 @@ NEWTON_KRYLOV = Source(
     "Journal of Computational Physics",
     2004,
 )
+EISENSTAT_WALKER = Source(
+    "eisenstat1996forcing",
+    "Choosing the Forcing Terms in an Inexact Newton Method",
+    "Eisenstat, Stanley C. and Walker, Homer F.",
+    "SIAM Journal on Scientific Computing",
+    1996,
+)
 RENOISE = Source(
     "garibi2024renoise",
     "ReNoise: Real Image Inversion Through Iterative Noising",

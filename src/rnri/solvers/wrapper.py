@@ -9,7 +9,7 @@ from rnri.solvers.method import Method
 
 @dataclass(frozen=True)
 class Wrapper(Method):
-    """Base of the wrappers: a method around another, ``inner``, whose source and passage are its own.
+    """Base of the wrappers: a method around another, ``inner``, whose sources and passage are its own.
 
     Written after what it wraps, ``"gnri+polish:steps=2"``; several from the inside out.
     """
@@ -18,9 +18,9 @@ class Wrapper(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        taken = {"source": self.inner.source, "passage": self.inner.passage, "max_iter": self.most()}
-        for name, value in taken.items():
-            object.__setattr__(self, name, value)
+        for name in ("source", "passage", "further"):
+            object.__setattr__(self, name, getattr(self.inner, name))
+        object.__setattr__(self, "max_iter", self.most())
 
     def most(self) -> int | None:
         """How many iterations it takes by definition, ``None`` for as many as it is given."""
