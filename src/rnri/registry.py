@@ -82,11 +82,12 @@ class Option:
 class Registered:
     """Base of what a registry holds: a frozen dataclass whose fields are declared with :func:`option`.
 
-    ``source`` is the publication it comes from, ``passage`` where in it.
+    ``source`` is the publication it comes from, ``passage`` where in it; ``further`` are those it draws on beside.
     """
 
     source: ClassVar[Source]
     passage: ClassVar[str]
+    further: ClassVar[tuple[Source, ...]] = ()
 
     def __post_init__(self) -> None:
         for each in self.options():
