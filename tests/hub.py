@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,10 +44,10 @@ class Hub:
         return 200, {"X-Repo-Commit": COMMIT, "ETag": name.replace("/", "-")}, (self.folder / name).read_bytes()
 
 
-@contextmanager
-def serving(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub that `huggingface_hub` asks in place of the real one, until the block ends."""
-    hub = Hub(cache)
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub that `huggingface_hub` asks in place of the real one."""
+    hub = Hub(tmp_path / "hub")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -71,9 +70,7 @@ def serving(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", address)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-    try:
-        yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub.cache))
+    yield hub
+    server.shutdown()
+    server.server_close()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import httpx
-import huggingface_hub.constants
 import pytest
 import torch
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -20,7 +18,10 @@ from rnri.models.captioner import Captioner
 from rnri.models.parts import quiet
 from tests import tiny
 from tests.conftest import SOURCE, Run
-from tests.hub import COMMIT, REPOSITORY, Hub, serving
+from tests.hub import COMMIT, REPOSITORY, Hub, hub
+from tests.test_cli_controls import blip
+
+__all__ = ["blip", "hub"]
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tiny.save(tiny.pipeline(), tmp_path_factory.mktemp("tiny"))
     (made / "rnri.json").write_text('{"steps": 7, "guidance": 1.5}')
     return made
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with serving(tmp_path / "hub", monkeypatch) as served:
-        yield served
 
 
 def load(**how: Any) -> Any:
@@ -88,6 +83,22 @@ def test_so_is_a_tiny_autoencoder(
         model = models.load(str(folder), device="cpu", loading=Loading(preview=REPOSITORY, local_files_only=only))
         assert model.tiny is not None
         assert ("%" in capfd.readouterr().err) is shows
+
+
+@pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks`:UserWarning")
+def test_so_is_a_captioner(hub: Hub, blip: Path, run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TQDM_POSITION", "-1")
+    how = ("--prompt", "auto", "--captioner", REPOSITORY, "--model", model, "-o", "way.safetensors")
+    code, _, err = run("invert", "picture.png", *how, "--local-files-only")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("rnri: no captioner 'owner/name': ")
+    assert not hub.asked
+    hub.folder = blip
+    code, _, err = run("invert", "picture.png", *how)
+    assert (code, "100%" in err) == (0, True), err
+    hub.asked.clear()
+    code, _, err = run("invert", "picture.png", *how, "--local-files-only", "--force")
+    assert (code, "100%" in err, hub.asked) == (0, False, [])
 
 
 def test_progress_is_shown_as_it_was_afterwards() -> None:
@@ -167,7 +178,9 @@ class Broken(Exception):
     """What an HTTP library raises: neither an OSError nor a ValueError."""
 
 
-@pytest.mark.parametrize("part", ["hf_hub_download", "snapshot_download"])
+@pytest.mark.parametrize(
+    "part", ["huggingface_hub.hf_hub_download", "diffusers.pipelines.pipeline_utils.snapshot_download"]
+)
 def test_a_connection_that_breaks_is_one_line(
     hub: Hub, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
@@ -175,10 +188,9 @@ def test_a_connection_that_breaks_is_one_line(
         raise Broken("peer closed the connection\nwithout a word")
 
     hub.folder = folder
-    home = huggingface_hub if part == "hf_hub_download" else __import__("diffusers").pipelines.pipeline_utils
-    monkeypatch.setattr(home, part, broken)
-    arguments = ("--prompt", SOURCE, "--model", REPOSITORY, "-o", "found.safetensors")
-    code, out, err = run("invert", "picture.png", *arguments)
+    monkeypatch.setattr(part, broken)
+    how = ("--prompt", SOURCE, "--model", REPOSITORY, "-o", "found.safetensors")
+    code, out, err = run("invert", "picture.png", *how)
     complaint = "the Hub does not give owner/name (Broken: peer closed the connection): try again, or give a folder"
     assert (code, out, err.splitlines()[-1]) == (2, "", f"rnri: {complaint}")
     assert "Traceback" not in err

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -18,7 +19,7 @@ from diffusers import (
     PNDMScheduler,
 )
 
-from rnri import models
+from rnri import Status, models
 from rnri.editor import Editor
 from rnri.loading import SCHEDULERS, Loading
 from rnri.models.samplers import NAMES, choose
@@ -155,6 +156,19 @@ def test_an_autoencoder_that_overflows_runs_in_float32(tmp_path: Path) -> None:
     assert (model.vae.dtype, half.vae.dtype) == (torch.float32, torch.float16)
     assert model.decode(latents()).isfinite().all()
     assert model.vae.encoder.conv_in.weight.data_ptr() != half.vae.encoder.conv_in.weight.data_ptr()
+
+
+def test_a_network_in_float16_inverts_and_edits(folder: Path) -> None:
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    drawn = []
+    for dtype in (torch.float32, torch.float16):
+        editor = Editor(load(folder, dtype))
+        found = editor.invert(picture, PROMPT, steps=4, solver="fixed-point", budget=20, tol=1e-3)
+        assert {status for each in found.solutions for status in each.status} == {Status.CONVERGED}
+        assert found.noise.dtype == torch.float32
+        edited = editor.edit(found, "a blue ball", guidance=2.0)
+        drawn.append(np.asarray(edited, dtype=float))
+    assert np.abs(drawn[0] - drawn[1]).mean() < 1  # of 255
 
 
 def test_offloaded_networks_say_the_same(folder: Path) -> None:

@@ -15,8 +15,7 @@ from rnri import models
 from rnri.loading import Loading
 from rnri.models.family import Family
 from tests import tiny, tiny_families
-from tests.hub import REPOSITORY, Hub
-from tests.test_hub import hub
+from tests.hub import REPOSITORY, Hub, hub
 
 __all__ = ["hub"]
 
