@@ -166,6 +166,22 @@ def test_methods_meet_at_their_limits(diffusion: Editor, rectified: Editor, one:
     assert same(edit(editor, one, TARGET).pictures[0], edit(editor, other, TARGET).pictures[0], ONE_LEVEL)
 
 
+def test_what_a_preset_decides_can_be_decided_otherwise(diffusion: Editor) -> None:
+    def found(settings: str) -> tuple[int, float | None]:
+        edited = edit(diffusion, f"inversion:{settings}", TARGET)
+        return edited.nfe, edited.residual
+
+    calls, residual = whole = found("solver=auto")
+    assert found("correct=true,start=noised,predictor=true") == whole
+    assert found("correct=false")[0] == calls - 4  # a correction is a call for each step
+    others = [found(setting) for setting in ("start=clean", "predictor=false", "start=clean,predictor=false")]
+    assert [nfe for nfe, _ in others] == [calls] * 3
+    assert len({residual, *(each for _, each in others)}) == 4
+    plain = found("solver=fixed-point")
+    assert found("solver=fixed-point,start=clean,predictor=false,correct=false") == plain
+    assert found("solver=fixed-point,correct=true")[0] == plain[0] + 4
+
+
 def test_infedit_is_the_update_of_its_paper(diffusion: Editor) -> None:
     """z₀ ← (z_τ − σ(ε_target − ε_source + ε_consistent))/α, of networks that predict ε."""
     latents, _ = diffusion.encode(picture())
@@ -225,6 +241,9 @@ def test_a_steered_flow_is_less_steered_later(rectified: Editor) -> None:
         ("magic", "no method is called 'magic'; there are inversion, sdedit"),
         ("sdedit:strength=2", "method 'sdedit': strength=2.0 is outside 0 to 1"),
         ("inversion:budget='0,1'", "budget='0,1' is no plan"),
+        ("inversion:correct=perhaps", "correct='perhaps' is not a bool"),
+        ("inversion:start=late", "start='late' is not one of clean, noised"),
+        ("inversion:start", "needs a value, as in inversion:start=clean"),
         ("inversion:solver=magic", "no solver is called 'magic'"),
         ("inversion:controls='depth;magic'", "no control is called 'magic'"),
     ],

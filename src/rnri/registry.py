@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _CONFERENCES = ("CVPR", "ECCV", "ICCV", "ICLR", "ICML", "NeurIPS", "SIGGRAPH Asia")
 
@@ -44,7 +45,8 @@ def option(default: Any, about: str, *, low: float = -math.inf, high: float = ma
 class Option:
     """One such field, as commands, pages and tables show it; ``choices`` is empty unless it is a choice.
 
-    ``kind`` is bool, int, float or str, or object for what is given as a file by name and as anything in Python.
+    ``kind`` is bool, int, float or str, or object for what is given as a file by name and as anything in Python. A
+    default of None leaves the choice to what the field is for.
     """
 
     name: str
@@ -55,8 +57,15 @@ class Option:
     high: float
     choices: tuple[str, ...] = ()
 
+    @property
+    def example(self) -> object:
+        """A value it may have: its default, if it has one."""
+        return (*self.choices, "true")[0] if self.default is None else self.default
+
     def check(self, value: object) -> None:
         """Raise ``ValueError`` unless ``value`` is of the right type and in range."""
+        if value is None and self.default is None:
+            return
         if self.choices:
             if value not in self.choices:
                 raise ValueError(f"{self.name}={value!r} is not one of {', '.join(self.choices)}")
@@ -131,7 +140,7 @@ def make(registry: Mapping[str, type[_Kind]], spec: str, what: str, *, hint: str
             has = f"its fields are {', '.join(known)}" if known else "it has no fields"
             raise ValueError(f"{what} {name!r} has no field {field!r}; {has}")
         if not given:
-            raise ValueError(f"{what} field {field!r} needs a value, as in {name}:{field}={known[field].default}")
+            raise ValueError(f"{what} field {field!r} needs a value, as in {name}:{field}={known[field].example}")
         if field in values:
             raise ValueError(f"{what} field {field!r} is given twice in {spec!r}")
         if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
@@ -144,6 +153,8 @@ def make(registry: Mapping[str, type[_Kind]], spec: str, what: str, *, hint: str
 
 
 def _describe(each: Field[Any], hint: Any) -> Option:
+    if get_origin(hint) in (Union, UnionType):
+        [hint] = (each for each in get_args(hint) if each is not NoneType)
     choices = get_args(hint) if get_origin(hint) is Literal else ()
     kind = str if choices else object if hint is Any else hint
     return Option(each.name, kind, each.default, choices=choices, **each.metadata)

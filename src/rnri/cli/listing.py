@@ -85,7 +85,10 @@ def _describe(name: str, method: type[Registered], origin: str = "") -> None:
     screen.say(f"  {' '.join(about.split())}")
     if origin:
         screen.say(f"  {origin}")
-    fields = [(f"{each.name}={each.default}", _range(each), each.about) for each in method.options()]
+    fields = [
+        (f"{each.name}={'' if each.default is None else each.default}", _range(each), each.about)
+        for each in method.options()
+    ]
     widths = [max(map(len, column)) for column in zip(*fields, strict=True)]
     for default, values, text in fields:
         screen.say(f"    {default.ljust(widths[0])}  {values.ljust(widths[1])}  {text}")

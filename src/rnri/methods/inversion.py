@@ -21,8 +21,8 @@ class Inversion(EditMethod):
     """Solve every step of the sampler for the latent it came from, and sample again from the noise so found.
 
     ``solver`` is a preset, or a solver's spec, in quotes if it holds a comma:
-    ``inversion:solver='anderson:memory=2,mixing=0.5'``. A preset has its own budget, and adds its own start, predictor
-    and corrections to what is asked for.
+    ``inversion:solver='anderson:memory=2,mixing=0.5'``. A preset has its own budget, start, predictor and
+    corrections; what is set here wins: ``inversion:correct=false``.
     """
 
     source = sources.GNRI
@@ -33,9 +33,15 @@ class Inversion(EditMethod):
     steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)
     strength: float = option(1.0, "the part of the steps that is inverted", low=0.0, high=1.0)
     guidance: float = option(0.0, "how hard the edit follows its prompt, 0 for the model's own", low=0.0, high=100.0)
-    start: Literal["clean", "noised"] = option("clean", "first guess next to the image: the latents, or a draw")
-    predictor: bool = option(False, "start each step from the output of the one before")
-    correct: bool = option(False, "keep what each step misses, and add it when sampling")
+    start: Literal["clean", "noised"] | None = option(
+        None, "first guess next to the image: the latents, or a draw; the preset's own, or clean"
+    )
+    predictor: bool | None = option(
+        None, "start each step from the output that the answer of the one before implies; the preset's own, or false"
+    )
+    correct: bool | None = option(
+        None, "keep what each step misses, and add it when sampling; the preset's own, or false"
+    )
     controls: str = option("", "controls instead of the usual ones, apart by semicolons: 'depth:strength=0.8; hold'")
 
     def __post_init__(self) -> None:
@@ -55,9 +61,9 @@ class Inversion(EditMethod):
             steps=self.steps or None,
             strength=self.strength,
             budget=[int(part) for part in self.budget.split(",")] if self.budget else None,
-            start=None if self.start == "clean" else self.start,
-            predictor=self.predictor or None,
-            correct=self.correct or None,
+            start=self.start,
+            predictor=self.predictor,
+            correct=self.correct,
             seed=seed,
         )
         guidance = self.guidance or editor.model.defaults.guidance
