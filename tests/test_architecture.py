@@ -50,6 +50,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "limits": set(),
     "timings": set(),
+    "previews": {"editing", "images", "inversion", "models", "schedule"},
     "batches": {"editor", "images", "inversion", "presets"},
     "methods": {
         "controls",

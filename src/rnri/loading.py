@@ -32,7 +32,7 @@ class Loading:
         "A LoRA, as FOLDER, FILE, owner/name or owner/name/FILE, then @SCALE if not 1; repeat it.", ()
     )
     variant: str | None = _about("Which copy of the weights, such as fp16, where a checkpoint has several.", None)
-    preview: str | None = _about("A tiny autoencoder, folder or Hub id, to look at latents with.", None)
+    preview: str | None = _about("A tiny autoencoder, folder or Hub id, for a faster look on the way.", None)
     offload: Offload = field(
         default="none", metadata={"about": "Keep networks in main memory until they run: none, model or sequential."}
     )

@@ -128,6 +128,8 @@ def speed(
         found = add("invert", method, inverting, lambda result: result.calls)
     add("edit", None, lambda: sample(denoiser, schedule, found.noise), lambda result: len(schedule))
     add("decode", None, lambda: model.decode(latents), lambda result: 0)
+    if model.tiny is not None:
+        add("preview", None, lambda: model.preview(latents), lambda result: 0)
 
     about = environment(device)
     peak = next((value for word, value in PEAKS.items() if word in about["device"]), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,13 @@ def edit(
     ] = None,
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where original, reconstruction and results go side by side.")
+    ] = None,
+    way: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where each step's guess at the result goes, animated: FILE.webp, .gif or .apng. --preview is faster.",
+        ),
     ] = None,
     model: options.Model = options.MODEL,
     solver: options.Solver = None,
@@ -89,6 +96,9 @@ def edit(
     results = outputs.numbered(output or Path(f"{image.stem}-edited.png"), len(targets))
     written = [*results, *([sheet] if sheet else [])]
     outputs.check(written, force=force)
+    ways = outputs.numbered(way, len(targets)) if way else []
+    outputs.check(ways, suffixes=outputs.ANIMATIONS, force=force)
+    inverting.check_way(way, others, loading)
     how.check_solver()
     inverting.check_budget(how, loading)
     controls = steering.controls(control or (), words, mask)
@@ -96,6 +106,7 @@ def edit(
     from rnri import images
     from rnri.editor import Timings
     from rnri.fidelity import fidelity
+    from rnri.previews import previews
 
     timings = Timings()
     with screen.progress() as tell:
@@ -109,17 +120,15 @@ def edit(
             tell("inverting")
             found = how.invert(editor, pixels, prompt, timings)
         tell("editing")
-        pictures = editor.edit(
-            found,
-            targets,
-            guidance=scale,
-            negative=negative,
-            steps=others,
-            controls=controls or None,
-            paste=pixels if paste else None,
-            size=wanted,
-            timings=timings,
-        )
+        asked: dict[str, Any] = {"guidance": scale, "negative": negative, "controls": controls or None}
+        shown: dict[str, Any] = {"paste": pixels if paste else None, "size": wanted, "timings": timings}
+        if way:
+            drawn = editor.draw(found, targets, timings=timings, **asked)
+            pictures = editor.finish(found, drawn, **shown)
+            for path, frames in zip(ways, previews(editor.model, found, drawn, size=wanted), strict=True):
+                images.animate(frames, path, seconds=0.5, overwrite=force)
+        else:
+            pictures = editor.edit(found, targets, steps=others, **asked, **shown)
         tell("comparing")
         quality = fidelity(editor, found, pixels) if pixels is not None or sheet else None
         for path, picture in zip(results, pictures, strict=True):
@@ -130,7 +139,7 @@ def edit(
             images.write(report.sheet(original, found.prompt, quality, edits), sheet, overwrite=force)
     report.trouble(found)
     used = None if stored else solver or options.SOLVER
-    told = report.record(found, timings, model=model, solver=used, quality=quality, outputs=written)
+    told = report.record(found, timings, model=model, solver=used, quality=quality, outputs=[*written, *ways])
     report.show(told, as_json=as_json)
 
 
@@ -175,6 +184,7 @@ def invert(
     outputs.check([output], suffixes=outputs.STORED, force=force)
     how.check_solver()
     inverting.check_budget(how, loading)
+    loading.check_unseen()
 
     from rnri.editor import Timings
     from rnri.fidelity import fidelity

@@ -42,6 +42,7 @@ def generate(
             f"--seed {first} leaves no seeds for {many} pictures: give at most {values.MAX_SEED - many + 1}"
         )
     seeds = range(first, first + many)
+    loading.check_unseen()
     paths = outputs.check_folder(output, [f"seed-{n}.png" for n in seeds], force=force)
 
     from rnri import images

@@ -94,6 +94,14 @@ def check_budget(inverting: Inverting, loading: Asked) -> None:
         raise ValueError("--cuda-graphs and --tol exclude each other: give a --budget alone")
 
 
+def check_way(way: Path | None, edit_steps: int | None, loading: Asked) -> None:
+    """Raise ValueError for a way that cannot be shown, or a preview of none."""
+    if way is None:
+        loading.check_unseen("--way")
+    elif edit_steps is not None:
+        raise ValueError("--way and --edit-steps exclude each other: show the way of an edit in as many as inverted")
+
+
 def load_inversion(path: Path) -> Inversion:
     """A stored inversion; ValueError in one line for what is none."""
     from rnri.inversion import Inversion

@@ -28,6 +28,11 @@ class Asked:
 
         return {"loading": self.how, "dtype": getattr(torch, self.dtype)}
 
+    def check_unseen(self, needs: str = "rnri edit --way") -> None:
+        """Raise ValueError for a preview where nothing is looked at with it."""
+        if self.how.preview is not None:
+            raise ValueError(f"--preview {self.how.preview} has no effect without {needs}: leave it out")
+
 
 def loads_a_model(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command these options, which it finds gathered in its parameter `loading`, an `Asked`."""

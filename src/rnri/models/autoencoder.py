@@ -85,8 +85,11 @@ def _named_weights(network: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
                 yield full, elsewhere[name] if each.is_meta and elsewhere is not None else each
 
 
-def load_preview(name: str, device: torch.device, dtype: torch.dtype, loading: Loading) -> Any:
-    """A tiny autoencoder (TAESD and its like) from a folder or the Hub; ValueError if there is none."""
+def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype, loading: Loading) -> Any:
+    """A tiny autoencoder (TAESD and its like) from a folder or the Hub, for the latents of the one it is `like`.
+
+    Raises ValueError if there is none, or it is for others.
+    """
     from diffusers import AutoencoderTiny
 
     local = loading.local_files_only or Path(name).is_dir()
@@ -99,4 +102,9 @@ def load_preview(name: str, device: torch.device, dtype: torch.dtype, loading: L
             raise ValueError(f"its {report['missing_keys'][0]} is missing")
     except Exception as error:  # of the files, or on the way to them
         raise ValueError(f"{name} is no tiny autoencoder such as madebyollin/taesd ({first_line(error)})") from error
+    if tiny.config.latent_channels != like.config.latent_channels:
+        raise ValueError(
+            f"{name} reads latents of {tiny.config.latent_channels} channels, and the model's have "
+            f"{like.config.latent_channels}: use one that was made for this model"
+        )
     return tiny.to(device).requires_grad_(False).eval()

@@ -95,13 +95,13 @@ class Family(ABC):
         pipe = cls.assemble(kind, parts)
         pipe.register_modules(vae=autoencoder.sound(pipe.vae, where=torch.device("cpu")))
         add_loras(name, pipe, loading)
-        words = folder / "tokenizer" / WORDS
+        words, seen = folder / "tokenizer" / WORDS, loading.preview
         model = cls(
             name,
             pipe,
             words=json.loads(words.read_text()) if words.exists() else (),
             defaults=Defaults.read(folder),
-            preview=autoencoder.load_preview(loading.preview, device, dtype, loading) if loading.preview else None,
+            preview=autoencoder.load_preview(seen, pipe.vae, device, dtype, loading) if seen else None,
         )
         _ = model.fingerprint  # while all weights are in one place
         model.place(device, loading)
