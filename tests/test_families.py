@@ -103,15 +103,14 @@ def test_images_are_those_of_the_pipeline(case: Case, pipe: Any, model: Family, 
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_what_is_inverted_is_sampled_again(case: Case, model: Family, guided: bool) -> None:
-    if type(model.scheduler).__name__ == "LCMScheduler":
-        pytest.skip("its steps throw nearly all of the latent away")
+    loses = type(model.scheduler).__name__ == "LCMScheduler"  # steps throw nearly all of the latent away
     denoiser, shape = bound(model, case, guided=guided), model.latent_shape(size(model))
     schedule = model.schedule(STEPS, generator=generator(), shape=shape)
     clean = sample(denoiser, schedule, noise(model))
     for name in ("fixed-point", "anderson"):
-        found = invert(denoiser, schedule, clean, solver(name), budget=40, tol=1e-5)
-        assert {status for each in found.solutions for status in each.status} == {Status.CONVERGED}
-        again = sample(denoiser, schedule, found.noise)
+        found = invert(denoiser, schedule, clean, solver(name), budget=4 if loses else 40, tol=1e-5, correct=loses)
+        assert loses or {status for each in found.solutions for status in each.status} == {Status.CONVERGED}
+        again = sample(denoiser, schedule, found.noise, corrections=found.corrections)
         assert ((again - clean).norm() / clean.norm()).item() < 1e-4
 
 
