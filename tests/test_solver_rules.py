@@ -265,6 +265,32 @@ def test_renoise_averages_the_last_values() -> None:
     torch.testing.assert_close(solution.z, torch.stack(points[-3:]).mean(0))
 
 
+def test_averaged_is_half_of_the_last_two_values() -> None:
+    made = saturating(torch.float64)
+    values = [made.g(made.start)]
+    z = values[0]
+    for n in range(1, 5):
+        torch.testing.assert_close(solved("averaged", made, n).z, z)
+        values.append(made.g(z))
+        z = (values[-1] + values[-2]) / 2
+
+
+@pytest.mark.parametrize("damping", [0.3, 1.0, 1.5])
+def test_a_damped_fixed_point_takes_a_share_of_each_step(damping: float) -> None:
+    made = saturating(torch.float64)
+    z = made.start
+    for n in range(1, 4):
+        z = (1 - damping) * z + damping * made.g(z)
+        torch.testing.assert_close(solved(f"fixed-point:damping={damping}", made, n).z, z)
+
+
+def test_gradient_diverges_if_its_step_is_too_long() -> None:
+    """On eigenvalues from −1.6, A = 1 − ∂g goes up to 2.6: steps above 2/2.6² grow."""
+    made = linear(torch.float64, torch.linspace(-1.6, 0.6, DIMENSION))
+    assert solved("gradient:rate=0.5", made, 100, 1e-6).status == (Status.DIVERGED,) * SHAPE[0]
+    assert solved("gradient:rate=0.28", made, 900, 1e-6).status == (Status.CONVERGED,) * SHAPE[0]
+
+
 def test_gradient_descends_the_squared_residual() -> None:
     made = saturating(torch.float64)
     z = normal(*SHAPE, seed=5).requires_grad_()

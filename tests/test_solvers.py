@@ -111,6 +111,17 @@ def test_a_batch_equals_one_by_one(name: str, problem: str, tol: float | None) -
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("name", [*SOLVERS, "newton-krylov:products=exact", "newton-krylov:forcing=0.5", *WRAPPED])
+def test_a_start_at_the_root_stays_there(name: str, problem: str) -> None:
+    made = PROBLEMS[problem](torch.float32)
+    there = made.g(made.root)  # the root but for rounding
+    equation = Equation(lambda z: made.root + (made.g(z) - there))
+    solution = solve(equation, made.root, solver(name), max_iter=5)
+    assert solution.status == (Status.BUDGET,) * SHAPE[0]
+    assert torch.equal(solution.z, made.root)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize("name", [*SOLVERS, *WRAPPED])
 def test_the_residual_stated_is_that_of_a_point_evaluated(name: str, problem: str) -> None:
     solution = solved(name, PROBLEMS[problem](torch.float32), 5)

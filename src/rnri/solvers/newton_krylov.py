@@ -47,7 +47,8 @@ class NewtonKrylov(Method):
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
         grew, best = state.best.judge(eq, z, gz)
         length = norm(gz - z)
-        ratio = torch.ones_like(length) if state.length is None else length / state.length
+        before = length if state.length is None else state.length
+        ratio = torch.where(before > 0, length / before, 0.0)  # at a root both are 0
         step = self._solve(eq, z, gz, (0.9 * ratio**2).clamp_max(self.forcing) * length)
         return torch.where(grew, best.z + (z - best.z) / 2, z + step), State(best, length)
 
