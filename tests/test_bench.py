@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,13 @@ import scipy.stats
 import torch
 
 from rnri import models
-from rnri.bench.convergence import Configuration, Convergence, Measurement, correlation, grid, kurtosis
+from rnri.bench.convergence import WAYS, Configuration, Convergence, Measurement, correlation, grid, kurtosis
 from rnri.bench.report import Row, markdown
 from rnri.bench.run import environment, read, run
 from rnri.bench.settings import Setting, grouped
 from rnri.bench.spectra import Spectra, SpectrumConfiguration, largest
 from rnri.bench.statistics import Estimate
+from rnri.cli.bench_convergence import DEFAULT_BUDGETS
 from rnri.equation import Equation
 from tests.conftest import Run
 from tests.problems import normal
@@ -141,6 +142,8 @@ def test_a_cell_tells_what_was_spent_and_how_near_it_came(bench: Convergence) ->
     assert coarse.cost.seconds > 0
     assert coarse.cost.overhead is not None
     assert 0 <= coarse.cost.overhead < 1
+    assert coarse.cost.memory_mb is not None
+    assert 50 < coarse.cost.memory_mb < 100_000  # a process with torch in it
     assert (fine.kind, fine.local) == (bench.edits("heldout")[0].kind, bench.edits("heldout")[0].local)
     assert coarse.edit_rmse != coarse.unedited_rmse > 0
     assert fine.edit_psnr_db < 60
@@ -213,6 +216,29 @@ def test_guidance_is_tuned_on_other_pictures(bench: Convergence) -> None:
     assert plain.unedited_rmse != bench(replace(one, split="heldout"), [3])[0].unedited_rmse
 
 
+def test_a_method_is_reported_at_its_own_guidance(bench: Convergence) -> None:
+    def own(told: Mapping[str, object]) -> float | None:
+        return 2.5 if told["way"] == "noised" else None
+
+    common = {"steps": [3], "budgets": [2], "solvers": ["gnri", "edict"], "ways": ["published", "noised"]}
+    found = grid(bench.models, **common, guidances=[1, 3], own=own)  # type: ignore[arg-type]
+    assert [(each.solver, each.way, each.guidance) for each in found] == [
+        ("gnri", "published", 1),
+        ("gnri", "published", 3),
+        ("gnri", "noised", 2.5),
+        ("edict", "published", 1),
+        ("edict", "published", 3),
+    ]
+
+
+@pytest.mark.parametrize(("steps", "wanted"), [(4, {6, 8, 12, 20, 40}), (20, {24, 40, 60, 100})])
+def test_the_default_budgets_hold_those_of_the_figures(bench: Convergence, steps: int, wanted: set[int]) -> None:
+    budgets = [float(each) for each in DEFAULT_BUDGETS]
+    found = grid(bench.models, steps=[steps], budgets=budgets, solvers=["gnri"], ways=list(WAYS))
+    assert wanted <= {each.calls for each in found}
+    assert {each.way for each in found} == {"published", "informed", "noised"}
+
+
 def test_what_cannot_be_afforded_is_known_beforehand(bench: Convergence) -> None:
     assert bench.affordable(cell(bench, calls=3))
     assert not bench.affordable(cell(bench, calls=2))
@@ -279,7 +305,8 @@ def test_intervals_are_those_of_the_textbook() -> None:
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
 def test_the_command_measures_goes_on_and_reports(run: Run, model: Path) -> None:
     common = ("--model", model, "--steps", 2, "--budget", 1, 2, "--limit", 2, "--device", "cpu", "-o", "found")
-    code, out, _ = run("bench", "convergence", *common, "--solver", "explicit", "newton-krylov", "--spectra", 1)
+    ways = ("--way", "published", "informed")
+    code, out, _ = run("bench", "convergence", *common, *ways, "--solver", "explicit", "newton-krylov", "--spectra", 1)
     assert code == 0
     assert out.startswith("8 new measurements; 4 of 8 settings cannot be afforded")
     more = ("--solver", "explicit", "fixed-point", "--way", "informed", "noised", "--spectra", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnri.bench import reports
+from rnri.bench import guidances, reports
 from rnri.bench.convergence import INVERTERS
+from rnri.bench.guidances import Tuned, choose
 from rnri.bench.looks import COLOURS, Look, apart
 from rnri.bench.report import Row, markdown
 from rnri.bench.rivals import Entry, comparison, exact, origin
-from rnri.bench.run import Line
+from rnri.bench.run import Line, read
 from rnri.bench.settings import grouped, scores
 from rnri.bench.statistics import Estimate
 from rnri.presets import PRESETS
 from rnri.solvers import OURS, SOLVERS
+from tests.conftest import Run
 
 RUN = {"device": "abacus", "threads": 1, "system": "none", "versions": {}}
 
@@ -189,6 +192,43 @@ def test_what_cannot_be_told_is_a_dash() -> None:
     assert cells["memory MB"] == cells["outside the network %"] == "–"
 
 
+def told(line: Line, **changes: Any) -> Line:
+    return replace(line, configuration={**line.configuration, **changes})
+
+
+def test_guidance_is_chosen_among_the_same_pictures() -> None:
+    lines = [
+        told(measured(image, name, edit_rmse=error), split="tuning", guidance=guidance)
+        for name, guidance, errors in (
+            ("gnri", 1.0, [0.4, 0.4, 0.0]),  # the third was measured at this guidance alone
+            ("gnri", 2.0, [0.3, 0.1]),
+            ("gnri", 3.0, [0.3, 0.2]),
+            ("edict", 1.0, [0.1]),
+        )
+        for image, error in enumerate(errors)
+    ]
+    [found] = choose(lines)
+    assert (found.method, found.guidance, found.pictures) == ("gnri", 2.0, 2)
+    assert [guidance for guidance, _ in found.tried] == [1.0, 2.0, 3.0]
+    assert [error for _, error in found.tried] == pytest.approx([0.4, 0.2, 0.25])
+    assert choose([told(line, split="heldout") for line in lines]) == []
+
+
+def test_methods_at_their_own_guidance_share_a_table() -> None:
+    lines = [told(measured(0, "gnri"), guidance=2.0), told(measured(0, "chebyshev", latent_rmse=0.05), guidance=1.0)]
+    tuned = [
+        Tuned("m", "f", 2, name, at, 1, [(1.0, 0.1), (2.0, 0.2)]) for name, at in (("gnri", 2.0), ("chebyshev", 1.0))
+    ]
+    assert table(markdown(lines), "ratio") == []
+    page = markdown(lines, tuned=tuned)
+    [row] = table(page, "ratio")
+    assert (row["guidance"], row["ours"], row["published"]) == ("tuned", "chebyshev: 0.05", "gnri: 0.1")
+    ends = {row["method"]: row["best guidance"] for row in table(page, "best guidance")}
+    assert ends == {"gnri": "2", "chebyshev": "1"}
+    others = [told(line, fingerprint="of other weights") for line in lines]
+    assert table(markdown(others, tuned=tuned), "ratio") == []
+
+
 def test_spectra_stand_beside_their_bounds() -> None:
     def spectrum(image: int, norm: float, quotient: float) -> Line:
         found = {"t": [999.0], "norm": [norm], "quotient": [quotient], "low": [0.0], "high": [0.8]}
@@ -232,3 +272,32 @@ def test_every_figure_is_drawn_of_what_fails_and_of_what_is_exact(tmp_path: Path
     assert drawn
     assert len(list(tmp_path.glob("*.png"))) == 5
     assert "| spd | 6 | 8 | 8 + 0 + 0 | inf (inf to inf) |" in page.read_text()
+
+
+@pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
+def test_guidance_that_was_tuned_is_used_and_reported(run: Run, model: Path) -> None:
+    common: tuple[object, ...] = ("--model", model, "--steps", 2, "--budget", 1, "--limit", 2, "--device", "cpu")
+    common += ("--spectra", 0, "--way", "published", "--solver", "explicit", "edict")
+    code, _, err = run("bench", "convergence", *common, "--split", "tuning", "--guidance", 1, 2, 4, "-o", "tuning")
+    assert code == 0, err
+    chosen = {each.method: each for each in guidances.read(Path("tuning"))}
+    for name, each in chosen.items():
+        measured = [line for line in read(Path("tuning/convergence.jsonl")) if line.configuration["solver"] == name]
+        means = {
+            scale: np.mean([e.measurement["edit_rmse"] for e in measured if e.configuration["guidance"] == scale])
+            for scale in (1, 2, 4)
+        }
+        assert each.guidance == min(means, key=lambda scale: means[scale])
+        assert dict(each.tried) == pytest.approx(means)
+    assert "## Guidance, chosen on the tuning split" in Path("tuning/report.md").read_text()
+
+    code, out, err = run("bench", "convergence", *common, "--tuned", "tuning", "-o", "heldout")
+    assert (code, out.splitlines()[0]) == (0, "4 new measurements; 0 of 2 settings cannot be afforded"), err
+    lines = list(read(Path("heldout/convergence.jsonl")))
+    assert all(line.configuration["guidance"] == chosen[line.configuration["solver"]].guidance for line in lines)
+    assert "edits at the guidance tuned for each method" in Path("heldout/report.md").read_text()
+
+    code, _, err = run("bench", "convergence", *common, "--tuned", "nowhere", "-o", "other")
+    assert (code, "nowhere holds no guidance.json: make one with" in err) == (2, True)
+    code, _, err = run("bench", "convergence", *common, "--tuned", "tuning", "--split", "tuning", "-o", "other")
+    assert (code, "--tuned is for what is reported" in err) == (2, True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from rnri import images
 from rnri.bench.cost import Cost, measured
+from rnri.bench.settings import Own
 from rnri.budget import Spread, allot
 from rnri.coupled import COUPLED, Coupled, Pair
 from rnri.edit_friendly import edit_friendly
@@ -88,13 +89,15 @@ def grid(
     ways: Sequence[str],
     correct: bool = False,
     guidances: Sequence[float] = (),
+    own: Own | None = None,
     split: Split = "heldout",
     seed: int = 0,
 ) -> list[Configuration]:
     """All configurations of these; a budget is the mean number of calls per step. ``ValueError`` for unknown names.
 
-    The guidance is the model's own unless given. A preset comes once for each budget, in no other way than its own;
-    an inverter once for each number of steps, as it has no use for more calls either.
+    The guidance is a method's ``own`` where one is known, else one of those given, else the model's. A preset comes
+    once for each budget, in no other way than its own; an inverter once for each number of steps, as it has no use for
+    more calls either.
     """
     for spec in solvers:
         if spec not in INVERTERS:
@@ -102,7 +105,7 @@ def grid(
     for name in ways:
         if name not in WAYS:
             raise ValueError(f"way {name!r} is not known: use {', '.join(WAYS)}")
-    return [
+    found = [
         Configuration(
             model=name,
             fingerprint=model.fingerprint,
@@ -124,6 +127,9 @@ def grid(
         if solver not in INVERTERS or budget == budgets[0]
         if (solver not in INVERTERS and solver not in PRESETS) or way == ways[0]
     ]
+    tuned = [own(asdict(each)) if own else None for each in found]
+    chosen = (each if best is None else replace(each, guidance=best) for each, best in zip(found, tuned, strict=True))
+    return list(dict.fromkeys(chosen))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from rnri.bench import guidances
 from rnri.bench.convergence import INVERTERS
 from rnri.bench.rivals import comparison
 from rnri.bench.run import Line
-from rnri.bench.settings import Own, grouped, looked_at
+from rnri.bench.settings import grouped, looked_at
 from rnri.bench.statistics import Estimate
 from rnri.bench.tables import measured_on, number, ruled
 
@@ -80,7 +81,11 @@ class Row:
 
 
 def markdown(
-    lines: Sequence[Line], figures: Sequence[str] = (), *, spectra: Sequence[Line] = (), own: Own | None = None
+    lines: Sequence[Line],
+    figures: Sequence[str] = (),
+    *,
+    spectra: Sequence[Line] = (),
+    tuned: Sequence[guidances.Tuned] = (),
 ) -> str:
     """The page: ours against the published, the figures, the spectra, then three tables for each setting.
 
@@ -88,8 +93,10 @@ def markdown(
     """
     if not lines:
         raise ValueError("there is nothing to report: measure something first")
-    groups = grouped(lines, own)
+    groups = grouped(lines, guidances.own(tuned))
     parts = [_HEAD, comparison(groups), *(f"![{name}]({name})" for name in figures), *_spectra(spectra)]
+    if tuned:
+        parts += ["## Guidance, chosen on the tuning split", guidances.table(tuned)]
     for setting, methods in groups.items():
         rows = [Row.of(name, some) for name, some in methods.items()]
         parts += [

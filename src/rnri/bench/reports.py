@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnri.bench import edits_report, report
+from rnri.bench import edits_report, guidances, report
 from rnri.bench.run import read
 
 CONVERGENCE, SPECTRA, EDITS = "convergence.jsonl", "spectra.jsonl", "edits.jsonl"
@@ -41,11 +41,17 @@ def write(folder: Path, *, ours: str | None = None) -> tuple[Path, list[dict[str
 def _convergence(folder: Path, _ours: str | None) -> tuple[str, list[dict[str, Any]], bool]:
     measured = list(read(folder / CONVERGENCE))
     spectra = list(read(folder / SPECTRA)) if (folder / SPECTRA).is_file() else []
+    tuned = guidances.choose(measured)
+    if tuned:
+        guidances.write(folder, tuned)
+    elif (folder / guidances.CHOICE).is_file():
+        tuned = guidances.read(folder)
     try:
         from rnri.bench.figures import draw
     except ModuleNotFoundError:
-        return report.markdown(measured, spectra=spectra), [], False
-    return report.markdown(measured, draw(measured, spectra, folder), spectra=spectra), [], True
+        return report.markdown(measured, spectra=spectra, tuned=tuned), [], False
+    figures = draw(measured, spectra, folder, guidances.own(tuned))
+    return report.markdown(measured, figures, spectra=spectra, tuned=tuned), [], True
 
 
 def _edits(folder: Path, ours: str | None) -> tuple[str, list[dict[str, Any]], bool]:

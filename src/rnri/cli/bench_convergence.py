@@ -12,6 +12,7 @@ from rnri.cli import options, screen, values
 from rnri.cli.bench_report import report
 
 SPECTRA_PICTURES = 4
+DEFAULT_BUDGETS = ("1", "1.2", "1.5", "2", "3", "5", "10")
 SPLITS: tuple[Literal["heldout", "tuning"], ...] = ("heldout", "tuning")
 
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where measurements and report go.")]
@@ -40,7 +41,7 @@ def convergence(
         typer.Option(
             metavar="N…",
             help="Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
-            show_default="1 2 3 5 10",
+            show_default="1 1.2 1.5 2 3 5 10",
         ),
     ] = None,
     solver: Annotated[
@@ -55,7 +56,7 @@ def convergence(
             metavar="NAME…",
             help="What surrounds the solver: published, informed (predictor, calls by the spectrum), noised (the same "
             "from a start in distribution).",
-            show_default="published informed",
+            show_default="all",
         ),
     ] = None,
     residual_correction: options.ResidualCorrection = None,
@@ -63,6 +64,10 @@ def convergence(
     guidance: Annotated[
         list[str] | None,
         typer.Option(metavar="NUMBER…", help="How hard edits follow their prompt.", show_default=options.OWN),
+    ] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where --split tuning found each method's best guidance: use that."),
     ] = None,
     split: Annotated[
         str, typer.Option(metavar="NAME", help="Whose pictures: heldout, or tuning to choose settings by.")
@@ -82,22 +87,26 @@ def convergence(
     pictures, jacobians = values.whole("--limit", limit, 1) or 1, values.whole("--spectra", spectra, 0) or 0
     together, first = values.whole("--batch", batch, 1) or 1, values.seed(seed) or 0
     counts = [values.steps(text) or 1 for text in steps or ("4", "20")]
-    budgets = [values.real("--budget", text, positive=True) or 1.0 for text in budget or ("1", "2", "3", "5", "10")]
+    budgets = [values.real("--budget", text, positive=True) or 1.0 for text in budget or DEFAULT_BUDGETS]
     scales = [values.guidance(text) or 0.0 for text in guidance or ()]
     source = next((name for name in SPLITS if name == split), None)
     if source is None:
         raise ValueError(f"--split {split!r} is not known: use {' or '.join(SPLITS)}")
+    if tuned and source == "tuning":
+        raise ValueError("--tuned is for what is reported: leave it out, or use --split heldout")
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file: give a directory")
 
     from rnri import models
-    from rnri.bench.convergence import INVERTERS, Convergence, grid
+    from rnri.bench import guidances
+    from rnri.bench.convergence import INVERTERS, WAYS, Convergence, grid
     from rnri.bench.reports import CONVERGENCE, SPECTRA
     from rnri.bench.run import environment, run
     from rnri.bench.spectra import Spectra, SpectrumConfiguration
     from rnri.presets import PRESETS
     from rnri.solvers import SOLVERS
 
+    chosen = guidances.read(tuned) if tuned else []
     with screen.progress() as tell:
         tell("loading")
         loaded = {name: models.load(name, device=device) for name in model or list(models.EMBEDDED)}
@@ -107,15 +116,18 @@ def convergence(
             steps=counts,
             budgets=budgets,
             solvers=solver or [*PRESETS, *SOLVERS, *INVERTERS],
-            ways=way or ("published", "informed"),
+            ways=way or list(WAYS),
             correct=bool(residual_correction),
             guidances=scales,
+            own=guidances.own(chosen),
             split=source,
             seed=first,
         )
         affordable = [each for each in wanted if measure.affordable(each)]
     about = environment(next(iter(loaded.values())).device)
     output.mkdir(parents=True, exist_ok=True)
+    if chosen:
+        guidances.write(output, chosen)
     with screen.bar("measurement") as done:
         lines = output / CONVERGENCE
         new = run(lines, about, range(pictures), affordable, measure, batch=together, progress=done)
