@@ -48,11 +48,11 @@ def test_it_is_what_the_network_says(name: str) -> None:
 def test_every_step_is_shown_by_the_small_autoencoder(model: Path, taesd: Path) -> None:
     how = Loading(scheduler="euler", preview=str(taesd))
     editor = Editor(models.load(str(model), device="cpu", loading=how))
-    found = editor.invert(torch.zeros(1, 3, 20, 30), SOURCE, steps=4, solver="fixed-point")
+    found = editor.invert(torch.zeros(1, 3, 20, 30), SOURCE, steps=8, solver="fixed-point")
     drawn = editor.draw(found, [TARGET, SOURCE], controls=["depth:strength=0.5"])
     ways = previews(editor.model, found, drawn)
-    assert [len(way) for way in ways] == [4 - drawn.first] * 2
-    assert drawn.first > 0
+    assert [len(way) for way in ways] == [8 - drawn.first] * 2
+    assert 0 < drawn.first < 7
     last = images.resize(editor.model.preview(drawn.latents[-1]), (20, 30))
     for way, picture in zip(ways, images.to_pil(last), strict=True):
         assert way[-1].size == (30, 20)
