@@ -171,6 +171,8 @@ def test_animations_go_there_and_back(tmp_path: Path) -> None:
 def test_interpolate_writes_frames_or_an_animation(run: Run, model: Path) -> None:
     Image.fromarray(picture(30, 20)).save("other.png")
     pair = ("interpolate", "picture.png", "other.png", "--prompt-a", SOURCE, "--prompt-b", TARGET, "--model", model)
+    code, _, err = run(*pair, "-n", 3, "-o", "new/frames", "--resolution", "41x24")
+    assert (code, "resolution=41x24 is not to be had" in err) == (2, True)
     code, out, err = run(*pair, "-n", 3, "-o", "new/frames", "--path", "slerp")
     assert code == 0
     assert sorted(path.name for path in Path("new/frames").iterdir()) == ["frame-1.png", "frame-2.png", "frame-3.png"]
@@ -190,11 +192,11 @@ def test_interpolate_writes_frames_or_an_animation(run: Run, model: Path) -> Non
 def test_concept_writes_new_pictures(run: Run, model: Path) -> None:
     Image.fromarray(picture(30, 20)).save("other.png")
     several = ("concept", "picture.png", "other.png", "--prompt", SOURCE, "--model", model)
-    code, out, _ = run(*several, "-n", 2, "-o", "new")
+    code, out, _ = run(*several, "-n", 2, "-o", "new", "--resolution", "40x24")
     assert code == 0
     assert sorted(path.name for path in Path("new").iterdir()) == ["new-1.png", "new-2.png"]
     with Image.open("new/new-2.png") as new:
-        assert new.size == (tiny.SIDE, tiny.SIDE)
+        assert new.size == (40, 24)
     assert "new/new-2.png" in out
     code, _, err = run(*several, "-o", "new", "--variety", 2)
     assert (code, err) == (2, "rnri: --variety 2 is out of range: give 0 to 1\n")

@@ -120,6 +120,18 @@ def test_options_reach_the_editor(edit: Run, model: Path) -> None:
     assert same("out.png", "expected.png")
 
 
+def test_the_network_works_at_a_resolution_of_its_own(edit: Run, run: Run, model: Path) -> None:
+    assert edit("-o", "out.png", "--resolution", "48x24")[0] == 0
+    how = ("--prompt", SOURCE, "--model", model, "--resolution", "48x24", "-o", "way.safetensors")
+    assert run("invert", "picture.png", *how)[0] == 0
+    assert Inversion.load("way.safetensors").noise.shape == (1, 4, 24 // tiny.FACTOR, 48 // tiny.FACTOR)
+    editor = Editor.from_pretrained(model, device="cpu")
+    edited = editor.edit(editor.invert("picture.png", SOURCE, resolution=(48, 24)), TARGET)
+    assert edited.size == (30, 20)
+    edited.save("expected.png")
+    assert same("out.png", "expected.png")
+
+
 def test_an_inversion_and_its_edit_are_guided_each_by_its_own(edit: Run, run: Run, model: Path) -> None:
     code, out, err = edit("-o", "out.png", "--source-guidance", 1.5, "--guidance", 3, "--json")
     assert (code, json.loads(out)["source_guidance"]) == (0, 1.5), err

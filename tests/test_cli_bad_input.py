@@ -110,6 +110,11 @@ BAD: list[tuple[str, str]] = [
     (f"{EDIT} --source S --budget 5,0", "--budget '5,0' is no budget: give 1 or more iterations per step, like 2, …"),
     (f"{EDIT} --source S --size 10", "--size '10' is not a size: give a width and a height up to 16384, like 640x480"),
     (f"{EDIT} --source S --size 0x9", "--size '0x9' is not a size: …"),
+    (f"{EDIT} --source S --resolution 9", "--resolution '9' is not a size: …"),
+    (
+        "edit empty.safetensors --target T --resolution 64x64",
+        "--resolution has no effect on empty.safetensors, which is inverted already: leave it out",
+    ),
     ("generate T -o dir -n 0", "--count 0 is out of range: give one from 1 to 10000"),
     (
         "generate T -o dir --seed 9223372036854775807",
@@ -158,6 +163,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(run: Run, tmp_path: Path, 
 
 NEEDS_MODEL = [
     (("--steps", 1001), "steps=1001 is out of range: give a whole number from 1 to 1000"),
+    (
+        ("--resolution", "30x20"),
+        "resolution=30x20 is not to be had: both sides have to be multiples of 4 up to 16384, such as 32x20",
+    ),
     (("--strength", 0.1), "strength=0.1 is out of range: give 0.25 to 1 to keep 1 to 4 steps"),
     (("--negative", OTHER), f"the negative prompt {OTHER!r} has no effect at guidance 1: raise the guidance"),
 ]

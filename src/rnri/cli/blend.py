@@ -36,6 +36,7 @@ def interpolate(
     steps: options.Steps = None,
     budget: options.Budget = None,
     seed: options.Seed = None,
+    resolution: options.Resolution = None,
     device: options.Device = "auto",
     captioner: options.Captioner = None,
     force: options.Force = False,
@@ -44,7 +45,9 @@ def interpolate(
 
     Both are inverted; frames are drawn from the noise between. B is brought to the size of A.
     """
-    how = Inverting.read(solver=solver, steps=steps, budget=budget, seed=seed, residual_correction=True)
+    how = Inverting.read(
+        solver=solver, steps=steps, budget=budget, seed=seed, resolution=resolution, residual_correction=True
+    )
     frames = values.whole("--count", count, 2, values.MAX_IMAGES) or 2
     by = next((name for name in PATHS if name == path), None)
     if by is None:
@@ -112,6 +115,7 @@ def concept(
     budget: options.Budget = None,
     guidance: options.Guidance = None,
     seed: options.Seed = None,
+    resolution: options.Resolution = None,
     device: options.Device = "auto",
     force: options.Force = False,
 ) -> None:
@@ -119,7 +123,7 @@ def concept(
 
     A few pictures of it are inverted, and new ones drawn from around the centroid of their noise.
     """
-    how = Inverting.read(solver=solver, steps=steps, budget=budget, seed=seed)
+    how = Inverting.read(solver=solver, steps=steps, budget=budget, seed=seed, resolution=resolution)
     many, scale = values.whole("--count", count, 1, values.MAX_IMAGES) or 1, values.guidance(guidance)
     spread, first = values.real("--variety", variety, 1), values.seed(seed) or 0
     values.prompt("--prompt", prompt)
@@ -134,7 +138,7 @@ def concept(
     with screen.progress() as tell:
         pixels = [inverting.read_picture(each, timings) for each in image]
         editor = inverting.open_editor(model, device, timings, tell)
-        size = editor.model.image_size
+        size = how.resolution[::-1] if how.resolution else editor.model.image_size
         found = []
         for each, picture in zip(image, pixels, strict=True):
             tell(f"inverting {each.name}")

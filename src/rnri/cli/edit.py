@@ -57,6 +57,7 @@ def edit(
     budget: options.Budget = None,
     tol: options.Tol = None,
     residual_correction: options.ResidualCorrection = None,
+    resolution: options.Resolution = None,
     control: options.Control = None,
     weight: options.Weight = None,
     mask: options.Mask = None,
@@ -80,6 +81,7 @@ def edit(
         tol=tol,
         residual_correction=residual_correction,
         seed=seed,
+        resolution=resolution,
     )
     scale, wanted = values.guidance(guidance), values.size("--size", size)
     others = values.whole("--edit-steps", edit_steps, 1)
@@ -160,6 +162,7 @@ def invert(
     budget: options.Budget = None,
     tol: options.Tol = None,
     residual_correction: options.ResidualCorrection = None,
+    resolution: options.Resolution = None,
     captioner: options.Captioner = None,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -179,6 +182,7 @@ def invert(
         tol=tol,
         residual_correction=residual_correction,
         seed=seed,
+        resolution=resolution,
     )
     values.prompt("--prompt", prompt)
     outputs.check([output], suffixes=outputs.STORED, force=force)

@@ -32,6 +32,7 @@ class Inverting:
     tol: float | None
     correct: bool | None
     seed: int | None
+    resolution: tuple[int, int] | None
 
     @classmethod
     def read(
@@ -45,6 +46,7 @@ class Inverting:
         tol: str | None = None,
         residual_correction: bool | None = None,
         seed: str | None = None,
+        resolution: str | None = None,
     ) -> Inverting:
         """What the options say; ValueError for what is out of range."""
         return cls(
@@ -56,6 +58,7 @@ class Inverting:
             values.real("--tol", tol, positive=True),
             residual_correction,
             values.seed(seed),
+            values.size("--resolution", resolution),
         )
 
     def given(self) -> dict[str, Any]:

@@ -19,6 +19,14 @@ Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Size = Annotated[str | None, typer.Option(metavar="WxH", help="Size of the results in pixels.", show_default=False)]
+Resolution = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH",
+        help="What the network works at, in multiples it takes; results keep the size of IMAGE.",
+        show_default="about the model's own",
+    ),
+]
 Guidance = Annotated[
     str | None,
     typer.Option(
