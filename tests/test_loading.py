@@ -101,6 +101,21 @@ def test_few_steps_are_told_by_the_scheduler(folder: Path) -> None:
     assert load(folder, scheduler="ddim").defaults.steps == 30
 
 
+def test_guidance_that_a_few_step_model_may_not_have_is_warned_of(copy: Path) -> None:
+    """Nothing in a checkpoint says that it was distilled; only its sampler suggests so."""
+    turbo, other = Editor(load(copy, scheduler="euler")), Editor(load(copy))
+    turbo.generate(PROMPT, steps=1)
+    other.generate(PROMPT, steps=1, guidance=3.0)
+    complaint = "set up like models distilled to few steps, which draw without guidance: leave guidance=3 at 1 unless"
+    with pytest.warns(models.GuidanceWarning, match=complaint):
+        turbo.generate(PROMPT, steps=1, guidance=3.0)
+    found = turbo.invert(torch.zeros(1, 3, 32, 32), PROMPT, steps=1, solver="explicit")
+    with pytest.warns(models.GuidanceWarning, match=complaint):
+        turbo.edit(found, PROMPT, guidance=3.0)
+    (copy / "rnri.json").write_text('{"steps": 4, "guidance": 1.5}')  # it says itself how it is used
+    Editor(load(copy, scheduler="euler")).generate(PROMPT, steps=1)
+
+
 @pytest.mark.parametrize(
     ("how", "complaint"),
     [

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rnri.loading import Loading
-from rnri.models.base import Condition, Defaults, Guidance, Model, PromptWarning
+from rnri.models.base import Condition, Defaults, Guidance, GuidanceWarning, Model, PromptWarning
 from rnri.models.family import Family, check_place
 from rnri.models.parts import folder_of, pipeline_class
 from rnri.models.samplers import choose
@@ -23,6 +23,7 @@ __all__ = [
     "Defaults",
     "Family",
     "Guidance",
+    "GuidanceWarning",
     "Loading",
     "Model",
     "PromptWarning",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +27,21 @@ class PromptWarning(UserWarning):
     """Part of a prompt does not reach the network: it is too long, or holds words the model does not know."""
 
 
+class GuidanceWarning(UserWarning):
+    """A model looks like one that was distilled to draw without guidance, and is told to draw with some."""
+
+
 @dataclass(frozen=True)
 class Defaults:
-    """What a model is best used with where nothing else is asked for."""
+    """What a model is best used with where nothing else is asked for.
+
+    It is not `guided` where a checkpoint's settings are those of networks that were distilled to few steps without
+    guidance; they are no proof.
+    """
 
     steps: int = 30
     guidance: float = 1.0
+    guided: bool = True
 
     @classmethod
     def read(cls, folder: Path) -> Defaults | None:
@@ -128,10 +138,17 @@ class Model(Protocol):
 def guidance_of(model: Model, guidance: float, negative: str = "") -> tuple[float, float]:
     """(the number a network is told, the scale of classifier-free guidance), of which one is 1.
 
-    Raises ValueError for guidance, or a negative prompt, that a model has not.
+    Raises ValueError for guidance, or a negative prompt, that a model has not; warns where it seems to have none.
     """
     if model.guidance == "none" and guidance != 1:
         raise ValueError(f"guidance={guidance} is not to be had: {model.name} is distilled; leave it at 1")
     if model.guidance != "classifier-free" and negative:
         raise ValueError(f"{model.name} takes no negative prompt: leave {negative!r} out")
+    if guidance != 1 and not model.defaults.guided:
+        warnings.warn(
+            f"{model.name} is set up like models distilled to few steps, which draw without guidance: "
+            f"leave guidance={guidance:g} at 1 unless this one was trained with it",
+            GuidanceWarning,
+            stacklevel=3,
+        )
     return (guidance, 1.0) if model.guidance == "embedded" else (1.0, guidance)

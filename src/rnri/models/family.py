@@ -194,8 +194,9 @@ class Family(ABC):
     def _defaults(self) -> Defaults:
         """Few steps for samplers of consistency models, and for those that start where distilled networks do."""
         kind, config = type(self.scheduler).__name__, self.scheduler.config
-        few = kind.startswith("LCM") or (kind.startswith("Euler") and config.get("timestep_spacing") == "trailing")
-        return Defaults(steps=FEW_STEPS if few else self.steps)
+        distilled = kind.startswith("Euler") and config.get("timestep_spacing") == "trailing"
+        few = distilled or kind.startswith("LCM")
+        return Defaults(FEW_STEPS if few else self.steps, guided=not distilled)
 
     # --- the same for all -------------------------------------------------------------------------------------------
 
