@@ -80,6 +80,19 @@ def test_both_bounds_are_reached(name: str) -> None:
             assert reached == pytest.approx(equation.bounds, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_the_eigenvalue_is_zero_where_the_network_says_the_same_everywhere(name: str) -> None:
+    """For data of variance 1 where it states the velocity, σ/α where a flow, without end the noise, 0 the image."""
+    schedule, prediction = TABLES[name]
+    for step in schedule:
+        alpha, sigma, _, _ = step.levels
+        if alpha:
+            resting = {"epsilon": 1e16, "v_prediction": 1.0, "flow": sigma / alpha, "sample": 0.0}[prediction]
+            m = gaussian(schedule, prediction, torch.full(SHAPE, resting).double())
+            equation = step.equation(m, ONE)
+            assert (equation(ONE) - equation(0 * ONE)).abs().max() < 1e-6
+
+
 def test_without_signal_there_is_one_eigenvalue() -> None:
     """At α = 0 the upper bound α′/α is infinite, but the ideal x̂ is the data's mean whatever z is."""
     schedule, prediction = TABLES["flow"]
