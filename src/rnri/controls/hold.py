@@ -14,6 +14,12 @@ from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import blurred
 from rnri.registry import option
 
+FLOOR = 0.02
+"""Differences below this are of rounding, and change nothing; in the unit of the latents, which deviate by about 1."""
+
+STEPS = 4
+"""An edge is as soft after any number of steps as latents that are blended this many times make it."""
+
 
 @dataclass(frozen=True)
 class Hold(Control):
@@ -23,15 +29,17 @@ class Hold(Control):
     edit asks the network for the first anyway, and the inversion knows the second: no evaluation is added. Where the
     map is below the threshold the latents stay the source's. Elsewhere only 1 − ``fade`` of the inversion's
     corrections are added, as they carry what the source prompt could not say, old content too. DiffEdit's mask is of
-    latents noised at random and relative to its largest value; this one is in the latents' own unit, so that a change
-    of everything masks nothing.
+    latents noised at random, for evaluations of its own.
+
+    The mask w, its edges softened, is applied at each of the K steps, as z ← z_source + w^(4/K)·(z − z_source):
+    blending adds up, and without the power a soft edge would be a hard one, further in, after many steps.
     """
 
     source = sources.DIFFEDIT
     passage = "Section 3.2, at the edit's own first step"
     neutral: ClassVar = {"threshold": 0.0, "fade": 0.0}
 
-    threshold: float = option(0.2, "the difference that counts as one; latents deviate by about 1", low=0.0, high=10.0)
+    threshold: float = option(0.2, "the share of the largest difference that counts as one", low=0.0, high=1.0)
     grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
     soft: float = option(2.0, "how soft its edges become, in cells", low=0.0, high=16.0)
     fade: float = option(0.5, "share of the corrections left out where the picture changes", low=0.0, high=1.0)
@@ -59,7 +67,10 @@ class _Held(Bound):
         said = plain if source.guidance == 1 else prediction  # like with like: the source's as it was inverted
         gap = (step.advance(z, said) - reached) / (alpha_clean - alpha * sigma_clean / sigma)
         heat = gap.abs().mean(1, keepdim=True)
-        grow, mask = self.control.grow, (heat >= self.control.threshold).to(heat)
+        least = self.control.threshold * heat.amax((2, 3), keepdim=True)
+        if self.control.threshold:
+            least = least.clamp_min(FLOOR)
+        grow, mask = self.control.grow, (heat >= least).to(heat)
         self.changes = blurred(functional.max_pool2d(mask, 2 * grow + 1, 1, grow), self.control.soft)
 
     def kept(self) -> Tensor:
@@ -68,4 +79,5 @@ class _Held(Bound):
 
     def blend(self, k: int, z: Tensor) -> Tensor:
         assert self.changes is not None
-        return torch.lerp(self.job.source.latents[k + 1].to(z), z, self.changes)
+        source = self.job.source
+        return torch.lerp(source.latents[k + 1].to(z), z, self.changes ** (STEPS / len(source.schedule)))
