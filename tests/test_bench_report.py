@@ -231,14 +231,13 @@ def test_methods_at_their_own_guidance_share_a_table() -> None:
 
 def test_spectra_stand_beside_their_bounds() -> None:
     def spectrum(image: int, norm: float, quotient: float) -> Line:
-        found = {"t": [999.0], "norm": [norm], "quotient": [quotient], "low": [0.0], "high": [0.8]}
+        found = {"t": [999.0], "norm": [norm], "quotient": [quotient], "low": [-0.5], "high": [0.8]}
         return Line(image, {"model": "m", "fingerprint": "f", "steps": 1, "products": 9, "seed": 0}, found, RUN)
 
     spectra = [spectrum(0, 0.4, 0.4), spectrum(1, 1.6, -0.8), spectrum(2, 2.0, 1.5)]
     [row] = table(markdown([measured(0, "gnri")], spectra=spectra), "‖J‖")
-    assert [row[name] for name in ("pictures", "timestep", "‖J‖", "vᵀJv", "vᵀJv/‖J‖", "β", "‖J‖/β")] == [
-        *("3", "999", "1.6", "0.4", "0.75", "0.8", "2")
-    ]
+    names = ("timestep", "n", "‖J‖", "size of vᵀJv/‖J‖", "vᵀJv below 0", "low", "β")
+    assert [row[name] for name in names] == ["999", "3", "1.6", "0.75", "1", "-0.5", "0.8"]
 
 
 def test_all_that_is_drawn_looks_different() -> None:

@@ -52,6 +52,25 @@ def test_nothing_blows_up_and_statuses_are_true(sensitivity: Sensitivity, condit
     assert set(found.status) <= {"CONVERGED", "MAX_ITER", "DIVERGED"}
 
 
+@pytest.mark.parametrize("solver", ["auto", "faithful"])
+def test_statuses_are_true_on_many_steps_too(solver: str) -> None:
+    name = "scenes"
+    longer = Sensitivity(Convergence({name: models.load(name, device="cpu")}, 3), {})
+    base = configuration(longer, steps=20, solver=solver)
+    conditions: tuple[Condition, ...] = ("prompt wrong", "photo")
+    for condition in conditions:
+        [found] = longer(replace(base, condition=condition), [2])
+        assert found.finite
+        assert found.truthful
+        assert len(found.status) == 20
+
+
+def test_presets_go_without_their_corrections(sensitivity: Sensitivity) -> None:
+    [found] = sensitivity(configuration(sensitivity), [0])
+    assert found.calls == 4  # with corrections, 8
+    assert found.latent_rmse > 1e-2
+
+
 def test_every_condition_is_another_problem(sensitivity: Sensitivity) -> None:
     errors = [sensitivity(configuration(sensitivity, condition=each), [0])[0].latent_rmse for each in CONDITIONS]
     assert len(set(errors)) == len(CONDITIONS)

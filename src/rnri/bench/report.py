@@ -184,20 +184,20 @@ def _spectra(lines: Sequence[Line]) -> list[str]:
     rows = []
     for (model, steps), measured in sorted(found.items()):
         norms, quotients = (np.asarray([each[name] for each in measured]) for name in ("norm", "quotient"))
-        medians = (np.median(each, axis=0) for each in (norms, quotients, quotients / norms))
-        for t, norm, quotient, share, beta in zip(measured[0]["t"], *medians, measured[0]["high"], strict=True):
-            cells = map(number, (t, norm, quotient, share, beta, norm / beta))
-            rows.append([model, str(steps), str(len(measured)), *cells])
+        medians = (np.median(each, axis=0) for each in (norms, np.abs(quotients) / norms))
+        bounds = (measured[0][name] for name in ("t", "low", "high"))
+        for norm, share, below, t, low, high in zip(*medians, (quotients < 0).sum(axis=0), *bounds, strict=True):
+            cells = map(number, (norm, share, below, low, high))
+            rows.append([model, str(steps), number(t), str(len(measured)), *cells])
     if not rows:
         return []
-    heads = ["model", "steps", "pictures", "timestep", "‖J‖", "vᵀJv", "vᵀJv/‖J‖", "β", "‖J‖/β"]
+    heads = ["model", "steps", "timestep", "n", "‖J‖", "size of vᵀJv/‖J‖", "vᵀJv below 0", "low", "β"]
     return ["## Theory and measured spectra", _THEORY, ruled([heads, *rows])]
 
 
-_THEORY = """J = ∂g/∂z at the noised picture, ‖J‖ its largest singular value, v that singular vector; medians. On an
-ideal network J is symmetric with eigenvalues of at most β, so that vᵀJv/‖J‖ is 1 (−1 for a negative eigenvalue; 0 for
-a rotation) and ‖J‖/β at most 1, unless an eigenvalue far below 0 is the largest in size. Where ‖J‖ exceeds 1, plain
-iteration need not converge."""
+_THEORY = """J = ∂g/∂z at n noised pictures, ‖J‖ its largest singular value, v that singular vector; medians. On an
+ideal network J is symmetric with eigenvalues from low to β: then vᵀJv is ‖J‖ in size, at most β where it is positive
+and not below low where it is negative. Where ‖J‖ exceeds 1, plain iteration need not converge."""
 
 
 def _bounds(lines: Sequence[Line]) -> str:

@@ -8,6 +8,9 @@ Each condition spoils one thing, the rest stays as it is:
     guidance       inverted with guidance 2, which makes every step's equation steeper
     bfloat16       the network in half the bits; solving stays in float32
     photo          a photograph instead of a scene, under a scene's prompt
+
+Presets are measured without their corrections, which would hide what the solver makes of it: with them every picture
+comes back exactly.
 """
 
 from __future__ import annotations
@@ -43,7 +46,10 @@ ELSEWHERE = 7
 
 @dataclass(frozen=True)
 class SensitivityConfiguration:
-    """``solver`` is a preset or a spec, with as many iterations as that gets; ``tol`` is what converged means."""
+    """``solver`` is a preset or a spec, with as many iterations as that gets; ``tol`` is what converged means.
+
+    A preset keeps its start, predictor and budget, but no corrections.
+    """
 
     model: str
     fingerprint: str

@@ -31,8 +31,8 @@ def sensitivity(
 ) -> None:
     """Invert with a wrong prompt, without one, guided, in bfloat16, and pictures of another world.
 
-    Told is how near it comes, whether anything is not finite, and whether every status is true. Goes on where it was
-    stopped.
+    Told is how near it comes, whether anything is not finite, and whether every status is true. Presets go without
+    their corrections, which would give any picture back. Goes on where it was stopped.
     """
     pictures, first = values.whole("--limit", limit, 1) or 1, values.seed(seed) or 0
     enough = values.real("--tol", tol, positive=True) or 0.01
