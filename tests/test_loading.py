@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from functools import cache
+from functools import cache, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from diffusers import (
     HeunDiscreteScheduler,
     PNDMScheduler,
 )
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from rnri import Status, models
 from rnri.editor import Editor
 from rnri.loading import SCHEDULERS, Loading
 from rnri.models.samplers import NAMES, choose
+from rnri.models.speed import prepare
 from tests import tiny, tiny_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -219,9 +221,28 @@ def test_large_images_are_encoded_in_tiles(folder: Path) -> None:
     assert model.encode(torch.zeros(1, 3, 32, 48)).shape == (1, *model.latent_shape((32, 48)))
 
 
-def test_compiling_goes_through_the_compiler(folder: Path) -> None:
-    with torch.compiler.set_stance("force_eager"):
-        torch.testing.assert_close(output(load(folder, compile=True)), output(load(folder)))
+@pytest.mark.parametrize("name", ["sd", "sd3"])
+def test_repeated_blocks_are_compiled_or_without_them_the_network(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, and not again for other pictures, times and prompts of the same shapes."""
+    graphs = CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=graphs))
+    plain, model = (models.from_pipe(tiny_families.build(name)) for _ in range(2))
+    torch.compiler.reset()
+    prepare(model.network, model.vae, torch.device("cpu"), Loading(compile=True))
+    kinds = {type(module) for module in model.network.modules() if module._compiled_call_impl is not None}
+    assert {kind.__name__ for kind in kinds} == set(model.network._repeated_blocks or [type(model.network).__name__])
+    counts = []
+    for t in (499.0, 250.0):
+        z = torch.randn(1, *model.latent_shape((32, 32)), generator=torch.Generator().manual_seed(int(t)))
+        with torch.no_grad():
+            found, expected = (each.denoiser(each.embed([PROMPT]))(z, t) for each in (model, plain))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        counts.append(graphs.frame_count)
+    torch.compiler.reset()
+    assert counts[0] == counts[1] > 0
+
+
+def test_cuda_graphs_need_cuda(folder: Path) -> None:
     with pytest.raises(ValueError, match="no CUDA graphs on cpu: leave cuda_graphs out"):
         load(folder, cuda_graphs=True)
 
