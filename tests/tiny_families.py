@@ -34,9 +34,14 @@ class Case:
 
 def build(name: str) -> Any:
     """The pipeline of a case, quiet, the global random state untouched."""
+    return built(CASES[name])
+
+
+def built(case: Case) -> Any:
+    """The same of any case."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        pipe = CASES[name].build()
+        pipe = case.build()
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
@@ -67,15 +72,15 @@ def gemma() -> dict[str, Any]:
     return {"tokenizer": tokenizer, "text_encoder": decoder("Gemma2", len(letters))}
 
 
-def qwen(layers: int = 2) -> dict[str, Any]:
+def qwen(layers: int = 2, *, kind: str = "Model") -> dict[str, Any]:
     letters = [*sorted(ByteLevel.alphabet()), "<|endoftext|>"]
     tokenizer = transformers.Qwen2Tokenizer(vocab={letter: n for n, letter in enumerate(letters)}, merges=[])
     tokenizer.chat_template = "{% for each in messages %}{{ each.content }}{% endfor %}"
-    return {"tokenizer": tokenizer, "text_encoder": decoder("Qwen3", len(letters), layers)}
+    return {"tokenizer": tokenizer, "text_encoder": decoder("Qwen3", len(letters), layers, kind=kind)}
 
 
-def decoder(kind: str, words: int, layers: int = 2) -> Any:
-    config = getattr(transformers, f"{kind}Config")(
+def decoder(family: str, words: int, layers: int = 2, *, kind: str = "Model") -> Any:
+    config = getattr(transformers, f"{family}Config")(
         vocab_size=words,
         hidden_size=WIDTH,
         intermediate_size=WIDTH,
@@ -85,7 +90,7 @@ def decoder(kind: str, words: int, layers: int = 2) -> Any:
         head_dim=8,
         pad_token_id=0,
     )
-    return getattr(transformers, f"{kind}Model")(config)
+    return getattr(transformers, f"{family}{kind}")(config)
 
 
 def contracting(network: Any, layer: Any, by: float = 0.3) -> Any:
@@ -107,7 +112,7 @@ def two_clips() -> dict[str, Any]:
 # --- pipelines --------------------------------------------------------------------------------------------------
 
 
-def sdxl() -> Any:
+def sdxl(**changes: Any) -> Any:
     parts = two_clips()
     return diffusers.StableDiffusionXLPipeline(
         **{**parts, "text_encoder": tiny.clip(parts["tokenizer"])},
@@ -116,6 +121,7 @@ def sdxl() -> Any:
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=16 + 6 * 8,
+            **changes,
         ),
         vae=tiny.autoencoder(force_upcast=True, sample_size=1024),
         scheduler=tiny.scheduler(),
@@ -187,7 +193,7 @@ def flux(*, reads_guidance: bool) -> Any:
     )
 
 
-def flux2(*, distilled: bool = False) -> Any:
+def flux2(*, distilled: bool = False, reader: str = "Model") -> Any:
     network = diffusers.Flux2Transformer2DModel(
         in_channels=16,
         num_layers=1,
@@ -209,7 +215,7 @@ def flux2(*, distilled: bool = False) -> Any:
     vae.bn.running_mean.normal_()
     vae.bn.running_var.uniform_(0.5, 2.0)
     return diffusers.Flux2KleinPipeline(
-        **qwen(layers=27),
+        **qwen(layers=27, kind=reader),
         transformer=contracting(network, network.proj_out),
         vae=vae,
         scheduler=flow_scheduler(use_dynamic_shifting=True),
@@ -312,7 +318,7 @@ def aura_flow() -> Any:
     )
 
 
-def z_image() -> Any:
+def z_image(*, reader: str = "Model") -> Any:
     network = diffusers.ZImageTransformer2DModel(
         in_channels=4,
         dim=16,
@@ -328,7 +334,7 @@ def z_image() -> Any:
         torch.nn.init.normal_(pad)
     (last,) = network.all_final_layer.values()
     return diffusers.ZImagePipeline(
-        **qwen(),
+        **qwen(kind=reader),
         transformer=contracting(network, last.linear),
         vae=tiny.autoencoder(shift_factor=0.1),
         scheduler=flow_scheduler(),

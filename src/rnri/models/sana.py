@@ -22,7 +22,7 @@ class Sana(Family):
     parts = {  # noqa: RUF012
         "vae": ("AutoencoderDC",),
         "transformer": ("SanaTransformer2DModel",),
-        "text_encoder": ("Gemma2Model", "Gemma2ForCausalLM"),
+        "text_encoder": ("Gemma2Model",),
         "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
     }
     patch = 1
