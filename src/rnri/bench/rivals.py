@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,9 +61,9 @@ class Entry:
     below_db: float
 
     @classmethod
-    def of(cls, method: str, lines: Sequence[Line], local: bool | None = None) -> Entry:
-        """Those lines of a method whose edits are local or not, or all of them."""
-        some = [line for line in lines if local in (None, line.measurement["local"])]
+    def of(cls, method: str, lines: Sequence[Line], among: Set[Key], local: bool | None = None) -> Entry:
+        """The lines of a method of these pictures whose edits are local or not, or of all of them."""
+        some = [line for line in lines if line.image in among and local in (None, line.measurement["local"])]
         told = lines[0].configuration
         reached, bound = scores(some, "psnr_db"), scores(some, "bound_db")
         return cls(
@@ -80,7 +80,7 @@ class Entry:
 def comparison(groups: Mapping[Setting, Mapping[str, Sequence[Line]]]) -> str:
     """Three tables: nearest of ours and of theirs, best edits of ours and of theirs, and the default against the rest.
 
-    Each line is of all methods that spent at most so many calls.
+    Each line is of all methods that spent at most so many calls, on the pictures that every one of them has.
     """
     kinds = {"all": None, "local": True, "global": False}
     near, ours, default = [_NEAR], [_EDITS], [_DEFAULT]
@@ -92,11 +92,12 @@ def comparison(groups: Mapping[Setting, Mapping[str, Sequence[Line]]]) -> str:
             if other._replace(calls=setting.calls) == setting and other.calls <= setting.calls
             for name, lines in methods.items()
         ]
+        shared = set.intersection(*({line.image for line in lines} for _, lines in within))
         for what, local in kinds.items():
-            entries = [Entry.of(name, lines, local) for name, lines in within]
+            entries = [Entry.of(name, lines, shared, local) for name, lines in within]
             if local is None:
                 near += _nearest(setting, [each for each in entries if not each.exact])
-                certain += [each for each in entries if each.exact]
+                certain += [each for each in entries if each.exact and each.errors]
             rivals = _least((each for each in entries if each.origin == "published"), _edits)
             others = _least((each for each in entries if each.method != DEFAULT), _edits)
             ours += _duel(setting, what, _least((each for each in entries if each.origin == "ours"), _edits), rivals)
@@ -111,8 +112,8 @@ def comparison(groups: Mapping[Setting, Mapping[str, Sequence[Line]]]) -> str:
 _RULES = f"""Of all that spent at most so many calls, the best of ours and the best published method as it is published.
 *Ours* are the presets and the solvers {" and ".join(f"`{name}`" for name in OURS)};
 a published solver in our ways is neither. Latent errors are medians, edit errors means. Ratios, ours over the
-published, and differences, ours minus the other, are of the n pictures that both have, with 95 % intervals by
-resampling them."""
+published, and differences, ours minus the other, are taken picture by picture, with 95 % intervals by resampling
+pictures. Each line is of the n pictures that all those methods have."""
 
 _SETTING = ["model", "split", "guidance", "steps", "calls"]
 _NEAR = [*_SETTING, "ours", "published", "ratio", "n", "published solver in our ways"]
