@@ -32,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "attention": set(),
     "controls": {"attention", "images", "inversion", "models", "registry"},
     "loading": set(),
-    "models": {"attention", "loading", "schedule"},
+    "models": {"attention", "limits", "loading", "schedule"},
     "editing": {"controls", "inversion", "models", "schedule"},
     "editor": {
         "loading",

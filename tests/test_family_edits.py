@@ -114,5 +114,21 @@ def test_what_is_worked_at_is_what_was_asked_for(editor: Editor) -> None:
     multiple = editor.model.multiple
     shape = tuple(editor.encode(np.zeros((9, 9, 3), np.uint8), resolution=(3 * multiple, 4 * multiple)).latents.shape)
     assert shape == (1, *editor.model.latent_shape((4 * multiple, 3 * multiple)))
-    with pytest.raises(ValueError, match=rf"multiples of {multiple} up to 16384, such as {4 * multiple}x{multiple}$"):
+    with pytest.raises(
+        ValueError, match=rf"multiples of {multiple} up to {editor.model.max_side}, such as {4 * multiple}x{multiple}$"
+    ):
         editor.encode(picture(), resolution=(4 * multiple + 1, 0))
+
+
+@pytest.mark.parametrize("name", ["sd3", "lumina2", "aura-flow", "z-image"])
+def test_no_side_is_longer_than_the_network_has_places_for(name: str) -> None:
+    model = models.from_pipe(tiny_families.build(name))
+    editor, most, multiple = Editor(model), model.max_side, model.multiple
+    assert most < 16384
+    z = editor.encode(picture(), resolution=(most, multiple)).latents
+    assert model.denoiser(model.embed([SOURCE]))(z, 499.0).isfinite().all()
+    for resolution in ((most + multiple, multiple), (multiple, most + multiple)):
+        with pytest.raises(ValueError, match=rf"up to {most}, such as "):
+            editor.encode(picture(), resolution=resolution)
+    model.image_size = (most, most)  # in the shape of a panorama it would be twice as wide
+    assert editor.encode(picture(8, 80)).latents.shape[1:] == model.latent_shape((most // 2, most))

@@ -119,7 +119,7 @@ class Editor:
         sides that are no multiples of what the model takes.
         """
         if resolution is not None:
-            check_resolution(resolution, self.model.multiple)
+            check_resolution(resolution, self.model.multiple, self.model.max_side)
         if isinstance(image, Encoded):
             if resolution is not None:
                 raise ValueError(f"resolution={resolution} has no effect on what is encoded: encode the picture at it")
@@ -131,8 +131,7 @@ class Editor:
                     f"cannot invert a batch of {len(pixels)} images into one: give rnri.batches.invert_all them"
                 )
             height, width = pixels.shape[-2:]
-            fitting = images.fit((height, width), self.model.image_size, self.model.multiple)
-            size = resolution[::-1] if resolution is not None else fitting
+            size = self._fitting((height, width)) if resolution is None else resolution[::-1]
             return Encoded(self.model.encode(images.resize(pixels, size)), (width, height))
 
     def decode(
@@ -352,7 +351,7 @@ class Editor:
         check_guidance(guidance, negative)
         check_size(size)
         timings = timings or Timings()
-        drawn = images.fit((size[1], size[0]), self.model.image_size, self.model.multiple) if size else None
+        drawn = self._fitting((size[1], size[0])) if size else None
         device, shape = self.model.device, self.model.latent_shape(drawn or self.model.image_size)
         with timings.measure("edit", device):
             draws = torch.cat([torch.randn(1, *shape, generator=generator(seed + n)) for n in range(len(prompts))])
@@ -361,6 +360,9 @@ class Editor:
             latents = sample(self.denoiser(prompts, guidance, negative), schedule, noise)
         pictures = self.decode(latents, size=size, timings=timings)
         return pictures[0] if isinstance(prompt, str) else pictures
+
+    def _fitting(self, size: tuple[int, int]) -> tuple[int, int]:
+        return images.fit(size, self.model.image_size, self.model.multiple, self.model.max_side)
 
     def _pixels(self, latents: Tensor, width: int | None, height: int | None) -> Tensor:
         pixels = self.model.decode(latents)

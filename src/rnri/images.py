@@ -102,12 +102,13 @@ def to_pil(pixels: Tensor) -> list[Picture]:
     return [Image.fromarray(picture) for picture in levels.permute(0, 2, 3, 1).cpu().numpy()]
 
 
-def fit(size: Size, target: Size, multiple: int) -> Size:
+def fit(size: Size, target: Size, multiple: int, most: int | None = None) -> Size:
     """The size at which a network made for `target` is given a picture of `size`.
 
     The shape is kept and the area is the target's; each side is then rounded to a multiple the network takes, at
-    least half and at most twice the target's. So a square model gets a square picture unchanged in shape, an ordinary
-    photo within one multiple of its shape, and a panorama squeezed. Scale back with `resize` to restore.
+    least half and at most twice the target's, and no more than `most`. So a square model gets a square picture
+    unchanged in shape, an ordinary photo within one multiple of its shape, and a panorama squeezed. Scale back with
+    `resize` to restore.
 
     >>> fit((300, 400), (512, 512), 8), fit((10, 4000), (128, 128), 8)
     ((440, 592), (64, 256))
@@ -116,7 +117,8 @@ def fit(size: Size, target: Size, multiple: int) -> Size:
 
     def side(length: int, wanted: int) -> int:
         bounded = min(max(length * scale, wanted / MAX_STRETCH), wanted * MAX_STRETCH)
-        return max(1, round(bounded / multiple)) * multiple
+        count = max(1, round(bounded / multiple))
+        return min(count, most // multiple if most else count) * multiple
 
     return side(size[0], target[0]), side(size[1], target[1])
 

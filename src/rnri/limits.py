@@ -39,19 +39,19 @@ def check_size(size: Size | None) -> None:
         raise ValueError(f"size={size} is out of range: give a width and a height from 1 to {MAX_SIDE}")
 
 
-def check_resolution(resolution: Size, multiple: int) -> None:
-    """Of what a network works at, (width, height): multiples of what it takes.
+def check_resolution(resolution: Size, multiple: int, most: int) -> None:
+    """Of what a network works at, (width, height): multiples of what it takes, and no more than it has places for.
 
-    >>> check_resolution((500, 336), 8)
+    >>> check_resolution((501, 336), 8, 2048)
     Traceback (most recent call last):
-    ValueError: resolution=500x336 is not to be had: both sides have to be multiples of 8 up to 16384, such as 504x336
+    ValueError: resolution=501x336 is not to be had: both sides have to be multiples of 8 up to 2048, such as 504x336
     """
-    if all(isinstance(side, int) and side % multiple == 0 and 0 < side <= MAX_SIDE for side in resolution):
+    if all(isinstance(side, int) and side % multiple == 0 and 0 < side <= most for side in resolution):
         return
-    wide, high = (max(1, round(min(side, MAX_SIDE) / multiple)) * multiple for side in resolution)
+    wide, high = (min(max(1, round(side / multiple)), most // multiple) * multiple for side in resolution)
     raise ValueError(
         f"resolution={resolution[0]}x{resolution[1]} is not to be had: both sides have to be multiples of {multiple} "
-        f"up to {MAX_SIDE}, such as {wide}x{high}"
+        f"up to {most}, such as {wide}x{high}"
     )
 
 

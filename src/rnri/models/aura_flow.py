@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -23,6 +24,9 @@ class AuraFlow(Family):
         "tokenizer": (),
     }
     max_tokens = 256
+
+    def _places(self) -> int:
+        return math.isqrt(self.network.config.pos_embed_max_size)
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
         read = self.pipe.encode_prompt(prompts, do_classifier_free_guidance=False, device=self.device)

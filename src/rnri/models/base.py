@@ -82,6 +82,8 @@ class Model(Protocol):
     """Height and width in pixels the model was made for."""
     multiple: int
     """Both sides of an image are multiples of this many pixels."""
+    max_side: int
+    """Neither has more than this many: a network with a table of places has none beyond."""
 
     @property
     def device(self) -> torch.device:

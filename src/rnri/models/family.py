@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from rnri.limits import MAX_SIDE
 from rnri.loading import Loading
 from rnri.models import autoencoder, speed
 from rnri.models.base import Condition, Defaults, Guidance, PromptWarning
@@ -77,6 +78,7 @@ class Family(ABC):
         self.tiny = preview
         self.factor = self._factor()
         self.multiple: int = self.factor * self.patch
+        self.max_side = min(MAX_SIDE, self._places() * self.multiple)
         self.image_size = self._image_size()
         self.defaults = defaults or self._defaults()
 
@@ -181,6 +183,10 @@ class Family(ABC):
     def _factor(self) -> int:
         """Pixels in a latent element, along one side."""
         return autoencoder.factor(self.vae)
+
+    def _places(self) -> int:
+        """Tokens along one side that the network knows the places of."""
+        return MAX_SIDE
 
     def tokens(self, shape: tuple[int, int, int]) -> int:
         """What the network makes of latents of this shape."""

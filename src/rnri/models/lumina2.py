@@ -30,6 +30,9 @@ class Lumina2(Family):
     }
     max_tokens = 256
 
+    def _places(self) -> int:
+        return min(self.network.config.axes_lens[1:])
+
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
         read = [
             self.pipe.encode_prompt(prompt, False, device=self.device, max_sequence_length=self.max_tokens)

@@ -50,6 +50,9 @@ class StableDiffusion3(Family):
             return_dict=False,
         )[0]
 
+    def _places(self) -> int:
+        return self.network.config.pos_embed_max_size
+
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         if not self.scheduler.config.get("use_dynamic_shifting"):
             return {}

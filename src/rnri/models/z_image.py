@@ -36,6 +36,9 @@ class ZImage(Family):
         height, width = image_size
         return self.network.in_channels, height // self.factor, width // self.factor
 
+    def _places(self) -> int:
+        return min(self.network.config.axes_lens[1:])
+
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
         """Tokens padded to the longest prompt, and which of them are a prompt's own."""
         tokens, _ = self.pipe.encode_prompt(prompts, device=self.device, do_classifier_free_guidance=False)
