@@ -10,10 +10,12 @@ import pytest
 from rnri.loading import Loading
 from tests.conftest import SOURCE, Run
 
+COMMANDS = ("edit", "invert", "generate", "interpolate", "concept", "ui", "serve", "bench speed")
 
-@pytest.mark.parametrize("command", [("edit",), ("invert",), ("generate",), ("bench", "speed")])
-def test_every_way_of_loading_is_an_option(run: Run, command: tuple[str, ...]) -> None:
-    code, out, _ = run(*command, "--help")
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_way_of_loading_is_an_option(run: Run, command: str) -> None:
+    code, out, _ = run(*command.split(), "--help")
     assert code == 0
     for name in ("dtype", *(each.name for each in fields(Loading))):
         assert f"--{name.replace('_', '-')} " in out
@@ -23,6 +25,25 @@ def test_they_reach_the_model(edit: Run) -> None:
     code, out, err = edit("--json", "--scheduler", "euler", "--dtype", "bfloat16", "--vae-slicing", "--channels-last")
     assert code == 0, err
     assert json.loads(out)["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("interpolate", "picture.png", "picture.png", "--prompt-a", "a", "--prompt-b", "b", "-o", "out.webp"),
+        ("concept", "picture.png", "--prompt", "a", "-o", "out"),
+        ("ui", "--port", "0"),
+        ("serve", "--port", "0"),
+    ],
+)
+def test_they_reach_the_models_of_other_commands_too(run: Run, model: str, command: tuple[str, ...]) -> None:
+    for options, complaint in (
+        (("--scheduler", "flow"), "does not fit a network that predicts noise"),
+        (("--preview", "owner/name"), "--preview owner/name has no effect without rnri edit --way: leave it out"),
+    ):
+        code, out, err = run(*command, "--model", model, "--device", "cpu", *options)
+        assert (code, out) == (2, "")
+        assert complaint in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

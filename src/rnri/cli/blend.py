@@ -9,10 +9,12 @@ import typer
 
 from rnri.cli import inverting, options, outputs, report, screen, values
 from rnri.cli.inverting import Inverting
+from rnri.cli.loading import Asked, loads_a_model
 
 PATHS: tuple[Literal["nao", "slerp", "lerp"], ...] = ("nao", "slerp", "lerp")
 
 
+@loads_a_model
 def interpolate(
     a: Annotated[Path, typer.Argument(metavar="A", help="PNG, JPEG or WebP.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
@@ -40,6 +42,8 @@ def interpolate(
     device: options.Device = "auto",
     captioner: options.Captioner = None,
     force: options.Force = False,
+    *,
+    loading: Asked,
 ) -> None:
     """Turn one picture into another.
 
@@ -62,6 +66,7 @@ def interpolate(
         width = len(str(frames))
         paths = outputs.check_folder(output, [f"frame-{n:0{width}}.png" for n in range(1, frames + 1)], force=force)
     how.check_solver()
+    loading.check_unseen()
 
     from rnri import images
     from rnri.blending import interpolate
@@ -70,10 +75,10 @@ def interpolate(
     timings = Timings()
     with screen.progress() as tell:
         pixels = [inverting.read_picture(each, timings) for each in (a, b)]
-        editor = inverting.open_editor(model, device, timings, tell)
+        editor = inverting.open_editor(model, device, timings, tell, loading)
         found = []
         for image, picture, prompt in zip((a, b), pixels, (prompt_a, prompt_b), strict=True):
-            said = inverting.describe(prompt, picture, model, captioner, tell)
+            said = inverting.describe(prompt, picture, model, captioner, tell, loading)
             tell(f"inverting {image.name}")
             alike = images.resize(picture, (pixels[0].shape[-2], pixels[0].shape[-1]))
             found.append(how.invert(editor, alike, said, timings))
@@ -99,6 +104,7 @@ def interpolate(
     )
 
 
+@loads_a_model
 def concept(
     image: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="A few pictures of it: PNG, JPEG or WebP.")],
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="What they show, and the new ones are to.")],
@@ -118,6 +124,8 @@ def concept(
     resolution: options.Resolution = None,
     device: options.Device = "auto",
     force: options.Force = False,
+    *,
+    loading: Asked,
 ) -> None:
     """Draw new pictures of something rare.
 
@@ -129,6 +137,7 @@ def concept(
     values.prompt("--prompt", prompt)
     paths = outputs.check_folder(output, [f"new-{n}.png" for n in range(1, many + 1)], force=force)
     how.check_solver()
+    loading.check_unseen()
 
     from rnri import images
     from rnri.blending import concept
@@ -137,7 +146,7 @@ def concept(
     timings = Timings()
     with screen.progress() as tell:
         pixels = [inverting.read_picture(each, timings) for each in image]
-        editor = inverting.open_editor(model, device, timings, tell)
+        editor = inverting.open_editor(model, device, timings, tell, loading)
         size = how.resolution[::-1] if how.resolution else editor.model.image_size
         found = []
         for each, picture in zip(image, pixels, strict=True):

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from rnri.cli import inverting, options, screen, values
+from rnri.cli.loading import Asked, loads_a_model
 
 INSTALL = "pip install 'rnri[serve]'"
 _NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets", "httpx")
 
 
+@loads_a_model
 def serve(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[str, typer.Option(metavar="N", help="Where to listen; 0 is any that is free.")] = "8000",
@@ -40,6 +42,8 @@ def serve(
     grace: Annotated[str, typer.Option(metavar="SECONDS", help="To finish in, once told to stop.")] = "30",
     max_pixels: Annotated[str, typer.Option(metavar="N", help="Pixels of an image.")] = "16000000",
     max_bytes: Annotated[str, typer.Option(metavar="N", help="Bytes of a request.")] = "20971520",
+    *,
+    loading: Asked,
 ) -> None:
     """Serve edits over HTTP, to this computer alone unless told otherwise.
 
@@ -52,6 +56,7 @@ def serve(
     rest = values.real("--grace", grace, 3600) or 0.0
     pixels = values.whole("--max-pixels", max_pixels, 1, 2**30) or 1
     size = values.whole("--max-bytes", max_bytes, 1, 2**30) or 1
+    loading.check_unseen()
     check_extra()
 
     from rnri.web.access import LOCAL_NAMES, Access, loopback, read_keys
@@ -67,7 +72,7 @@ def serve(
     from rnri.editor import Timings
 
     with screen.progress() as tell:
-        editor = inverting.open_editor(model, device, Timings(), tell)
+        editor = inverting.open_editor(model, device, Timings(), tell, loading)
     limits = Limits(queue=waiting, batch=together, wait=pause / 1000, bytes=kept * 2**20, seconds=late, pixels=pixels)
     with Engine(editor, limits) as engine:
         server = Server(create_app(engine, Options(access, size)), engine, Address(host, listen), grace=rest)

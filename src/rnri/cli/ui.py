@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from rnri.cli import inverting, options, screen, values
+from rnri.cli.loading import Asked, loads_a_model
 
 PORT, MEMORY = 7860, 256
 _NEEDED = ("gradio", "fastapi", "uvicorn", "prometheus_client")
 
 
+@loads_a_model
 def ui(
     model: options.Model = options.MODEL,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
@@ -24,12 +26,15 @@ def ui(
         bool, typer.Option("--insecure", help="Listen on an address that others reach; anybody may then use the page.")
     ] = False,
     device: options.Device = "auto",
+    *,
+    loading: Asked,
 ) -> None:
     """Edit pictures live in a browser.
 
     Open the address it prints; Ctrl-C or SIGTERM ends it. Everything the page needs comes from there.
     """
     number, megabytes = values.whole("--port", port, 0, 65535) or 0, values.whole("--memory", memory, 1) or MEMORY
+    loading.check_unseen()
     check_extra()
 
     from rnri.editor import Timings
@@ -41,7 +46,7 @@ def ui(
         raise ValueError(f"--host {host} lets everyone on the network use the page: say --insecure if that is wanted")
     access = Access(hosts=LOCAL_NAMES if loopback(host) else frozenset())
     with screen.progress() as tell:
-        editor = inverting.open_editor(model, device, Timings(), tell)
+        editor = inverting.open_editor(model, device, Timings(), tell, loading)
         tell("making the page")
         from rnri.web import page
 
