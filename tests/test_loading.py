@@ -242,6 +242,19 @@ def test_repeated_blocks_are_compiled_or_without_them_the_network(name: str, mon
     assert counts[0] == counts[1] > 0
 
 
+def test_outputs_of_a_network_that_reuses_their_memory_are_kept_apart(folder: Path) -> None:
+    """What CUDA graphs do, without CUDA."""
+    model, plain = load(folder), load(folder)
+    memory = torch.zeros(latents().shape)
+    model.predict = lambda z, t, read: memory.copy_(plain.predict(z, t, read))
+    model.replayed = True
+    m, n = (each.denoiser(each.embed([PROMPT])) for each in (model, plain))
+    found = [m(latents(), t) for t in (999.0, 499.0)]
+    for output, t in zip(found, (999.0, 499.0), strict=True):
+        assert torch.equal(output, n(latents(), t))
+    assert not torch.equal(*found)
+
+
 def test_cuda_graphs_need_cuda(folder: Path) -> None:
     with pytest.raises(ValueError, match="no CUDA graphs on cpu: leave cuda_graphs out"):
         load(folder, cuda_graphs=True)

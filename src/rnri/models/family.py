@@ -60,6 +60,8 @@ class Family(ABC):
     """Guidance to edit with."""
     gigabytes: ClassVar[float]
     """Weights of the first example in 16 bits, text encoders included, about."""
+    replayed = False
+    """Whether the network writes each output where its last one was, as CUDA graphs do."""
 
     def __init__(
         self,
@@ -146,6 +148,7 @@ class Family(ABC):
             for network in self.networks:
                 network.to(device)
         speed.prepare(self.network, self.vae, device, loading)
+        self.replayed = loading.cuda_graphs
 
     # --- what a family is -------------------------------------------------------------------------------------------
 
@@ -288,7 +291,7 @@ class Family(ABC):
         told = self._told(condition, guidance)
 
         def m(z: Tensor, t: float) -> Tensor:
-            return self._call(told, z, t)().to(z.dtype)
+            return self._call(told, z, t)().to(z.dtype, copy=self.replayed)
 
         return m
 
