@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnri import PRESETS, allot, invert, sample, solver
-from rnri.presets import Plan, plan
+from rnri import PRESETS, Status, allot, invert, sample, solver
+from rnri.presets import PATIENCE, Plan, plan
 from rnri.schedule import Schedule, ddim, flow
 from tests.problems import ALPHAS_CUMPROD, BARS, gaussian_denoiser, normal
 
@@ -51,6 +51,15 @@ def test_calls_may_be_given_and_include_corrections() -> None:
     assert plan("auto", schedule, calls=16, correct=False).budget == allot(schedule, 16)
     with pytest.raises(ValueError, match="3 calls do not buy"):
         plan("auto", schedule, calls=7)
+
+
+@pytest.mark.parametrize("name", ["auto", "faithful", "anderson"])
+def test_a_tolerance_gets_the_iterations_it_takes(name: str) -> None:
+    schedule, image = steps(4), normal(1, 3, 4, 4, seed=0)
+    found = plan(name, schedule, tol=1e-6).invert(gaussian_denoiser, schedule, image, tol=1e-6)
+    assert all(solution.status == (Status.CONVERGED,) for solution in found.solutions)
+    assert all(solution.nfe < PATIENCE for solution in found.solutions)
+    assert plan(name, schedule, tol=1e-6, budget=2).budget == 2
 
 
 def test_what_is_given_wins() -> None:

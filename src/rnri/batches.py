@@ -44,7 +44,7 @@ def invert_all(
     latents = torch.cat([each.latents for each in encoded]).to(editor.model.device)
     schedule = editor.schedule(latents, steps=steps, strength=strength, seed=seed)
     denoiser = editor.denoiser(list(prompts), guidance)
-    whole = plan(solver, schedule).invert(denoiser, schedule, latents, tol=tol, seed=seed)
+    whole = plan(solver, schedule, tol=tol).invert(denoiser, schedule, latents, tol=tol, seed=seed)
     named = replace(whole, model=editor.model.fingerprint, guidance=guidance)
     return [
         replace(_row(named, k), prompt=prompt, size=each.size)

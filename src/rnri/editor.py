@@ -105,7 +105,7 @@ class Editor:
         latents = latents.to(self.model.device)
         with timings.measure("invert", self.model.device):
             schedule = self.schedule(latents, steps=steps, strength=strength, seed=seed)
-            chosen = plan(solver, schedule, budget=budget, start=start, predictor=predictor, correct=correct)
+            chosen = plan(solver, schedule, budget=budget, tol=tol, start=start, predictor=predictor, correct=correct)
             denoiser = self.denoiser(prompts, guidance)
             found = chosen.invert(denoiser, schedule, latents, tol=tol, seed=seed)
         return replace(found, prompt=prompt, model=self.model.fingerprint, size=size, guidance=guidance)

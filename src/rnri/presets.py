@@ -1,7 +1,7 @@
 """Whole ways to invert, by name: a solver, where each step starts, how many calls it gets, what is kept of the rest.
 
-Nothing in a preset is a number of some network. How long each step of the solver is follows from what it measures on
-the picture at hand, and how calls are spread follows from the schedule.
+Nothing in a preset is a number of some network. How calls are spread follows from the schedule, and how long the moves
+of its solver are, from the second iteration of a step on, from what it measures on the picture at hand.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from rnri.solvers import solver as find_solver
 
 Start = Literal["clean", "noised"]
 
+PATIENCE = 50
+"""Iterations of a step that a tolerance stops, where no budget does."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -39,7 +42,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "auto": Preset(
-        "what does best in edits, for the fewest calls, and gives the picture back exactly",
+        "what does best in edits, for two calls a step, and gives the picture back exactly",
         "barzilai-borwein",
         extra=0,
         start="noised",
@@ -97,6 +100,7 @@ def plan(
     *,
     calls: int | None = None,
     budget: int | Sequence[int] | None = None,
+    tol: float | None = None,
     start: Start | None = None,
     predictor: bool | None = None,
     correct: bool | None = None,
@@ -104,8 +108,9 @@ def plan(
     """What a name stands for on this schedule: a preset's, a solver's spec, or a solver itself; what is given wins.
 
     Of a preset the budget is allotted by the schedule (:func:`rnri.allot`), from its own number of calls or from
-    ``calls``, corrections included. A solver alone gets two iterations per step from clean starts. Raises
-    ``ValueError`` for an unknown name, and where ``calls`` are too few.
+    ``calls``, corrections included. A solver alone gets two iterations per step from clean starts. With a ``tol`` that
+    is to stop them, either gets as many as it takes, up to :data:`PATIENCE` a step. Raises ``ValueError`` for an
+    unknown name, and where ``calls`` are too few.
 
     >>> from rnri import schedule
     >>> import torch
@@ -114,8 +119,10 @@ def plan(
     >>> made.budget, made.start, made.correct
     ([1, 1, 1, 1], 'noised', True)
     >>> plan("gnri", steps).budget, plan("auto", steps, calls=16).budget
-    (2, [6, 2, 2, 2])
+    (2, [9, 1, 1, 1])
     """
+    if tol is not None and budget is None and calls is None:
+        budget = PATIENCE
     said = {"budget": budget, "start": start, "predictor": predictor, "correct": correct}
     given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     preset = PRESETS.get(how) if isinstance(how, str) else None
