@@ -17,6 +17,9 @@ from rnri.registry import option
 FLOOR = 0.02
 """Differences below this are of rounding, and change nothing; in the unit of the latents, which deviate by about 1."""
 
+RAMP = 0.5
+"""Around the threshold the mask rises over this share of it, so that rounding, or another batch, flips no cell."""
+
 STEPS = 4
 """An edge is as soft after any number of steps as latents that are blended this many times make it."""
 
@@ -67,10 +70,10 @@ class _Held(Bound):
         said = plain if source.guidance == 1 else prediction  # like with like: the source's as it was inverted
         gap = (step.advance(z, said) - reached) / (alpha_clean - alpha * sigma_clean / sigma)
         heat = gap.abs().mean(1, keepdim=True)
-        least = self.control.threshold * heat.amax((2, 3), keepdim=True)
+        mask, grow = torch.ones_like(heat), self.control.grow
         if self.control.threshold:
-            least = least.clamp_min(FLOOR)
-        grow, mask = self.control.grow, (heat >= least).to(heat)
+            least = (self.control.threshold * heat.amax((2, 3), keepdim=True)).clamp_min(FLOOR)
+            mask = ((heat / least - 1) / RAMP + 0.5).clamp(0, 1)
         self.changes = blurred(functional.max_pool2d(mask, 2 * grow + 1, 1, grow), self.control.soft)
 
     def kept(self) -> Tensor:
