@@ -111,6 +111,20 @@ def test_progress_is_shown_as_it_was_afterwards() -> None:
         assert are_progress_bars_disabled() is before
 
 
+def test_progress_is_as_it_was_after_two_threads() -> None:
+    """The second is within when the first leaves, as two prompts that are read at once are."""
+    enable_progress_bars()
+    first, second = quiet(), quiet()
+    for step in (first.__enter__, second.__enter__):
+        step()
+    first.__exit__(None, None, None)
+    assert are_progress_bars_disabled()
+    with quiet(bars=True):
+        assert not are_progress_bars_disabled()
+    second.__exit__(None, None, None)
+    assert not are_progress_bars_disabled()
+
+
 # --- the cache --------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -172,25 +173,66 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+_LOCK = threading.Lock()
+_WITHIN: list[bool] = []
+"""Whether bars of downloads are wanted, by each that is within :func:`quiet` now: what it sets, it sets for all."""
+_BEFORE: list[tuple[Callable[..., object], Any]] = []
+"""What sets things back as they were, and to what."""
+
+
 @contextmanager
 def quiet(*, bars: bool = False) -> Iterator[None]:
-    """No remarks on configurations and cut prompts, which are said here; no progress but, with `bars`, of downloads."""
-    from diffusers.utils import logging as of_diffusers
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-    from transformers.utils import logging as of_transformers
+    """No remarks on configurations and cut prompts, which are said here; no progress but, with `bars`, of downloads.
 
-    levels = of_diffusers.get_verbosity(), of_transformers.get_verbosity()
-    shown, downloads = of_transformers.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    of_diffusers.set_verbosity_error()
-    of_transformers.set_verbosity_error()
-    of_transformers.disable_progress_bar()  # and those of downloads
-    if bars and downloads:
-        enable_progress_bars()
+    Threads may be within at the same time: the first in has things remembered, and the last out has them set back.
+    """
+    with _LOCK:
+        if not _WITHIN:
+            _hush()
+        _WITHIN.append(bars)
+        _show_downloads()
     try:
         yield
     finally:
-        of_diffusers.set_verbosity(levels[0])
-        of_transformers.set_verbosity(levels[1])
-        if shown:
-            of_transformers.enable_progress_bar()
-        (enable_progress_bars if downloads else disable_progress_bars)()
+        with _LOCK:
+            _WITHIN.remove(bars)
+            if _WITHIN:
+                _show_downloads()
+            else:
+                while _BEFORE:
+                    restore, value = _BEFORE.pop()
+                    restore(value)
+
+
+def _hush() -> None:
+    from diffusers.utils import logging as of_diffusers
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
+    from transformers.utils import logging as of_transformers
+
+    _BEFORE[:] = [
+        (_switch_downloads, not are_progress_bars_disabled()),
+        (_switch_transformers, of_transformers.is_progress_bar_enabled()),
+        (of_transformers.set_verbosity, of_transformers.get_verbosity()),
+        (of_diffusers.set_verbosity, of_diffusers.get_verbosity()),
+    ]
+    of_diffusers.set_verbosity_error()
+    of_transformers.set_verbosity_error()
+    _switch_transformers(False)
+
+
+def _show_downloads() -> None:
+    """Show their bars if anybody within wants them, and if they were shown before."""
+    _switch_downloads(any(_WITHIN) and bool(_BEFORE[0][1]))
+
+
+def _switch_transformers(shown: bool) -> None:
+    """On or off, and bars of downloads with them."""
+    from transformers.utils import logging
+
+    (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
+
+
+def _switch_downloads(shown: bool) -> None:
+    from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
+
+    (enable_progress_bars if shown else disable_progress_bars)()
