@@ -65,6 +65,7 @@ def test_reconstruction_is_within_a_twentieth_of_a_decibel_of_the_autoencoder(au
     assert min(each.psnr_db - each.bound_db for each in auto) > -0.05
 
 
-def test_a_solver_alone_comes_three_times_nearer_than_the_paper_equation(bench: Convergence) -> None:
-    ours, paper = (measured(bench, name, way) for name, way in [("chebyshev", "informed"), ("gnri", "published")])
-    assert 3 * median(each.latent_rmse for each in ours) < median(each.latent_rmse for each in paper)
+def test_a_solver_alone_comes_twice_as_near_as_the_published(bench: Convergence) -> None:
+    ours = median(each.latent_rmse for each in measured(bench, "barzilai-borwein", "informed"))
+    for name in ("gnri", "gnri-released", "anderson"):
+        assert 2 * ours < median(each.latent_rmse for each in measured(bench, name, "published"))
