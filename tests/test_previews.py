@@ -25,8 +25,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @pytest.fixture(scope="module")
 def taesd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one that shows differences: random weights alone give much the same grey for all latents."""
     folder = tmp_path_factory.mktemp("taesd")
-    tiny.autoencoder("tiny").save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        small = tiny.autoencoder("tiny")
+        for weights in small.decoder.parameters():
+            weights.mul_(2.5)
+    small.save_pretrained(folder)
     return folder
 
 
