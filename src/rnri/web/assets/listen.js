@@ -98,8 +98,10 @@ Page.prototype.listenToCamera = function () {
       return this.say(`The camera cannot be used: ${error.message}`);
     }
     at("video").srcObject = stream;
+    at("snap").disabled = true;  // until there is a picture to take
     at("cameraview").hidden = false;
     await at("video").play();
+    at("snap").disabled = false;
     at("snap").focus();
   });
   at("nosnap").addEventListener("click", stop);
