@@ -96,12 +96,22 @@ class Step:
         >>> step.image(lambda z, t: torch.full_like(z, 2.0), torch.ones(1, 1)).item()  # z − σ·v
         0.0
         """
+        return self.believed(z, self.denoise(m, z))
+
+    def believed(self, z: Tensor, z_clean: Tensor) -> Tensor:
+        """The image's latents that a step from ``z`` to ``z_clean`` leads to: x̂(z), if that is its end; no call.
+
+        Where z = α·x + σ·ε and z_clean − c = α′·x + σ′·ε, x = (z_clean − c − (σ′/σ)·z)/(α′ − α·σ′/σ).
+
+        >>> step = Step(t=500, a=1.0, b=-0.5, c=None, scale=1.0, levels=(0.8, 0.6, 0.96, 0.28))
+        >>> x, noise = torch.ones(1), torch.tensor([2.0])
+        >>> round(step.believed(0.8 * x + 0.6 * noise, 0.96 * x + 0.28 * noise).item(), 4)
+        1.0
+        """
         alpha, sigma, alpha_clean, sigma_clean = self.levels
         kept = sigma_clean / sigma
-        clean = self.denoise(m, z)
-        if self.c is not None:
-            clean = clean - self.c.to(z)
-        return (clean - kept * z) / (alpha_clean - alpha * kept)
+        end = z_clean if self.c is None else z_clean - self.c.to(z_clean)
+        return (end - kept * z) / (alpha_clean - alpha * kept)
 
     def undo(self, z_clean: Tensor, output: Tensor) -> Tensor:
         """(z_clean − b·output − c)/a: the latent that the step takes to ``z_clean`` if the network says ``output``."""

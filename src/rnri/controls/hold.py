@@ -63,12 +63,11 @@ class _Held(Bound):
         if self.changes is not None:
             return
         source, step = self.job.source, self.job.source.schedule[self.k]
-        alpha, sigma, alpha_clean, sigma_clean = step.levels
         reached = source.latents[self.k + 1].to(z)
         if source.corrections is not None:
             reached = reached - source.corrections[self.k].to(z)
         said = plain if source.guidance == 1 else prediction  # like with like: the source's as it was inverted
-        gap = (step.advance(z, said) - reached) / (alpha_clean - alpha * sigma_clean / sigma)
+        gap = step.believed(z, step.advance(z, said)) - step.believed(z, reached)
         heat = gap.abs().mean(1, keepdim=True)
         mask, grow = torch.ones_like(heat), self.control.grow
         if self.control.threshold:
