@@ -35,7 +35,7 @@ def test_sampling_gives_the_picture_back(name: str) -> None:
     again = sample(network, found.schedule, found.noise, corrections=found.corrections)
     torch.testing.assert_close(again, clean)
     assert (found.nfe, found.calls) == (len(SCHEDULES[name]),) * 2
-    assert all(solution.status == (Status.BUDGET,) * 2 for solution in found.solutions)
+    assert all(solution.status == (Status.DRAWN,) * 2 for solution in found.solutions)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

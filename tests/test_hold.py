@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from rnri import Inversion
 from rnri.controls import Job
-from rnri.controls.hold import Hold
+from rnri.controls.hold import Hold, _Held
 from rnri.editor import Editor
 from tests import tiny
 from tests.test_editor import SOURCE, TARGET, picture
@@ -42,33 +44,88 @@ def test_hold_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion,
     assert torch.equal(rounded.latents[-1], source.clean)
 
 
-def test_hold_sees_what_keep_difference_pays_for(editor: Editor, source: Inversion) -> None:
-    """Its map is that of the two predictions at the first step, here asked of the network."""
-    step, z = source.schedule[0], source.noise
-    seen = [step.image(editor.denoiser([prompt]), z) for prompt in (SOURCE, TARGET)]
+@pytest.fixture(scope="module")
+def seen(editor: Editor, source: Inversion) -> list[torch.Tensor]:
+    """What the network sees in the noise, told the source and the target prompt: asked of it."""
+    return [source.schedule[0].image(editor.denoiser([prompt]), source.noise) for prompt in (SOURCE, TARGET)]
+
+
+@pytest.mark.parametrize("sure", [False, True])
+def test_hold_sees_what_keep_difference_pays_for(
+    editor: Editor, source: Inversion, seen: list[torch.Tensor], sure: bool
+) -> None:
+    """Its map is that of the two predictions at the first step; a network that is sure of the source has smaller ones
+    count."""
     heat = (seen[1] - seen[0]).abs().mean(1, keepdim=True)
-    threshold = heat.median().item() / heat.max().item()
-    drawn = editor.draw(source, [TARGET], controls=[f"hold:threshold={threshold},grow=0,soft=0"])
-    held = (heat < heat.median() * 0.749).expand_as(z)
+    least, error = heat.median(), heat.quantile(0.3)
+    away = error if sure else 10 * heat.max()
+    known = replace(source, latents=(*source.latents[:-1], seen[0] + away))
+    drawn = editor.draw(known, [TARGET], controls=[f"hold:threshold={least / heat.max()},grow=0,soft=0"])
+    held = heat < (error if sure else least) * 0.749
+    let_go = heat > (error if sure else least) * 1.251
     assert 0.1 < held.float().mean().item() < 0.7
-    assert torch.equal(drawn.latents[-1][held], source.clean[held])
+    assert torch.equal(drawn.latents[-1][held.expand_as(known.clean)], known.clean[held.expand_as(known.clean)])
+    assert 0.1 < let_go.float().mean().item() < 0.9
+    assert (drawn.latents[-1] != known.clean).any(1, keepdim=True)[let_go].all()
+
+
+def held(control: Hold, editor: Editor, source: Inversion) -> _Held:
+    bound = control.bind(Job(editor.model, source, (TARGET,), False, slice(1), 77))
+    assert isinstance(bound, _Held)
+    return bound
+
+
+def masked(bound: _Held) -> torch.Tensor:
+    assert bound.changes is not None
+    return bound.changes
+
+
+def test_edges_of_hold_are_as_soft_as_the_network_is_unsure(
+    editor: Editor, source: Inversion, seen: list[torch.Tensor]
+) -> None:
+    def mask(error: float) -> torch.Tensor:
+        known = replace(source, latents=(*source.latents[:-1], seen[0] + error))
+        bound = held(Hold(), editor, known)
+        said = editor.denoiser([SOURCE])(known.noise, known.schedule[0].t)
+        said[..., :3] += 5  # the left changes
+        bound.observe(known.noise, said, said)
+        return masked(bound)
+
+    steepest = [torch.diff(mask(error), dim=-1).abs().max().item() for error in (0.1, 0.2, 0.3, 5.0)]
+    assert steepest[0] > steepest[1] > steepest[2] == pytest.approx(steepest[3])
 
 
 @pytest.mark.parametrize("steps", [2, 4, 8])
 def test_edges_of_hold_are_as_soft_after_any_number_of_steps(editor: Editor, steps: int) -> None:
     """What all steps together leave of a difference is the fourth power of the mask, however many they are."""
     source = editor.invert(picture(), SOURCE, solver="auto", steps=steps)
-    bound = Hold(threshold=0.5, grow=0, fade=1.0).bind(Job(editor.model, source, (TARGET,), False, slice(1), 77))
+    bound = held(Hold(threshold=0.5, grow=0), editor, source)
     said = editor.denoiser([TARGET])(source.noise, source.schedule[0].t)
     bound.observe(source.noise, said, said)
-    mask, left = 1 - torch.as_tensor(bound.kept()), torch.ones_like(source.noise)
+    mask, left = masked(bound), torch.ones_like(source.noise)
     for k in range(steps):
         left = bound.blend(k, source.latents[k + 1] + left) - source.latents[k + 1]
     assert 0 < mask.min() < 0.9
     torch.testing.assert_close(left, (mask**4).expand_as(left), atol=1e-5, rtol=0)
 
 
-def test_hold_with_nothing_held_fades_corrections(editor: Editor, source: Inversion) -> None:
+@pytest.mark.parametrize("drawn", [False, True])
+def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, source: Inversion, drawn: bool) -> None:
+    """That is x₀ − x̂, with x̂ asked of the network here; the noise in maps of a stochastic sampler stays."""
+    if drawn:
+        source = editor.invert(picture(), SOURCE, steps=8)
+    assert source.drawn == drawn
+    assert source.corrections is not None
+    m, let_go = editor.denoiser([SOURCE]), []
+    for step, z, delta in zip(source.schedule, source.latents, source.corrections, strict=False):
+        let_go.append(delta - 0.75 * step.weight * (source.clean - step.image(m, z)))
+    wanted = editor.draw(replace(source, corrections=tuple(let_go)), [TARGET], controls=())
     faded = editor.draw(source, [TARGET], controls=["hold:threshold=0,fade=0.75"])
-    partly = editor.draw(source, [TARGET], controls=["residual:factor=0.25"])
-    torch.testing.assert_close(faded.latents[-1], partly.latents[-1])
+    torch.testing.assert_close(faded.latents[-1], wanted.latents[-1], atol=1e-4, rtol=1e-4)
+
+
+def test_hold_with_nothing_held_and_nothing_let_go_is_no_control(editor: Editor, source: Inversion) -> None:
+    plain = editor.draw(source, [TARGET], controls=())
+    assert torch.equal(
+        editor.draw(source, [TARGET], controls=["hold:threshold=0,fade=0"]).latents[-1], plain.latents[-1]
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from rnri import PRESETS, Status, allot, invert, sample, solver
+from rnri.edit_friendly import edit_friendly
 from rnri.presets import PATIENCE, Plan, plan
 from rnri.schedule import Schedule, ddim, flow
 from tests.problems import ALPHAS_CUMPROD, BARS, gaussian_denoiser, normal
@@ -20,24 +23,36 @@ def steps(count: int) -> Schedule:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_costs_what_it_says(name: str, count: int) -> None:
     preset, schedule = PRESETS[name], steps(count)
-    made = plan(name, schedule)
-    found = invert(
-        gaussian_denoiser,
-        schedule,
-        normal(1, 3, 4, 4, seed=0),
-        made.solver,
-        budget=made.budget,
-        start=made.start,
-        predictor=made.predictor,
-        correct=made.correct,
-    )
-    assert found.calls == count * (1 + preset.correct) + preset.extra
+    found = plan(name, schedule).invert(gaussian_denoiser, schedule, normal(1, 3, 4, 4, seed=0))
+    assert found.drawn == (preset.drawn is not None and count >= preset.drawn)
+    assert found.calls == (count if found.drawn else count * (1 + preset.correct) + preset.extra)
     assert (found.corrections is not None) == preset.correct
+
+
+@pytest.mark.parametrize(
+    "asked", [{"budget": 2}, {"tol": 1e-3}, {"start": "clean"}, {"predictor": False}, {"correct": False}]
+)
+def test_a_preset_that_draws_solves_where_it_is_told_how(asked: dict[str, Any]) -> None:
+    schedule, image = steps(20), normal(1, 3, 4, 4, seed=0)
+    found = plan("auto", schedule, **asked).invert(gaussian_denoiser, schedule, image, tol=asked.get("tol"))
+    assert not found.drawn
+    assert found.calls > len(schedule) - 1
+
+
+def test_draws_are_those_of_edit_friendly_inversion_and_cost_a_call_a_step() -> None:
+    schedule, image = steps(20), normal(2, 3, 4, 4, seed=0)
+    for asked in ({}, {"calls": 60}, {"correct": True}):
+        found = plan("auto", schedule, **asked).invert(gaussian_denoiser, schedule, image, seed=3)
+        assert torch.equal(found.noise, edit_friendly(gaussian_denoiser, schedule, image, seed=3).noise)
+        again = sample(gaussian_denoiser, found.schedule, found.noise, corrections=found.corrections)
+        torch.testing.assert_close(again, image)
+    with pytest.raises(ValueError, match="19 calls are not one for each of 20 steps"):
+        plan("auto", schedule, calls=19)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_most_calls_go_next_to_the_image(name: str) -> None:
-    budget = plan(name, steps(20)).budget
+    budget = plan(name, steps(20), predictor=True).budget
     assert isinstance(budget, list)
     assert budget[0] == max(budget)
     assert (budget[0] > 1) == (PRESETS[name].extra > 0)

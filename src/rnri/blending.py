@@ -21,7 +21,7 @@ def interpolate(
     """``count`` pictures from one inverted picture to another, both ends as they are reconstructed.
 
     Noise goes along the path ``by``; prompts, as the network reads them, guidance and corrections in a straight line.
-    Raises ValueError unless both were inverted by the same model in the same steps.
+    Raises ValueError unless both were inverted by the same model in the same steps, and solved for.
     """
     if count < 2:
         raise ValueError(f"{count} pictures are no way from one to another: give 2 or more")
@@ -72,6 +72,8 @@ def concept(
 def _check_alike(inversions: Sequence[Inversion]) -> None:
     first = inversions[0]
     for each in inversions:
+        if each.drawn:
+            raise ValueError("drawn noise knows nothing of its picture: invert with solver='faithful'")
         if each.model != first.model:
             raise ValueError(f"pictures inverted by models {first.model} and {each.model} have nothing between them")
         ways = [[(step.t, step.a) for step in of.schedule] for of in (first, each)]

@@ -50,18 +50,21 @@ class Status(Enum):
     DIVERGED = (
         "the residual exploded or is not finite, so this is the best point seen; use a damped or safeguarded solver"
     )
+    DRAWN = "nothing was solved: the latents are draws, and corrections hold what leads from one to the next"
 
 
 _STATUSES = tuple(Status)
+_CONCERN = (Status.CONVERGED, Status.DRAWN, Status.BUDGET, Status.MAX_ITER, Status.DIVERGED)
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The one of most concern: diverged before too few iterations, before a spent budget, before converged.
+    """The one of most concern: diverged before too few iterations, before a spent budget, before drawn,
+    before converged.
 
     >>> worst([Status.CONVERGED, Status.DIVERGED, Status.BUDGET]).name
     'DIVERGED'
     """
-    return max(statuses, key=_STATUSES.index)
+    return max(statuses, key=_CONCERN.index)
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,6 @@ def edit_friendly(m: Denoiser, schedule: Schedule, z_clean: Tensor, *, shift: in
 def _drawn(z: Tensor, delta: Tensor, end: Tensor) -> Solution:
     """Latents that were not solved for; the one call goes to the account of the correction."""
     residual = (norm(delta) / norm(end)).flatten()
-    budget, diverged = (list(Status).index(status) for status in (Status.BUDGET, Status.DIVERGED))
-    codes = torch.where(residual.isfinite(), budget, diverged).to(torch.uint8)
+    drawn, diverged = (list(Status).index(status) for status in (Status.DRAWN, Status.DIVERGED))
+    codes = torch.where(residual.isfinite(), drawn, diverged).to(torch.uint8)
     return Solution(z, residual, torch.stack([residual]), codes, nfe=0, njvp=0, nvjp=0)

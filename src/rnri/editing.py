@@ -71,7 +71,7 @@ def draw(
         if source.corrections is not None:
             delta = source.corrections[first + k].to(z)
             for bound in bounds:
-                delta = bound.kept() * delta
+                delta = bound.correct(delta)
             z = z + delta
         for bound in bounds:
             z = bound.blend(first + k, z)
@@ -95,9 +95,13 @@ def resampled(source: Inversion, whole: Schedule) -> Inversion:
     """The inversion with other steps to its image: those of ``whole`` from where its noise is.
 
     Corrections are of the steps they were made for, and left out. Raises ValueError where ``whole`` does not pass that
-    noise, and where a sampler adds noise of its own to the steps.
+    noise, where a sampler adds noise of its own to the steps, and where the noise was drawn.
     """
     steps = len(whole)
+    if source.drawn:
+        raise ValueError(
+            f"steps={steps} needs noise that explains the picture, and this was drawn: invert with solver='faithful'"
+        )
     if any(step.c is not None for step in (*source.schedule, *whole)):
         raise ValueError(f"steps={steps} needs a sampler that adds no noise: edit in as many as were inverted")
     found = torch.tensor(source.schedule[0].levels[:2])

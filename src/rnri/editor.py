@@ -238,7 +238,7 @@ class Editor:
         from it. What controls did is kept as corrections. The prompt is what it shows from now on.
         """
         (text,) = listed([prompt])
-        guidance = self.model.defaults.guidance if guidance is None else guidance
+        guidance = self.model.defaults.edit_guidance if guidance is None else guidance
         timings = timings or Timings()
         drawn = self.draw(source, [text], guidance=guidance, negative=negative, controls=controls, timings=timings)
         with timings.measure("edit", self.model.device):
@@ -256,7 +256,7 @@ class Editor:
     ) -> Drawn:
         """The latents of `edit`, and what they took; `finish` makes pictures of them."""
         self._check_model(source)
-        guidance = self.model.defaults.guidance if guidance is None else guidance
+        guidance = self.model.defaults.edit_guidance if guidance is None else guidance
         check_guidance(guidance, negative)
         chosen = [find_control(each) if isinstance(each, str) else each for each in controls or ()]
         with (timings or Timings()).measure("edit", self.model.device):

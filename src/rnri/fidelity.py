@@ -46,6 +46,6 @@ def status(source: Inversion) -> Status:
     return worst(status for solution in source.solutions for status in solution.status)
 
 
-def residual(source: Inversion) -> float:
-    """The largest of all steps and images."""
-    return source.residual.max().item()
+def residual(source: Inversion) -> float | None:
+    """The largest of all steps and images; ``None`` where nothing was solved."""
+    return None if source.drawn else source.residual.max().item()

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rnri.driver import Solution, Solver, solve
+from rnri.driver import Solution, Solver, Status, solve
 from rnri.equation import at_least_float32, calls, norm
 from rnri.schedule import Denoiser, Schedule, Step, renoised
 
@@ -53,6 +53,11 @@ class Inversion:
     def clean(self) -> Tensor:
         """The latents that were inverted, (B, …)."""
         return self.latents[-1]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether latents are draws and nothing was solved: noise is the picture only with its corrections."""
+        return any(Status.DRAWN in solution.status for solution in self.solutions)
 
     @property
     def residual(self) -> Tensor:

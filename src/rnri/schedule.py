@@ -108,10 +108,15 @@ class Step:
         >>> round(step.believed(0.8 * x + 0.6 * noise, 0.96 * x + 0.28 * noise).item(), 4)
         1.0
         """
-        alpha, sigma, alpha_clean, sigma_clean = self.levels
-        kept = sigma_clean / sigma
+        _, sigma, _, sigma_clean = self.levels
         end = z_clean if self.c is None else z_clean - self.c.to(z_clean)
-        return (end - kept * z) / (alpha_clean - alpha * kept)
+        return (end - sigma_clean / sigma * z) / self.weight
+
+    @property
+    def weight(self) -> float:
+        """α′ − α·σ′/σ: how much of x̂ is in z_clean = (σ′/σ)·z + weight·x̂ + c."""
+        alpha, sigma, alpha_clean, sigma_clean = self.levels
+        return alpha_clean - alpha * sigma_clean / sigma
 
     def undo(self, z_clean: Tensor, output: Tensor) -> Tensor:
         """(z_clean − b·output − c)/a: the latent that the step takes to ``z_clean`` if the network says ``output``."""

@@ -123,7 +123,7 @@ def grid(
         for budget in budgets
         for solver in solvers
         for way in ways
-        for guidance in guidances or (model.defaults.guidance,)
+        for guidance in guidances or (model.defaults.edit_guidance,)
         if solver not in INVERTERS or budget == budgets[0]
         if (solver not in INVERTERS and solver not in PRESETS) or way == ways[0]
     ]

@@ -34,7 +34,7 @@ def interpolate(
         str, typer.Option(metavar="NAME", help="Through noise: nao (where it is likely), slerp or lerp.")
     ] = "nao",
     model: options.Model = options.MODEL,
-    solver: options.Solver = None,
+    solver: options.NoiseSolver = None,
     steps: options.Steps = None,
     budget: options.Budget = None,
     seed: options.Seed = None,
@@ -50,7 +50,12 @@ def interpolate(
     Both are inverted; frames are drawn from the noise between. B is brought to the size of A.
     """
     how = Inverting.read(
-        solver=solver, steps=steps, budget=budget, seed=seed, resolution=resolution, residual_correction=True
+        solver=solver or options.FAITHFUL,
+        steps=steps,
+        budget=budget,
+        seed=seed,
+        resolution=resolution,
+        residual_correction=True,
     )
     frames = values.whole("--count", count, 2, values.MAX_IMAGES) or 2
     by = next((name for name in PATHS if name == path), None)
@@ -116,7 +121,7 @@ def concept(
         str, typer.Option(metavar="NUMBER", help="How far from their centroid: 0 is there, 1 is anywhere.")
     ] = "0.3",
     model: options.Model = options.MODEL,
-    solver: options.Solver = None,
+    solver: options.NoiseSolver = None,
     steps: options.Steps = None,
     budget: options.Budget = None,
     guidance: options.Guidance = None,
@@ -131,7 +136,9 @@ def concept(
 
     A few pictures of it are inverted, and new ones drawn from around the centroid of their noise.
     """
-    how = Inverting.read(solver=solver, steps=steps, budget=budget, seed=seed, resolution=resolution)
+    how = Inverting.read(
+        solver=solver or options.FAITHFUL, steps=steps, budget=budget, seed=seed, resolution=resolution
+    )
     many, scale = values.whole("--count", count, 1, values.MAX_IMAGES) or 1, values.guidance(guidance)
     spread, first = values.real("--variety", variety, 1), values.seed(seed) or 0
     values.prompt("--prompt", prompt)

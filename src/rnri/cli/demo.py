@@ -82,7 +82,7 @@ def demo(
         ("", "seconds", "calls", "residual", "PSNR dB"),
         [
             ("autoencoder alone", "", "", "", _decibels(quality.autoencoder_bound)),
-            ("inversion", _seconds(first), calls, report.number(residual(found)), ""),
+            ("inversion", _seconds(first), calls, "" if found.drawn else report.number(residual(found)), ""),
             ("reconstruction", _seconds(again), report.calls(steps), "", _decibels(quality.reconstruction)),
             *((each.name, each.seconds, report.calls(each.nfe), "", _decibels(each.psnr)) for each in results),
         ],
@@ -119,7 +119,7 @@ def _edited(editor: Editor, found: Inversion, name: str, edit: Edit, guidance: f
 
     tell(f"editing: {name}")
     timings = Timings()
-    guidance = editor.model.defaults.guidance if guidance is None else guidance
+    guidance = editor.model.defaults.edit_guidance if guidance is None else guidance
     picture = editor.edit(found, edit.target_prompt, guidance=guidance, timings=timings)
     truth = images.read(render(edit.target))
     nfe = len(found.schedule) * (1 if guidance == 1 else 2)

@@ -72,6 +72,10 @@ def edit(
 
     Say what it shows and what it is to show. The result has the size of the picture.
     """
+    others = values.whole("--edit-steps", edit_steps, 1)
+    stored = inverting.is_stored(image)
+    if others is not None and not stored:  # corrections are of the steps that were inverted
+        solver = solver or options.FAITHFUL
     how = Inverting.read(
         solver=solver,
         steps=steps,
@@ -84,9 +88,7 @@ def edit(
         resolution=resolution,
     )
     scale, wanted = values.guidance(guidance), values.size("--size", size)
-    others = values.whole("--edit-steps", edit_steps, 1)
     targets = [values.prompt("--target", text) for text in target]
-    stored = inverting.is_stored(image)
     if stored:
         inverting.check_stored(image, source, how)
     elif source is None:

@@ -9,6 +9,8 @@ import typer
 
 MODEL = "scenes-turbo"
 SOLVER = "auto"
+FAITHFUL = "faithful"
+"""The solver where noise has to explain its picture without corrections: mixed, or sampled in other steps."""
 
 CAPTIONER = "Salesforce/blip-image-captioning-base"
 
@@ -52,6 +54,14 @@ Solver = Annotated[
         metavar="NAME[:FIELD=VALUE,…][+…]",
         help="How it is inverted: a preset or a solver, see 'rnri solvers'.",
         show_default=SOLVER,
+    ),
+]
+NoiseSolver = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:FIELD=VALUE,…][+…]",
+        help="How noise is found: a preset or a solver, see 'rnri solvers'.",
+        show_default=FAITHFUL,
     ),
 ]
 Strength = Annotated[

@@ -43,7 +43,8 @@ def record(
 ) -> dict[str, Any]:
     """What is told of a run. `solver` is None for a stored inversion, and so is PSNR, whose picture is not at hand.
 
-    The status and the residual are the worst of all steps; sizes are [width, height]; what is not finite is None.
+    The status and the residual are the worst of all steps; sizes are [width, height]; what is not finite is None, and
+    so is the residual where nothing was solved.
     """
     from rnri.fidelity import residual, status
 
@@ -75,15 +76,18 @@ def show(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         screen.say_exactly(json.dumps(told, allow_nan=False))
         return
+    from rnri.driver import Status
+
     seconds = [f"{stage} {spent:.2f}" for stage, spent in told["seconds"].items() if spent]
     width, height = told["image_size"]
+    drawn = told["status"] == Status.DRAWN.name
     reached, bound = told["psnr_db"].values()
     rows = [
         ("model", f"{told['model']}, {told['steps']} steps"),
         ("picture", f"{width}×{height} pixels"),
         ("source", told["source"]),
         ("solver", told["solver"] or ""),
-        ("status", f"{told['status']}, residual {number(told['residual'])}"),
+        ("status", told["status"] if drawn else f"{told['status']}, residual {number(told['residual'])}"),
         ("calls", calls(told["nfe"], told["njvp"], told["nvjp"])),
         ("seconds", ", ".join(seconds)),
         ("PSNR", "" if None in (reached, bound) else f"{reached:.1f} dB of the autoencoder's {bound:.1f} dB"),

@@ -70,9 +70,9 @@ class Bound(AttentionHook):
         """Told at each step its latents z (P, …), what the network says of them for the prompts, and what is made of
         that with guidance."""
 
-    def kept(self) -> float | Tensor:
-        """What the inversion's corrections of this step are multiplied by, asked after `observe`."""
-        return 1.0
+    def correct(self, delta: Tensor) -> Tensor:
+        """What is added after this step for the inversion's correction δ, (1 or P, …); asked after `observe`."""
+        return delta
 
     def blend(self, k: int, z: Tensor) -> Tensor:
         """The latents (P, …) to go on with after step k."""

@@ -20,6 +20,10 @@ FLOOR = 0.02
 RAMP = 0.5
 """Around the threshold the mask rises over this share of it, so that rounding, or another batch, flips no cell."""
 
+UNSURE = 0.25
+"""A network that sees the source with an error of this much, in that unit, or more, has edges as soft as they become:
+what it draws would not fit in with the rest."""
+
 STEPS = 4
 """An edge is as soft after any number of steps as latents that are blended this many times make it."""
 
@@ -30,22 +34,31 @@ class Hold(Control):
 
     The map is |x̂(z, target) − x̂(z, source)|, the mean over channels, at the latents z that the edit begins from. The
     edit asks the network for the first anyway, and the inversion knows the second: no evaluation is added. Where the
-    map is below the threshold the latents stay the source's. Elsewhere only 1 − ``fade`` of the inversion's
-    corrections are added, as they carry what the source prompt could not say, old content too. DiffEdit's mask is of
-    latents noised at random, for evaluations of its own.
+    map is below the threshold the latents stay the source's. That is a share of the largest difference, or the error
+    with which the network sees the source there, e = |x̂(z, source) − x₀| in the mean, where that is smaller: what is
+    more than an error counts. DiffEdit's mask is of latents noised at random, for evaluations of its own.
 
-    The mask w, its edges softened, is applied at each of the K steps, as z ← z_source + w^(4/K)·(z − z_source):
-    blending adds up, and without the power a soft edge would be a hard one, further in, after many steps.
+    Elsewhere the inversion's corrections lose ``fade`` of what the source prompt could not say at their step,
+    x₀ − x̂(z, source), as that is old content too. Of noise maps (:func:`rnri.edit_friendly.edit_friendly`) the noise
+    is so left whole.
+
+    The mask w, its edges softened by min(1, 4e) of ``soft``, is applied at each of the K steps, as
+    z ← z_source + w^(4/K)·(z − z_source): blending adds up, and without the power a soft edge would be a hard one,
+    further in, after many steps.
     """
 
     source = sources.DIFFEDIT
     passage = "Section 3.2, at the edit's own first step"
     neutral: ClassVar = {"threshold": 0.0, "fade": 0.0}
 
-    threshold: float = option(0.2, "the share of the largest difference that counts as one", low=0.0, high=1.0)
+    threshold: float = option(
+        0.2, "the share of the largest difference that counts as one, error or not", low=0.0, high=1.0
+    )
     grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
-    soft: float = option(2.0, "how soft its edges become, in cells", low=0.0, high=16.0)
-    fade: float = option(0.5, "share of the corrections left out where the picture changes", low=0.0, high=1.0)
+    soft: float = option(2.0, "how soft its edges become, in cells, of a network unsure of it", low=0.0, high=16.0)
+    fade: float = option(
+        0.5, "share of what the source prompt left unsaid that is let go where the picture changes", low=0.0, high=1.0
+    )
 
     def bind(self, job: Job) -> Bound:
         return _Held(job, self)
@@ -63,21 +76,30 @@ class _Held(Bound):
         if self.changes is not None:
             return
         source, step = self.job.source, self.job.source.schedule[self.k]
-        reached = source.latents[self.k + 1].to(z)
-        if source.corrections is not None:
-            reached = reached - source.corrections[self.k].to(z)
         said = plain if source.guidance == 1 else prediction  # like with like: the source's as it was inverted
-        gap = step.believed(z, step.advance(z, said)) - step.believed(z, reached)
-        heat = gap.abs().mean(1, keepdim=True)
+        seen = self.seen(z)
+        heat = (step.believed(z, step.advance(z, said)) - seen).abs().mean(1, keepdim=True)
+        error = (seen - source.clean.to(z)).abs().mean((1, 2, 3), keepdim=True)
         mask, grow = torch.ones_like(heat), self.control.grow
         if self.control.threshold:
-            least = (self.control.threshold * heat.amax((2, 3), keepdim=True)).clamp_min(FLOOR)
+            share = self.control.threshold * heat.amax((2, 3), keepdim=True)
+            least = torch.minimum(share, error).clamp_min(FLOOR)
             mask = ((heat / least - 1) / RAMP + 0.5).clamp(0, 1)
-        self.changes = blurred(functional.max_pool2d(mask, 2 * grow + 1, 1, grow), self.control.soft)
+        grown = functional.max_pool2d(mask, 2 * grow + 1, 1, grow)
+        self.changes = torch.lerp(grown, blurred(grown, self.control.soft), (error / UNSURE).clamp(max=1))
 
-    def kept(self) -> Tensor:
+    def seen(self, like: Tensor) -> Tensor:
+        """x̂(z, source) at the inversion's latents of this step, without asking the network."""
+        source, k = self.job.source, self.k
+        reached = source.latents[k + 1].to(like)
+        if source.corrections is not None:
+            reached = reached - source.corrections[k].to(like)
+        return source.schedule[k].believed(source.latents[k].to(like), reached)
+
+    def correct(self, delta: Tensor) -> Tensor:
         assert self.changes is not None
-        return 1 - self.control.fade * self.changes
+        unsaid = self.job.source.clean.to(delta) - self.seen(delta)
+        return delta - self.control.fade * self.changes * self.job.source.schedule[self.k].weight * unsaid
 
     def blend(self, k: int, z: Tensor) -> Tensor:
         assert self.changes is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.registry import option
@@ -34,5 +36,5 @@ class _Shared(Bound):
         super().__init__(job)
         self.factor = factor
 
-    def kept(self) -> float:
-        return self.factor
+    def correct(self, delta: Tensor) -> Tensor:
+        return self.factor * delta

@@ -59,7 +59,7 @@ class Rival(EditMethod):
         latents, size = editor.encode(image)
         schedule = editor.schedule(latents, steps=self.steps or None, seed=seed)
         canvas = Canvas(editor, latents, schedule, source, targets, torch.Generator().manual_seed(seed))
-        drawn = self.draw(canvas, self.guidance or editor.model.defaults.guidance)
+        drawn = self.draw(canvas, self.guidance or editor.model.defaults.edit_guidance)
         pictures = editor.decode(drawn, size=size)
         return Edited(pictures, canvas.nfe, 0, 0, time.perf_counter() - begin, residual=None, status="DRAWN")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rnri.controls import controls as find_controls
-from rnri.driver import worst
 from rnri.editor import Editor
+from rnri.fidelity import residual, status
 from rnri.images import ImageLike
 from rnri.methods.base import Edited, EditMethod
 from rnri.presets import check
@@ -66,7 +66,7 @@ class Inversion(EditMethod):
             correct=self.correct,
             seed=seed,
         )
-        guidance = self.guidance or editor.model.defaults.guidance
+        guidance = self.guidance or editor.model.defaults.edit_guidance
         drawn = editor.draw(found, targets, guidance=guidance, controls=find_controls(self.controls) or None)
         return Edited(
             editor.finish(found, drawn),
@@ -74,6 +74,6 @@ class Inversion(EditMethod):
             njvp=found.njvp,
             nvjp=found.nvjp,
             seconds=time.perf_counter() - begin,
-            residual=found.residual.max().item(),
-            status=worst(status for solution in found.solutions for status in solution.status).name,
+            residual=residual(found),
+            status=status(found).name,
         )

@@ -35,6 +35,7 @@ class GuidanceWarning(UserWarning):
 class Defaults:
     """What a model is best used with where nothing else is asked for.
 
+    `guidance` is for drawing from noise, `editing` for edits where they are best at another one.
     It is not `guided` where a checkpoint's settings are those of networks that were distilled to few steps without
     guidance; they are no proof.
     """
@@ -42,6 +43,12 @@ class Defaults:
     steps: int = 30
     guidance: float = 1.0
     guided: bool = True
+    editing: float | None = None
+
+    @property
+    def edit_guidance(self) -> float:
+        """How hard edits follow their prompt: what holds of drawing, unless edits have their own."""
+        return self.guidance if self.editing is None else self.editing
 
     @classmethod
     def read(cls, folder: Path) -> Defaults | None:
@@ -51,7 +58,8 @@ class Defaults:
             return None
         try:
             said = json.loads(path.read_text())
-            return cls(steps=int(said["steps"]), guidance=float(said["guidance"]))
+            editing = float(said["editing"]) if "editing" in said else None
+            return cls(steps=int(said["steps"]), guidance=float(said["guidance"]), editing=editing)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f'{path} is damaged: it should read like {{"steps": 30, "guidance": 1.0}}') from error
 

@@ -188,6 +188,7 @@ async def list_models(request: Request) -> list[ModelAnswer]:
         height=height,
         steps=model.defaults.steps,
         guidance=model.defaults.guidance,
+        edit_guidance=model.defaults.edit_guidance,
     )
     others = [ModelAnswer(name=name, about=about, served=False) for name, about in models.EMBEDDED.items()]
     return [served, *(other for other in others if other.name != served.name)]

@@ -173,7 +173,7 @@ class Desk:
             drawing.prompts[0],
             about.settings,
             drawing.strength,
-            model.defaults.guidance if guidance is None else guidance,
+            model.defaults.edit_guidance if guidance is None else guidance,
             tuple(map(str, drawing.controls or ())),
         )
 
@@ -235,7 +235,7 @@ def _spelled(value: object) -> str:
 def _told(about: Inverted, found: Inversion | None) -> Answer:
     """How an inversion went. A figure that is not finite is None."""
     quality, spent = about.quality, about.cost.timings
-    solutions = reversed(found.solutions) if found else ()
+    solutions = reversed(found.solutions) if found and not found.drawn else ()
     return {
         "id": about.id,
         "prompt": about.prompt,

@@ -151,7 +151,9 @@ class QualityAnswer(BaseModel):
     psnr_db: float | None = Field(description="PSNR of the reconstruction; null if it is not finite.", examples=[31.2])
     bound_db: float | None = Field(description="That of the autoencoder alone, which bounds it.", examples=[33.0])
     status: str = Field(description="How the worst step ended.", examples=[status.name for status in Status])
-    residual: float | None = Field(description="The largest of all steps, ‖z′ − denoise(z)‖/‖z′‖.", examples=[0.01])
+    residual: float | None = Field(
+        description="The largest of all steps, ‖z′ − denoise(z)‖/‖z′‖; null if DRAWN.", examples=[0.01]
+    )
 
 
 class SecondsAnswer(BaseModel):
@@ -226,7 +228,8 @@ class ModelAnswer(BaseModel):
     width: int | None = None
     height: int | None = None
     steps: int | None = Field(default=None, description="What it is best used with.")
-    guidance: float | None = None
+    guidance: float | None = Field(default=None, description="For drawing from noise.")
+    edit_guidance: float | None = Field(default=None, description="For edits, where none is given.")
 
 
 Scalar = bool | int | float | str

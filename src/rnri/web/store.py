@@ -37,13 +37,13 @@ class Settings:
 class Quality:
     """How good an inversion is: PSNR in dB of its reconstruction and of the autoencoder alone, which bounds it.
 
-    `status` and `residual` are the worst of all steps.
+    `status` and `residual` are the worst of all steps; a residual is None where nothing was solved.
     """
 
     psnr_db: float | None
     bound_db: float | None
     status: str
-    residual: float
+    residual: float | None
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class Settings {
   }
 }
 
-const ENDINGS = { CONVERGED: "converged", BUDGET: "budget spent", MAX_ITER: "not converged", DIVERGED: "diverged" };
+const ENDINGS = { CONVERGED: "converged", BUDGET: "budget spent", MAX_ITER: "not converged", DIVERGED: "diverged", DRAWN: "drawn" };
 
 function showQuality(box, report) {
   const { psnr, bound, status, meaning, residual, seconds, calls } = report;
@@ -119,7 +119,8 @@ function showQuality(box, report) {
       make("span", { textContent: `of the autoencoder's ${bound === null ? "–" : bound.toFixed(1)} dB` })),
     make("meter", { min: 0, max: 1, low: 0.6, high: 0.85, optimum: 1, value: share, ariaLabel: "Reconstruction against its bound" }),
     make("p", { title: meaning }, make("span", { className: "rn-status", textContent: ENDINGS[status] }),
-      `, ${seconds.toFixed(2)} s, ${calls} network calls, residual ${residual === null ? "not finite" : residual.toPrecision(2)}`),
+      `, ${seconds.toFixed(2)} s, ${calls} network calls`,
+      status === "DRAWN" ? "" : `, residual ${residual === null ? "not finite" : residual.toPrecision(2)}`),
   );
 }
 
