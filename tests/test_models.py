@@ -250,6 +250,10 @@ def test_a_folder_says_what_it_is_best_used_with(copy: Path) -> None:
     assert models.load(str(copy), device="cpu").defaults == Defaults(steps=4, guidance=1.5)
     pipe = StableDiffusionPipeline.from_pretrained(copy, safety_checker=None)
     assert models.from_pipe(pipe).defaults == Defaults(steps=4, guidance=1.5)
+    Defaults(steps=8, guidance=3.0, editing=1.25).write(copy)
+    loaded = models.load(str(copy), device="cpu")
+    assert loaded.defaults == Defaults(steps=8, guidance=3.0, editing=1.25)
+    assert (loaded.defaults.edit_guidance, Defaults(guidance=2.0).edit_guidance) == (1.25, 2.0)
     (copy / "rnri.json").write_text('{"steps": 4}')
     with pytest.raises(ValueError, match=r"rnri.json is damaged: it should read like .*guidance"):
         models.load(str(copy), device="cpu")

@@ -40,6 +40,7 @@ def main() -> None:
 
     import torch
 
+    from rnri.models.base import Defaults
     from rnri.scenes.reader import Reader
     from training import autoencoder, cache, diffusion, distil, reader, text, tokenizer
     from training.diffusion import Painter
@@ -64,9 +65,9 @@ def main() -> None:
     painter = diffusion.train(painter, words, latents, scenes, folder, steps=arguments.diffusion_steps)
     if arguments.go_on:
         start = distil.carried_over(painter, *before)
-    export(vae, painter, words, WEIGHTS / "scenes", steps=30, guidance=distil.GUIDANCE)
+    export(vae, painter, words, WEIGHTS / "scenes", settings=Defaults(30, distil.GUIDANCE, editing=1.0))
     student = distil.train(painter, words, latents, scenes, folder, steps=arguments.distil_steps, start=start)
-    export(vae, student, words, WEIGHTS / "scenes-turbo", steps=distil.STEPS, guidance=1.0)
+    export(vae, student, words, WEIGHTS / "scenes-turbo", settings=Defaults(distil.STEPS))
     network = reader.train(folder, steps=arguments.reader_steps)
     Reader(network).save(WEIGHTS / "reader")
     reader.examine(Reader(network), *cache.heldout(folder))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from rnri.models.base import Defaults
 from training import tokenizer
 from training.diffusion import Painter, scheduler
 
@@ -23,12 +23,10 @@ def shipped(folder: Path) -> tuple[AutoencoderTiny, Painter]:
     return vae, Painter(text, unet)
 
 
-def export(
-    vae: AutoencoderTiny, painter: Painter, words: CLIPTokenizer, folder: Path, *, steps: int, guidance: float
-) -> None:
+def export(vae: AutoencoderTiny, painter: Painter, words: CLIPTokenizer, folder: Path, *, settings: Defaults) -> None:
     """Write a pipeline that ``StableDiffusionPipeline.from_pretrained(folder)`` loads, replacing what is there.
 
-    ``steps`` and ``guidance`` are what the checkpoint was made for, kept in ``rnri.json``.
+    ``settings`` are what the checkpoint is best used with, kept in ``rnri.json``.
     """
     half = [copy.deepcopy(part).to("cpu", torch.float16) for part in (vae, painter.text, painter.unet)]
     for part in (half[0], half[2]):
@@ -47,7 +45,7 @@ def export(
     shutil.rmtree(fresh, ignore_errors=True)
     pipeline.save_pretrained(fresh)
     tokenizer.build(fresh / "tokenizer")
-    (fresh / "rnri.json").write_text(json.dumps({"steps": steps, "guidance": guidance}) + "\n")
+    settings.write(fresh)
     card = folder / "README.md"
     if card.exists():
         shutil.copy(card, fresh / "README.md")

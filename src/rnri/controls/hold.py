@@ -21,8 +21,8 @@ RAMP = 0.5
 """Around the threshold the mask rises over this share of it, so that rounding, or another batch, flips no cell."""
 
 UNSURE = 0.25
-"""A network that sees the source with an error of this much, in that unit, or more, has edges as soft as they become:
-what it draws would not fit in with the rest."""
+"""A network that sees the source with an error of this much, in that unit, or more, has edges as soft as they become,
+as what it draws may not fit in with the rest; one that sees it better, harder ones."""
 
 STEPS = 4
 """An edge is as soft after any number of steps as latents that are blended this many times make it."""
@@ -42,7 +42,7 @@ class Hold(Control):
     x₀ − x̂(z, source), as that is old content too. Of noise maps (:func:`rnri.edit_friendly.edit_friendly`) the noise
     is so left whole.
 
-    The mask w, its edges softened by min(1, 4e) of ``soft``, is applied at each of the K steps, as
+    The mask w, min(1, 4e) of the way from itself to itself blurred by ``soft``, is applied at each of the K steps, as
     z ← z_source + w^(4/K)·(z − z_source): blending adds up, and without the power a soft edge would be a hard one,
     further in, after many steps.
     """
@@ -55,7 +55,7 @@ class Hold(Control):
         0.2, "the share of the largest difference that counts as one, error or not", low=0.0, high=1.0
     )
     grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
-    soft: float = option(2.0, "how soft its edges become, in cells, of a network unsure of it", low=0.0, high=16.0)
+    soft: float = option(2.0, "how soft its edges become, in cells, where the network is unsure", low=0.0, high=16.0)
     fade: float = option(
         0.5, "share of what the source prompt left unsaid that is let go where the picture changes", low=0.0, high=1.0
     )

@@ -35,8 +35,7 @@ class GuidanceWarning(UserWarning):
 class Defaults:
     """What a model is best used with where nothing else is asked for.
 
-    `guidance` is for drawing from noise, `editing` for edits where they are best at another one.
-    It is not `guided` where a checkpoint's settings are those of networks that were distilled to few steps without
+    `guidance` is for drawing from noise, `editing` for edits where they are best at another one. It is not `guided` where a checkpoint's settings are those of networks that were distilled to few steps without
     guidance; they are no proof.
     """
 
@@ -62,6 +61,12 @@ class Defaults:
             return cls(steps=int(said["steps"]), guidance=float(said["guidance"]), editing=editing)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f'{path} is damaged: it should read like {{"steps": 30, "guidance": 1.0}}') from error
+
+    def write(self, folder: Path) -> None:
+        """Leave them in a model's folder, for :meth:`read`."""
+        said = {"steps": self.steps, "guidance": self.guidance, "editing": self.editing}
+        kept = {name: value for name, value in said.items() if value is not None}
+        (folder / SETTINGS).write_text(json.dumps(kept) + "\n")
 
 
 @dataclass(frozen=True, eq=False)
