@@ -35,8 +35,9 @@ class GuidanceWarning(UserWarning):
 class Defaults:
     """What a model is best used with where nothing else is asked for.
 
-    `guidance` is for drawing from noise, `editing` for edits where they are best at another one. It is not `guided` where a checkpoint's settings are those of networks that were distilled to few steps without
-    guidance; they are no proof.
+    `guidance` is for drawing from noise, `editing` for edits where they are best at another one. It is not `guided`
+    where a checkpoint's settings are those of networks that were distilled to few steps without guidance; they are no
+    proof.
     """
 
     steps: int = 30
