@@ -38,9 +38,10 @@ class Hold(Control):
     with which the network sees the source there, e = |x̂(z, source) − x₀| in the mean, where that is smaller: what is
     more than an error counts. DiffEdit's mask is of latents noised at random, for evaluations of its own.
 
-    Elsewhere the inversion's corrections lose ``fade`` of what the source prompt could not say at their step,
-    x₀ − x̂(z, source), as that is old content too. Of noise maps (:func:`rnri.edit_friendly.edit_friendly`) the noise
-    is so left whole.
+    Elsewhere the inversion's corrections lose ``fade`` of what the source prompt left unsaid at their step,
+    x₀ − x̂(z, source), as that is old content too; but in no element more than the change from x̂(z, source) to what is
+    predicted for the target, as nothing else takes its place. The noise in maps of stochastic samplers
+    (:func:`rnri.edit_friendly.edit_friendly`) stays whole.
 
     The mask w, min(1, 4e) of the way from itself to itself blurred by ``soft``, is applied at each of the K steps, as
     z ← z_source + w^(4/K)·(z − z_source): blending adds up, and without the power a soft edge would be a hard one,
@@ -65,7 +66,10 @@ class Hold(Control):
 
 
 class _Held(Bound):
-    """Remembers the mask (P, 1, h, w) of the first step, 1 where the picture changes."""
+    """Remembers the mask (P, 1, h, w) of the first step, 1 where the picture changes.
+
+    Of the step at hand it knows what the source's prediction left ``unsaid``, and the ``change`` from it to the target's.
+    """
 
     def __init__(self, job: Job, control: Hold) -> None:
         super().__init__(job)
@@ -73,20 +77,13 @@ class _Held(Bound):
         self.changes: Tensor | None = None
 
     def observe(self, z: Tensor, plain: Tensor, prediction: Tensor) -> None:
-        if self.changes is not None:
-            return
         source, step = self.job.source, self.job.source.schedule[self.k]
         said = plain if source.guidance == 1 else prediction  # like with like: the source's as it was inverted
         seen = self.seen(z)
-        heat = (step.believed(z, step.advance(z, said)) - seen).abs().mean(1, keepdim=True)
-        error = (seen - source.clean.to(z)).abs().mean((1, 2, 3), keepdim=True)
-        mask, grow = torch.ones_like(heat), self.control.grow
-        if self.control.threshold:
-            share = self.control.threshold * heat.amax((2, 3), keepdim=True)
-            least = torch.minimum(share, error).clamp_min(FLOOR)
-            mask = ((heat / least - 1) / RAMP + 0.5).clamp(0, 1)
-        grown = functional.max_pool2d(mask, 2 * grow + 1, 1, grow)
-        self.changes = torch.lerp(grown, blurred(grown, self.control.soft), (error / UNSURE).clamp(max=1))
+        self.unsaid = source.clean.to(z) - seen
+        self.change = step.believed(z, step.advance(z, said)) - seen
+        if self.changes is None:
+            self.changes = self.masked()
 
     def seen(self, like: Tensor) -> Tensor:
         """x̂(z, source) at the inversion's latents of this step, without asking the network."""
@@ -96,10 +93,22 @@ class _Held(Bound):
             reached = reached - source.corrections[k].to(like)
         return source.schedule[k].believed(source.latents[k].to(like), reached)
 
+    def masked(self) -> Tensor:
+        control, heat = self.control, self.change.abs().mean(1, keepdim=True)
+        error = self.unsaid.abs().mean((1, 2, 3), keepdim=True)
+        mask = torch.ones_like(heat)
+        if control.threshold:
+            share = control.threshold * heat.amax((2, 3), keepdim=True)
+            least = torch.minimum(share, error).clamp_min(FLOOR)
+            mask = ((heat / least - 1) / RAMP + 0.5).clamp(0, 1)
+        grown = functional.max_pool2d(mask, 2 * control.grow + 1, 1, control.grow)
+        return torch.lerp(grown, blurred(grown, control.soft), (error / UNSURE).clamp(max=1))
+
     def correct(self, delta: Tensor) -> Tensor:
         assert self.changes is not None
-        unsaid = self.job.source.clean.to(delta) - self.seen(delta)
-        return delta - self.control.fade * self.changes * self.job.source.schedule[self.k].weight * unsaid
+        most = self.change.abs()
+        let_go = (self.control.fade * self.unsaid).clamp(-most, most)
+        return delta - self.changes * self.job.source.schedule[self.k].weight * let_go
 
     def blend(self, k: int, z: Tensor) -> Tensor:
         assert self.changes is not None
