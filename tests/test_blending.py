@@ -135,6 +135,8 @@ def test_what_has_nothing_between(editor: Editor, ends: tuple[Inversion, Inversi
         next(interpolate(editor, *ends, 1))
     with pytest.raises(ValueError, match=r"inverted in other steps or sizes .*: invert them alike"):
         next(interpolate(editor, ends[0], editor.invert(picture(), OTHER, steps=2), 2))
+    with pytest.raises(ValueError, match="drawn noise knows nothing of its picture: invert with solver='faithful'"):
+        next(concept(editor, [editor.invert(picture(), OTHER, steps=8)], SOURCE, 1))
     stranger = Editor.from_pipe(tiny.pipeline(seed=1)).invert(picture(), OTHER, steps=3)
     with pytest.raises(ValueError, match=r"inverted by models .* have nothing between them"):
         next(concept(editor, [ends[0], stranger], SOURCE, 1))
@@ -180,7 +182,7 @@ def test_interpolate_writes_frames_or_an_animation(run: Run, model: Path) -> Non
         assert frame.size == (30, 20)
     assert out.splitlines()[1:4] == [f"picture.png  {SOURCE}", f"other.png    {TARGET}", "path         slerp"]
     assert "frame 3 of 3" in err
-    assert run(*pair, "-n", 3, "-o", "film.webp")[0] == 0
+    assert run(*pair, "-n", 3, "-o", "film.webp", "--steps", 8)[0] == 0  # of which auto would draw
     with Image.open("film.webp") as film:
         assert (film.format, getattr(film, "n_frames", 1)) == ("WEBP", 4)
     code, _, err = run(*pair, "-o", "film.webp")

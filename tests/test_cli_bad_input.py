@@ -112,6 +112,10 @@ BAD: list[tuple[str, str]] = [
     (f"{EDIT} --source S --size 0x9", "--size '0x9' is not a size: …"),
     (f"{EDIT} --source S --resolution 9", "--resolution '9' is not a size: …"),
     (
+        f"{EDIT} --source S --edit-steps 9 --control hold",
+        "--edit-steps and controls exclude each other: edit in as many as were inverted",
+    ),
+    (
         "edit empty.safetensors --target T --resolution 64x64",
         "--resolution has no effect on empty.safetensors, which is inverted already: leave it out",
     ),

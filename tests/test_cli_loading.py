@@ -78,3 +78,18 @@ def test_an_edit_takes_other_steps(edit: Run, run: Run, model: str) -> None:
         with open(f"{name}.png", "rb") as file:
             pictures.append(file.read())
     assert pictures[0] != pictures[1]
+
+
+def test_other_steps_are_taken_from_noise_that_explains_the_picture(edit: Run, run: Run, model: str) -> None:
+    code, out, err = edit("-o", "out.png", "--steps", "8", "--edit-steps", "16", "--json")
+    assert code == 0, err
+    assert (json.loads(out)["solver"], json.loads(out)["status"]) == ("faithful", "BUDGET")
+    assert (
+        run("invert", "picture.png", "--prompt", SOURCE, "--model", model, "--steps", "8", "-o", "drawn.safetensors")[0]
+        == 0
+    )
+    asked = ("edit", "drawn.safetensors", "--target", SOURCE, "--model", model, "-o", "no.png", "--edit-steps", "16")
+    code, out, err = run(*asked)
+    assert (code, out) == (2, "")
+    complaint = "steps=16 needs noise that explains the picture, and this was drawn: invert with solver='faithful'"
+    assert err.splitlines()[-1] == f"rnri: {complaint}"

@@ -106,6 +106,8 @@ def edit(
     how.check_solver()
     inverting.check_budget(how, loading)
     controls = steering.controls(control or (), words, mask)
+    if others is not None and controls:
+        raise ValueError("--edit-steps and controls exclude each other: edit in as many as were inverted")
 
     from rnri import images
     from rnri.editor import Timings

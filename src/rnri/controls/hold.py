@@ -68,7 +68,7 @@ class Hold(Control):
 class _Held(Bound):
     """Remembers the mask (P, 1, h, w) of the first step, 1 where the picture changes.
 
-    Of the step at hand it knows what the source's prediction left ``unsaid``, and the ``change`` from it to the target's.
+    Of the step at hand it knows what the source's prediction left ``unsaid``, and the ``change`` to the target's.
     """
 
     def __init__(self, job: Job, control: Hold) -> None:
