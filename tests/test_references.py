@@ -27,7 +27,8 @@ def test_a_method_and_a_model_are_two_entries(model: Path) -> None:
 
 
 def test_presets_and_samplers_name_what_they_are_made_of() -> None:
-    assert keys(citation("auto")) == ["barzilai1988twopoint"]
+    assert keys(citation("auto")) == ["barzilai1988twopoint", "huberman2024edit"]
+    assert keys(citation("faithful")) == ["barzilai1988twopoint"]
     assert {name: keys(citation(name)) for name in METHODS} == {name: [METHODS[name].source.key] for name in METHODS}
     assert keys(citation("edict:mixing=0.9")) == ["wallace2023edict"]
 

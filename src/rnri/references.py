@@ -59,7 +59,8 @@ def _of_method(method: Method | str) -> list[Source]:
     if not isinstance(method, str):
         return [method.source, *method.further]
     if method in PRESETS:
-        return _of_method(PRESETS[method].solver)
+        preset = PRESETS[method]
+        return _of_method(preset.solver) + (_of_method("edit-friendly") if preset.drawn else [])
     from rnri.methods import METHODS  # loads the editor, which solvers do without
 
     name = method.partition(":")[0]

@@ -51,6 +51,8 @@ def solvers() -> None:
         screen.say(name, style="bold")
         screen.say(f"  Preset: {preset.about}.")
         screen.say(f"  {preset.solver}, {preset.extra} calls beyond {1 + preset.correct} per step")
+        if preset.drawn:
+            screen.say(f"  Of {preset.drawn} steps or more, edit-friendly draws, 1 call per step")
         screen.say()
     for name, method in SOLVERS.items():
         _describe(name, method, f"{method.source}, {method.passage}")
