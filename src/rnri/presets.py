@@ -143,12 +143,8 @@ def plan(
         solver = _solver(how) if isinstance(how, str) else how
         return replace(Plan(solver, 2, "clean", predictor=False, correct=False), **given)
     made = Plan(find_solver(preset.solver), 1, preset.start, preset.predictor, preset.correct)
-    if (
-        preset.drawn is not None
-        and len(schedule) >= preset.drawn
-        and not given.keys() - {"correct"}
-        and correct is not False
-    ):
+    told_how = correct is False or bool(given.keys() - {"correct"})
+    if preset.drawn is not None and len(schedule) >= preset.drawn and not told_how:
         if calls is not None and calls < len(schedule):
             raise ValueError(
                 f"{calls} calls are not one for each of {len(schedule)} steps: give more, or take fewer steps"
