@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnri.bench.architectures import ARCHITECTURES, Architecture
-from rnri.bench.speed import speed
+from rnri.bench.speed import peak, speed
 from rnri.loading import Loading
 from rnri.models import part
 from tests.conftest import Run
@@ -71,6 +71,20 @@ def test_stages_and_their_calls_are_reported() -> None:
         assert 0 < each.fastest <= each.seconds <= each.slowest
         if each.calls:
             assert each.overhead == 1 - each.calls * report.bare / each.seconds
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "expected"),
+    [
+        ("NVIDIA H100 80GB HBM3", torch.bfloat16, 989.0),
+        ("NVIDIA H100 PCIe", torch.float16, 756.0),
+        ("NVIDIA H100 80GB HBM3", torch.float32, None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", torch.bfloat16, None),
+        ("NVIDIA GH200 480GB", torch.bfloat16, None),
+    ],
+)
+def test_peaks_are_of_one_device_in_one_precision(device: str, dtype: torch.dtype, expected: float | None) -> None:
+    assert peak(device, dtype) == expected
 
 
 PUBLISHED = {"sd15": 860e6, "sdxl": 2.57e9, "sd3": 2.03e9, "flux": 11.9e9}

@@ -100,6 +100,8 @@ class Editor:
         """
         prompts = listed(prompt)
         check_guidance(guidance)
+        if tol is not None and getattr(self.model, "replayed", False):
+            raise ValueError(f"tol={tol:g} and CUDA graphs exclude each other: give a budget alone")
         timings = timings or Timings()
         latents, size = self.encode(image, resolution=resolution, timings=timings)
         latents = latents.to(self.model.device)

@@ -27,9 +27,18 @@ from rnri.presets import plan
 
 Progress = Callable[[str], None]
 
-PEAKS = {"A100": 312.0, "H100": 989.0, "H200": 989.0, "RTX 4090": 165.2}
-"""Dense bfloat16 TFLOP/s that makers state, by a word in the device's name."""
-
+PEAKS = {
+    "NVIDIA A100-SXM4-40GB": 312.0,
+    "NVIDIA A100-SXM4-80GB": 312.0,
+    "NVIDIA A100-PCIE-40GB": 312.0,
+    "NVIDIA A100 80GB PCIe": 312.0,
+    "NVIDIA H100 80GB HBM3": 989.0,
+    "NVIDIA H100 PCIe": 756.0,
+    "NVIDIA H100 NVL": 835.0,
+    "NVIDIA H200": 989.0,
+    "NVIDIA GeForce RTX 4090": 165.2,
+}
+"""Dense TFLOP/s in bfloat16 and float16 that makers state, by a device's whole name: there are slower H100s."""
 
 ROW = 4
 
@@ -55,8 +64,8 @@ class SpeedReport:
     """All stages of one model on one device.
 
     `bare` is a network call by itself in seconds and `gflop` what it computes; `floor` the seconds that inverting with
-    the first solver and editing would take at the device's stated peak, None where that is not known. Peak memory is
-    the device's, or that of the whole process where there is only main memory.
+    the first solver and editing would take at the device's stated peak, None where `peak` is. Peak memory is the
+    device's, or that of the whole process where there is only main memory.
     """
 
     model: str
@@ -132,7 +141,7 @@ def speed(
         add("preview", None, lambda: model.preview(latents), lambda result: 0)
 
     about = environment(device)
-    peak = next((value for word, value in PEAKS.items() if word in about["device"]), None)
+    most = peak(about["device"], model.network.dtype)
     gflop = flops.get_total_flops() / 1e9
     first = next(each for each in stages if each.stage == "invert")
     return SpeedReport(
@@ -145,11 +154,20 @@ def speed(
         repeats,
         bare,
         gflop,
-        (first.calls + len(schedule)) * gflop / 1e3 / peak if peak else None,
+        (first.calls + len(schedule)) * gflop / 1e3 / most if most else None,
         _peak_memory(device),
         tuple(stages),
         about,
     )
+
+
+def peak(device: str, dtype: torch.dtype) -> float | None:
+    """TFLOP/s that a device of this name is stated to reach; None where that is not known, and for float32.
+
+    >>> peak("NVIDIA H100 PCIe", torch.bfloat16)
+    756.0
+    """
+    return PEAKS.get(device) if dtype in (torch.bfloat16, torch.float16) else None
 
 
 @torch.no_grad()

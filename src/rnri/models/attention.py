@@ -20,13 +20,14 @@ _ONE_AT_A_TIME = threading.RLock()
 def attending(model: Model, hooks: Sequence[AttentionHook]) -> Iterator[None]:
     """Within the block, and for the thread that entered it, the model's network calls the hooks, first to last.
 
-    Afterwards it is as it was, also when the block raises. Raises TypeError for a model that has no UNet.
+    Nothing runs compiled meanwhile: hooks would have it compiled again. Afterwards all is as it was, also when the
+    block raises. Raises TypeError for a model that has no UNet.
     """
     unet, thread = _unet(model), threading.get_ident()
     if not hooks:
         yield
         return
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, torch.compiler.set_stance("force_eager"):
         before = dict(unet.attn_processors)
         places = _places(list(before))
 

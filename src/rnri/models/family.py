@@ -140,6 +140,8 @@ class Family(ABC):
             self.vae.enable_tiling()
         if loading.vae_slicing:
             self.vae.enable_slicing()
+        if loading.fuse_qkv:
+            speed.fuse(self.network)  # before hooks keep its weights elsewhere
         if loading.offload == "model":
             self.pipe.enable_model_cpu_offload(device=device)
         elif loading.offload == "sequential":
@@ -254,11 +256,22 @@ class Family(ABC):
 
     def _finite(self, made_by: Callable[[Any, Tensor], Tensor], given: Tensor) -> Tensor:
         """What the autoencoder makes of finite numbers; from now on in float32, if that overflows in float16."""
+        self._send_back()
         made = made_by(self.vae, given)
         if self.vae.dtype == torch.float16 and not made.isfinite().all() and given.isfinite().all():
             self.vae = autoencoder.in_float32(self.vae, self.device)
             made = made_by(self.vae, given)
+        self._send_back()
         return made
+
+    def _send_back(self, *, but: Any = None) -> None:
+        """Return networks that are offloaded whole to main memory, all but one.
+
+        By themselves they return only when the next in the order of drawing from noise is called.
+        """
+        for hook in getattr(self.pipe, "_all_hooks", ()):
+            if hook.model is not but:
+                hook.offload()
 
     @torch.no_grad()
     def preview(self, latent: Tensor) -> Tensor:
@@ -269,6 +282,7 @@ class Family(ABC):
     def embed(self, prompts: Sequence[str]) -> Condition:
         for prompt in dict.fromkeys(prompts):
             self._warn_of_what_is_not_read(prompt)
+        self._send_back(but=self.pipe.text_encoder)  # which reads first
         with torch.no_grad(), quiet():
             read = self.read(list(prompts))
         told = {name: each.float() if each.is_floating_point() else each for name, each in read.items()}

@@ -46,19 +46,19 @@ class Flux2Klein(Family):
 
     def _encode(self, vae: Any, image: Tensor) -> Tensor:
         latent = vae.encode(image.to(self.device, vae.dtype)).latent_dist.mode()
-        mean, deviation = self._statistics()
+        mean, deviation = self._statistics(latent.device)
         return (self.pipe._patchify_latents(latent).float() - mean) / deviation
 
     def _decode(self, vae: Any, latent: Tensor) -> Tensor:
-        mean, deviation = self._statistics()
+        mean, deviation = self._statistics(self.device)
         patches = latent.to(self.device) * deviation + mean
         return vae.decode(self.pipe._unpatchify_latents(patches).to(vae.dtype)).sample.float()
 
-    def _statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of each channel of patches."""
+    def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each channel of patches, from an autoencoder that may be offloaded."""
         norm = self.vae.bn
-        variance = norm.running_var.float() + self.vae.config.batch_norm_eps
-        return norm.running_mean.float().view(1, -1, 1, 1), variance.sqrt().view(1, -1, 1, 1)
+        mean, variance = (each.float().to(device).view(1, -1, 1, 1) for each in (norm.running_mean, norm.running_var))
+        return mean, (variance + self.vae.config.batch_norm_eps).sqrt()
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
         return {"tokens": self.pipe.encode_prompt(prompts, device=self.device)[0]}

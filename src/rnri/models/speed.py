@@ -9,20 +9,27 @@ import torch
 from rnri.loading import Loading
 
 
-def prepare(network: Any, vae: Any, device: torch.device, loading: Loading) -> None:
-    """Lay out, fuse and compile as asked; channels last is the default where convolutions run on tensor cores.
+def fuse(network: Any) -> None:
+    """Have queries, keys and values computed in one product; weights have to be there, not offloaded layer by layer.
 
-    Raises ValueError for what this network or this device does not have.
+    Raises ValueError for a network in which there is nothing to fuse.
+    """
+    if hasattr(network, "fuse_qkv_projections"):
+        network.fuse_qkv_projections()
+    if not any(getattr(module, "fused_projections", False) for module in network.modules()):
+        raise ValueError(f"{type(network).__name__} cannot fuse queries, keys and values: leave fuse_qkv out")
+
+
+def prepare(network: Any, vae: Any, device: torch.device, loading: Loading) -> None:
+    """Lay out and compile as asked; channels last is the default where convolutions run on tensor cores.
+
+    Raises ValueError for what this device does not have.
     """
     convolves = any(isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1) for module in vae.modules())
     wanted = device.type == "cuda" if loading.channels_last is None else loading.channels_last
     if wanted and convolves and loading.offload == "none":
         for each in (network, vae):
             each.to(memory_format=torch.channels_last)
-    if loading.fuse_qkv:
-        if not hasattr(network, "fuse_qkv_projections"):
-            raise ValueError(f"{type(network).__name__} cannot fuse queries, keys and values: leave fuse_qkv out")
-        network.fuse_qkv_projections()
     if loading.cuda_graphs:
         if device.type != "cuda":
             raise ValueError(f"there are no CUDA graphs on {device.type}: leave cuda_graphs out")
