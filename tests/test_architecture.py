@@ -51,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "limits": set(),
     "timings": set(),
     "previews": {"editing", "images", "inversion", "models", "schedule"},
-    "batches": {"editor", "images", "inversion", "presets"},
+    "batches": {"editor", "images", "inversion", "limits", "presets"},
     "methods": {
         "controls",
         "edit_friendly",
