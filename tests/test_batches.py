@@ -57,3 +57,11 @@ def test_what_does_not_fit_is_said(editor: Editor) -> None:
     tall = np.zeros((60, 20, 3), np.uint8)
     with pytest.raises(ValueError, match=r"pictures of \(30, 20\) and \(20, 60\) pixels take latents of other shapes"):
         invert_all(editor, [pictures()[0], tall], PROMPTS[:2])
+
+
+@pytest.mark.parametrize("guidance", [-5.0, float("nan")])
+def test_what_the_editor_refuses_is_refused(editor: Editor, guidance: float) -> None:
+    with pytest.raises(ValueError, match=r"guidance=.* is out of range: give 0 to 100"):
+        invert_all(editor, pictures(), PROMPTS, guidance=guidance)
+    with pytest.raises(ValueError, match="the prompt ' ' is empty: say what the image shows"):
+        invert_all(editor, pictures(), [*PROMPTS[:2], " "])

@@ -8,9 +8,11 @@ from typing import Any
 from unittest.mock import Mock
 
 import httpx
+import huggingface_hub.constants
 import pytest
 import torch
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from safetensors.torch import load_file
 
 from rnri import models
 from rnri.loading import Loading
@@ -23,12 +25,19 @@ from tests.test_cli_controls import blip
 
 __all__ = ["blip", "hub"]
 
+NETWORKS = ("vae", "unet", "text_encoder")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tiny.save(tiny.pipeline(), tmp_path_factory.mktemp("tiny"))
     (made / "rnri.json").write_text('{"steps": 7, "guidance": 1.5}')
     return made
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
 def load(**how: Any) -> Any:
@@ -38,6 +47,22 @@ def load(**how: Any) -> Any:
 def output(model: Any) -> torch.Tensor:
     z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     return model.denoiser(model.embed(["a red ball"]))(z, 499.0)
+
+
+def pickle(folder: Path, *parts: str) -> None:
+    """The weights of these parts as pickles too."""
+    for part in parts:
+        (path,) = (folder / part).glob("*model.safetensors")
+        name = "pytorch_model.bin" if part == "text_encoder" else "diffusion_pytorch_model.bin"
+        torch.save(load_file(path), path.with_name(name))
+
+
+def refused(**how: Any) -> str:
+    """The one line that is said of a checkpoint on the Hub."""
+    with pytest.raises(ValueError, match=f"^{REPOSITORY}") as raised:
+        load(**how)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
 
 
 def cached(hub: Hub, folder: Path, *, without: str = "") -> Path:
@@ -68,7 +93,41 @@ def test_a_checkpoint_is_downloaded_once_and_progress_is_shown(
     asked = len(hub.asked)
     assert load(local_files_only=True).fingerprint == model.fingerprint
     assert len(hub.asked) == asked
+    load()
+    assert not [path for path in hub.asked[asked:] if "/resolve/" in path and "model_index" not in path]
     assert "%" not in capfd.readouterr().err
+
+
+def test_of_several_copies_one_is_downloaded(hub: Hub, folder: Path, copy: Path) -> None:
+    pickle(copy, *NETWORKS)
+    for path in [*copy.rglob("*model.*")]:
+        shutil.copy(path, path.with_suffix(f".fp16{path.suffix}"))
+    hub.folder = copy
+    assert torch.equal(output(load()), output(models.load(str(folder), device="cpu")))
+    snapshot = hub.cache / f"models--{REPOSITORY.replace('/', '--')}" / "snapshots" / COMMIT
+    found, whole = (
+        {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()} for home in (snapshot, folder)
+    )
+    assert found == whole
+
+
+@pytest.mark.parametrize("parts", [("unet",), ("vae", "unet", "text_encoder")])
+def test_pickles_are_downloaded_beside_safetensors(hub: Hub, folder: Path, copy: Path, parts: tuple[str, ...]) -> None:
+    pickle(copy, *parts)
+    for part in parts:
+        (path,) = (copy / part).glob("*.safetensors")
+        path.unlink()
+    hub.folder = copy
+    expected = output(models.load(str(folder), device="cpu"))
+    assert torch.equal(output(load(allow_pickle=parts)), expected)
+    assert torch.equal(output(load(allow_pickle=parts, local_files_only=True)), expected)
+
+
+def test_so_is_a_variant_in_pieces(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    hub.folder = tmp_path / "variant"
+    tiny.pipeline().save_pretrained(hub.folder, variant="fp16", max_shard_size="300KB")
+    assert len([*(hub.folder / "unet").glob("*.fp16-*-of-*.safetensors")]) > 1
+    assert torch.equal(output(load(variant="fp16")), output(models.load(str(folder), device="cpu")))
 
 
 @pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks`:UserWarning")  # diffusers' own
@@ -134,6 +193,15 @@ def test_what_is_in_the_cache_needs_no_network(hub: Hub, folder: Path) -> None:
     assert not hub.asked
 
 
+def test_nor_does_it_where_the_hub_is_switched_off(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.folder = folder
+    expected = output(load())
+    hub.asked.clear()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert torch.equal(output(load()), expected)
+    assert not hub.asked
+
+
 LOST = ("unet/*.safetensors", "vae/config.json", "tokenizer/*.json", "tokenizer/tokenizer.json")
 
 
@@ -180,6 +248,45 @@ def test_what_the_hub_does_not_give_is_said_in_one_line(hub: Hub, code: str, com
     assert "\n" not in str(raised.value)
 
 
+def test_what_a_checkpoint_has_instead_is_said_before_it_is_downloaded(hub: Hub, copy: Path) -> None:
+    hub.folder = copy
+    assert refused(allow_pickle=("unet",)) == "owner/name: its unet is no pickle: leave --allow-pickle unet out"
+    assert refused(allow_pickle=("net",)).startswith("owner/name has no part 'net': it has ")
+    complaint = "owner/name: its text_encoder cannot be loaded (it has no weights of variant fp16): leave --variant out"
+    assert refused(variant="fp16") == complaint
+    pickle(copy, *NETWORKS)
+    for part in ("unet", "vae"):
+        (path,) = (copy / part).glob("*.safetensors")
+        path.unlink()
+    assert refused(allow_pickle=("vae",)) == (
+        "owner/name: its unet cannot be loaded (pickles may run code): if you trust them, "
+        "use --allow-pickle vae --allow-pickle unet, in Python Loading(allow_pickle=('vae', 'unet'))"
+    )
+    for path in [*copy.rglob("*.bin")]:
+        path.rename(path.with_suffix(".fp16.bin"))
+    only, asked = "(its only weights are of variant fp16)", "use --variant fp16, in Python Loading(variant='fp16')"
+    assert refused(allow_pickle=NETWORKS) == f"owner/name: its text_encoder cannot be loaded {only}: {asked}"
+    assert refused(allow_pickle=NETWORKS, variant="bf16").endswith(f"(it has no weights of variant bf16): {asked}")
+    assert refused(allow_pickle=("unet", "vae")) == f"owner/name: its unet cannot be loaded {only}: use another model"
+    shutil.rmtree(copy / "vae")
+    assert refused() == "owner/name: its vae cannot be loaded (it has no folder vae): use a whole copy"
+    assert not [path for path in hub.asked if path.endswith((".bin", ".safetensors"))]
+
+
+def test_what_is_no_preview_is_said_too(hub: Hub, folder: Path) -> None:
+    def preview(name: str = REPOSITORY, **how: Any) -> str:
+        with pytest.raises(ValueError, match=f"{name} is|no {name}") as raised:
+            models.load(str(folder), device="cpu", loading=Loading(preview=name, **how))
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    assert preview(local_files_only=True).startswith("owner/name is not downloaded and the Hub is out of reach")
+    assert preview().startswith("the Hub has no owner/name, or it is private: check the name")
+    assert preview("./taesd/none") == "./taesd/none is no folder, and no name on the Hub such as madebyollin/taesd"
+    hub.folder = folder
+    assert preview() == "owner/name is no tiny autoencoder such as madebyollin/taesd"
+
+
 def test_without_a_network_nothing_is_asked_for(hub: Hub) -> None:
     with pytest.raises(ValueError, match="owner/name is not downloaded and the Hub is out of reach"):
         load(local_files_only=True)
@@ -192,9 +299,7 @@ class Broken(Exception):
     """What an HTTP library raises: neither an OSError nor a ValueError."""
 
 
-@pytest.mark.parametrize(
-    "part", ["huggingface_hub.hf_hub_download", "diffusers.pipelines.pipeline_utils.snapshot_download"]
-)
+@pytest.mark.parametrize("part", ["huggingface_hub.hf_hub_download", "huggingface_hub.snapshot_download"])
 def test_a_connection_that_breaks_is_one_line(
     hub: Hub, folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:

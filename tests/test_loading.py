@@ -13,6 +13,8 @@ import pytest
 import torch
 from diffusers import (
     DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
     HeunDiscreteScheduler,
@@ -21,10 +23,12 @@ from diffusers import (
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from rnri import Status, models
+from rnri.attention import AttentionHook, Place
 from rnri.editor import Editor
 from rnri.loading import SCHEDULERS, Loading
-from rnri.models.samplers import NAMES, choose
-from rnri.models.speed import prepare
+from rnri.models.attention import attending
+from rnri.models.samplers import NAMES, choose, table
+from rnri.models.speed import fuse, prepare
 from tests import tiny, tiny_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -84,6 +88,16 @@ def test_what_cannot_be_inverted_is_refused_with_the_nearest_that_can(
     ):
         choose(scheduler, None)
     choose(choose(scheduler, nearest), None)
+
+
+@pytest.mark.parametrize("kind", [EDMEulerScheduler, EDMDPMSolverMultistepScheduler])
+@pytest.mark.parametrize("name", [None, "ddim", "euler", "flow"])
+def test_nothing_stands_in_for_a_scheduler_of_edm(kind: Any, name: str | None) -> None:
+    complaint = rf"^{kind.__name__} cannot be inverted, nor replaced: .* scaled by sigma_data, .*; use another model$"
+    with pytest.raises(ValueError, match=complaint):
+        choose(kind(), name)
+    with pytest.raises(ValueError, match=complaint):
+        table(kind(), 4, shape=(4, 8, 8))
 
 
 def test_schedulers_fit_what_the_network_predicts() -> None:
@@ -214,6 +228,13 @@ def test_what_is_faster_or_smaller_computes_the_same(folder: Path, how: dict[str
     assert model.fingerprint == plain.fingerprint
 
 
+@pytest.mark.parametrize("name", ["sana", "lumina2"])
+def test_a_network_that_has_nothing_to_fuse_is_refused(name: str) -> None:
+    network = tiny_families.build(name).transformer
+    with pytest.raises(ValueError, match=f"^{type(network).__name__} cannot fuse .*: leave fuse_qkv out$"):
+        fuse(network)
+
+
 def test_large_images_are_encoded_in_tiles(folder: Path) -> None:
     model = load(folder, vae_tiling=True)
     assert model.vae.use_tiling
@@ -242,6 +263,35 @@ def test_repeated_blocks_are_compiled_or_without_them_the_network(name: str, mon
     assert counts[0] == counts[1] > 0
 
 
+class Doubling(AttentionHook):
+    """Twice the values at every layer."""
+
+    def project(
+        self, place: Place, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return q, k, 2 * v
+
+
+@torch.no_grad()
+def test_a_compiled_network_is_hooked_without_compiling_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=graphs))
+    plain, model = (models.from_pipe(tiny_families.build("sd")) for _ in range(2))
+    torch.compiler.reset()
+    prepare(model.network, model.vae, torch.device("cpu"), Loading(compile=True))
+    before = output(model)
+    compiled = graphs.frame_count
+    hooked = []
+    for each in (model, plain):
+        with attending(each, [Doubling()]):
+            hooked.append(output(each))
+    assert torch.equal(*hooked)
+    assert torch.equal(output(model), before)
+    torch.compiler.reset()
+    assert not torch.equal(hooked[0], before)
+    assert graphs.frame_count == compiled > 0
+
+
 def test_outputs_of_a_network_that_reuses_their_memory_are_kept_apart(folder: Path) -> None:
     """What CUDA graphs do, without CUDA."""
     model, plain = load(folder), load(folder)
@@ -253,6 +303,13 @@ def test_outputs_of_a_network_that_reuses_their_memory_are_kept_apart(folder: Pa
     for output, t in zip(found, (999.0, 499.0), strict=True):
         assert torch.equal(output, n(latents(), t))
     assert not torch.equal(*found)
+
+
+def test_cuda_graphs_do_not_wait_for_a_tolerance(folder: Path) -> None:
+    model = load(folder)
+    model.replayed = True
+    with pytest.raises(ValueError, match=r"^tol=0\.001 and CUDA graphs exclude each other: give a budget alone$"):
+        Editor(model).invert(torch.zeros(1, 3, 32, 32), PROMPT, steps=1, tol=1e-3)
 
 
 def test_cuda_graphs_need_cuda(folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from rnri.guidance import guided_pair
 from rnri.inversion import sample
 from rnri.models import Defaults, PromptWarning
 from rnri.models.samplers import TABLES, table
-from tests import tiny
+from tests import tiny, tiny_families
 
 # diffusers' Euler schedulers, as numpy sees them
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -321,7 +322,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])
 def test_a_missing_component_is_named(copy: Path, part: str) -> None:
     shutil.rmtree(copy / part)
-    assert_refused(copy, rf"its {part} cannot be loaded")
+    assert_refused(copy, rf"its {part} cannot be loaded \(it has no folder {part}\): use a whole copy$")
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
@@ -346,7 +347,27 @@ def test_missing_weights_are_not_made_up(copy: Path, part: str) -> None:
 def test_pickled_weights_are_refused(copy: Path) -> None:
     (path,) = (copy / "unet").glob("*.safetensors")
     path.rename(path.with_suffix(".bin"))
-    assert_refused(copy, "its unet cannot be loaded")
+    cure = r"use --allow-pickle unet, in Python Loading\(allow_pickle=\('unet',\)\)"
+    assert_refused(copy, rf"its unet cannot be loaded \(pickles may run code\): if you trust them, {cure}$")
+
+
+@pytest.mark.parametrize("absent", ["sentencepiece", "google.protobuf"])
+def test_a_tokenizer_whose_library_is_absent_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: str
+) -> None:
+    tiny_families.build("pixart-sigma").save_pretrained(tmp_path)
+    (tmp_path / "tokenizer" / "tokenizer.json").rename(tmp_path / "tokenizer" / "spiece.model")
+    monkeypatch.setattr("rnri.models.parts.find_spec", lambda name: None if name == absent else name)
+    assert_refused(tmp_path, rf"its tokenizer needs {absent}: pip install 'rnri\[text\]'$")
+
+
+@pytest.mark.filterwarnings("ignore:.*Quanto:FutureWarning")
+@pytest.mark.skipif(find_spec("optimum") is not None, reason="the library is there")
+def test_a_network_whose_library_is_absent_is_named(copy: Path) -> None:
+    config = json.loads((copy / "unet" / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "quanto", "weights_dtype": "int8"}
+    (copy / "unet" / "config.json").write_text(json.dumps(config))
+    assert_refused(copy, r"its unet cannot be loaded \(Loading an optimum-quanto.* requires optimum-quanto")
 
 
 @pytest.mark.parametrize(

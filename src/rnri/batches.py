@@ -10,6 +10,7 @@ import torch
 from rnri.editor import Editor, Encoded
 from rnri.images import ImageLike
 from rnri.inversion import Inversion
+from rnri.limits import check_guidance, listed
 from rnri.presets import plan
 
 
@@ -29,11 +30,13 @@ def invert_all(
     """`Editor.invert` of each picture with its own prompt, all in one batch: the same inversions, in fewer calls.
 
     ``nfe`` of each counts the calls it had a row in. Pictures may differ in size, not in the shape their latents take,
-    which one ``resolution`` for all makes sure of. Raises ValueError where they do, and unless there is a prompt for
-    each.
+    which one ``resolution`` for all makes sure of. Raises ValueError where they do, unless there is a prompt for each,
+    and for what `Editor.invert` refuses.
     """
     if len(images) != len(prompts) or not images:
         raise ValueError(f"{len(images)} pictures and {len(prompts)} prompts: give a prompt for each, and at least one")
+    texts = listed(list(prompts))
+    check_guidance(guidance)
     encoded = [editor.encode(each, resolution=resolution) for each in images]
     for each in encoded:
         if each.latents.shape[1:] != encoded[0].latents.shape[1:]:
@@ -43,12 +46,12 @@ def invert_all(
             )
     latents = torch.cat([each.latents for each in encoded]).to(editor.model.device)
     schedule = editor.schedule(latents, steps=steps, strength=strength, seed=seed)
-    denoiser = editor.denoiser(list(prompts), guidance)
+    denoiser = editor.denoiser(texts, guidance)
     whole = plan(solver, schedule, tol=tol).invert(denoiser, schedule, latents, tol=tol, seed=seed)
     named = replace(whole, model=editor.model.fingerprint, guidance=guidance)
     return [
         replace(_row(named, k), prompt=prompt, size=each.size)
-        for k, (prompt, each) in enumerate(zip(prompts, encoded, strict=True))
+        for k, (prompt, each) in enumerate(zip(texts, encoded, strict=True))
     ]
 
 

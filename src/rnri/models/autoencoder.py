@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from rnri.loading import Loading
-from rnri.models.parts import first_line, quiet
+from rnri.models.parts import first_line, not_given, quiet
+
+NOT_TINY = "is no tiny autoencoder such as madebyollin/taesd"
 
 
 def factor(vae: Any) -> int:
@@ -88,23 +90,39 @@ def _named_weights(network: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
 def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype, loading: Loading) -> Any:
     """A tiny autoencoder (TAESD and its like) from a folder or the Hub, for the latents of the one it is `like`.
 
-    Raises ValueError if there is none, or it is for others.
+    Raises ValueError if there is none, the Hub does not give it, or it is for others.
     """
     from diffusers import AutoencoderTiny
 
-    local = loading.local_files_only or Path(name).is_dir()
+    folder = Path(name) if Path(name).is_dir() else _downloaded(name, loading)
     try:
-        with torch.random.fork_rng(devices=[]), quiet(bars=True):
+        with torch.random.fork_rng(devices=[]), quiet():
             tiny, report = AutoencoderTiny.from_pretrained(
-                name, torch_dtype=dtype, use_safetensors=True, local_files_only=local, output_loading_info=True
+                folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
             )
         if report["missing_keys"]:
             raise ValueError(f"its {report['missing_keys'][0]} is missing")
-    except Exception as error:  # of the files, or on the way to them
-        raise ValueError(f"{name} is no tiny autoencoder such as madebyollin/taesd ({first_line(error)})") from error
+    except Exception as error:  # of the files
+        raise ValueError(f"{name} {NOT_TINY} ({first_line(error)})") from error
     if tiny.config.latent_channels != like.config.latent_channels:
         raise ValueError(
             f"{name} reads latents of {tiny.config.latent_channels} channels, and the model's have "
             f"{like.config.latent_channels}: use one that was made for this model"
         )
     return tiny.to(device).requires_grad_(False).eval()
+
+
+def _downloaded(name: str, loading: Loading) -> Path:
+    """The folder of an autoencoder on the Hub, downloaded if it is not here yet."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        with quiet(bars=True):
+            for file in ("config.json", "diffusion_pytorch_model.safetensors"):
+                path = hf_hub_download(name, file, local_files_only=loading.local_files_only)
+    except HFValidationError as error:
+        raise ValueError(f"{name} is no folder, and no name on the Hub such as madebyollin/taesd") from error
+    except Exception as error:
+        raise ValueError(not_given(name, error, NOT_TINY)) from error
+    return Path(path).parent

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,44 +25,125 @@ UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 LIBRARIES = ("diffusers", "transformers")
 """Whose classes a checkpoint may name. Code that comes with a checkpoint is never run."""
 
+NETWORKS = ("unet", "transformer", "vae", "text_encoder")
+"""How parts that have weights are called."""
+
+STEMS = ("diffusion_pytorch_model", "pytorch_model", "model")
+"""What the two call their files of weights, before variant, number of the piece, and suffix."""
+
+_PIECE = r"(?:-\d{5}-of-\d{5})?"
+WEIGHTS = re.compile(rf"(?:{'|'.join(STEMS)}){_PIECE}(?:\.([^.]+?))?{_PIECE}\.(safetensors|bin)")
+"""Such a name; its groups are the variant and the suffix."""
+
 
 def needs(module: str, extra: str, what: str) -> None:
     """Raise ValueError with the install command if a library that only `what` needs is not there."""
-    if find_spec(module) is None:
+    package = module.partition(".")[0]
+    if find_spec(package) is None or find_spec(module) is None:
         raise ValueError(f"{what} needs {module}: pip install 'rnri[{extra}]'")
 
 
 def folder_of(name: str, served: Sequence[str], loading: Loading) -> Path:
     """The folder of a model on this disk, downloaded from the Hub if it is `owner/name` and not here yet.
 
-    The index is read before anything large is fetched: of a pipeline that is not `served`, nothing is.
-    Raises ValueError in one line for what the Hub does not give.
+    The index and the names of all files are read before anything large is fetched: of a pipeline that is not `served`,
+    or that lacks what is asked for, nothing is. Raises ValueError in one line for what the Hub does not give.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub import hf_hub_download, snapshot_download
 
-    with quiet():
-        from diffusers import DiffusionPipeline
     try:
-        index = Path(hf_hub_download(name, "model_index.json", local_files_only=loading.local_files_only))
+        index = hf_hub_download(name, "model_index.json", local_files_only=loading.local_files_only)
     except Exception as error:
         raise ValueError(not_given(name, error, "is not in the diffusers layout: use a checkpoint that is")) from error
-    if pipeline_class(name, index.parent) not in served:
-        return index.parent
+    folder = Path(index).parent
+    if pipeline_class(name, folder) not in served:
+        return folder
+    parts = _parts(folder)
+    read = ["model_index.json", SETTINGS, *(pattern for part in parts for pattern in _patterns(part, loading))]
+    if listed := _listed(name, loading):
+        _check_files(name, listed, parts, loading)
+        wanted = [each for each in listed if any(fnmatchcase(each, pattern) for pattern in read)]
+        if all((folder / each).is_file() for each in wanted):
+            return folder
     try:
         with quiet(bars=True):
-            folder = DiffusionPipeline.download(
-                name,
-                use_safetensors=None if loading.allow_pickle else True,
-                variant=loading.variant,
-                local_files_only=loading.local_files_only,
-                **dict.fromkeys(UNUSED),
-            )
-        with suppress(EntryNotFoundError):  # most have none
-            hf_hub_download(name, SETTINGS, local_files_only=loading.local_files_only)
-        return Path(folder)
+            return Path(snapshot_download(name, allow_patterns=read, local_files_only=loading.local_files_only))
     except Exception as error:
         raise ValueError(not_given(name, error, "lacks a file of its own index: use another copy")) from error
+
+
+def _parts(folder: Path) -> list[str]:
+    """Those that a model's own index gives a class, but for the unused."""
+    index = json.loads((folder / "model_index.json").read_text())
+    given = {part: value for part, value in index.items() if isinstance(value, list) and not part.startswith("_")}
+    return [part for part, (library, *_) in given.items() if isinstance(library, str) and part not in UNUSED]
+
+
+def _listed(name: str, loading: Loading) -> list[str]:
+    """The files of a repository; none where the Hub is not to be asked, or does not say: then the cache may do."""
+    from huggingface_hub import HfApi
+
+    if not loading.local_files_only:
+        with suppress(Exception):
+            return HfApi().list_repo_files(name)
+    return []
+
+
+def _patterns(part: str, loading: Loading) -> list[str]:
+    """Of the files that are read of a part: of a network its configuration, and one copy of its weights."""
+    if not part.startswith(NETWORKS):
+        return [f"{part}/*"]
+    suffix, copy = _suffix(part, loading), f".{loading.variant}" if loading.variant else ""
+    whole, pieces = f"{copy}.{suffix}", (f"{copy}-?????-of-?????.{suffix}", f"-?????-of-?????{copy}.{suffix}")
+    indexes = (f".{suffix}.index{copy}.json", f".{suffix}{copy}.index.json")
+    names = [f"{stem}{ending}" for stem in STEMS for ending in (whole, *pieces, *indexes)]
+    return [f"{part}/{name}" for name in ("config.json", *names)]
+
+
+def _suffix(part: str, loading: Loading) -> str:
+    """Of the weights that are read of a part."""
+    return "bin" if part in loading.allow_pickle else "safetensors"
+
+
+def _check_files(name: str, files: Collection[str], parts: Collection[str], loading: Loading) -> None:
+    """Raise ValueError, saying what to ask for, where files lack a part of a checkpoint, or the copy asked for."""
+    if unknown := sorted(set(loading.allow_pickle) - set(parts)):
+        raise ValueError(f"{name} has no part {unknown[0]!r}: it has {', '.join(parts)}")
+    pickles, variants = [], {}
+    for part in parts:
+        inside = [path.removeprefix(f"{part}/") for path in files if path.startswith(f"{part}/")]
+        if not inside:
+            raise ValueError(f"{name}: its {part} cannot be loaded (it has no folder {part}): use a whole copy")
+        found = [(match[1] or "", match[2]) for match in map(WEIGHTS.fullmatch, inside) if match]
+        read = {variant for variant, suffix in found if suffix == _suffix(part, loading)}
+        if read:
+            variants[part] = read
+        elif found and part in loading.allow_pickle:
+            raise ValueError(f"{name}: its {part} is no pickle: leave --allow-pickle {part} out")
+        elif found:
+            pickles.append(part)
+    if pickles:
+        allowed = (*loading.allow_pickle, *pickles)
+        options = " ".join(f"--allow-pickle {part}" for part in allowed)
+        raise ValueError(
+            f"{name}: its {' and '.join(pickles)} cannot be loaded (pickles may run code): if you trust them, "
+            f"use {options}, in Python Loading(allow_pickle={allowed})"
+        )
+    _check_variant(name, variants, loading.variant or "")
+
+
+def _check_variant(name: str, variants: Mapping[str, set[str]], asked: str) -> None:
+    """Raise ValueError, saying what to ask for, where the weights of a part are of other variants, "" being none."""
+    lacking = [part for part, there in variants.items() if asked not in there]
+    if not lacking:
+        return
+    shared = sorted(set.intersection(*variants.values()))
+    cure = f"use --variant {shared[0]}, in Python Loading(variant={shared[0]!r})" if shared else "use another model"
+    if "" in shared:
+        cure = "leave --variant out"
+    there = " or ".join(sorted(variants[lacking[0]]))
+    said = f"it has no weights of variant {asked}" if asked else f"its only weights are of variant {there}"
+    raise ValueError(f"{name}: its {lacking[0]} cannot be loaded ({said}): {cure}")
 
 
 def not_given(name: str, error: Exception, lacks: str) -> str:
@@ -106,16 +189,16 @@ def parts_of(
     parts: dict[str, Any] = {
         key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")
     }
-    if unknown := set(loading.allow_pickle) - set(wanted):
-        raise ValueError(f"{name} has no part {sorted(unknown)[0]!r}: it has {', '.join(wanted)}")
+    classes = {}
     for part, kinds in wanted.items():
         library, kind = (index.get(part) or ("", None))[:2]
         if kind not in kinds and not (kind and not kinds):
             known = " or ".join(each for each in kinds if each) or "there"
             raise ValueError(f"{name}: its {part} is {kind}, not {known}: use another model")
         if kind is not None:
-            parts[part] = _load(name, folder / part, _class(name, part, library, kind), dtype, loading)
-    return parts
+            classes[part] = _class(name, part, library, kind)
+    _check_files(name, [path.relative_to(folder).as_posix() for path in folder.glob("*/*")], classes, loading)
+    return parts | {part: _load(name, folder / part, kind, dtype, loading) for part, kind in classes.items()}
 
 
 def _class(name: str, part: str, library: str, kind: str) -> Any:
@@ -134,6 +217,9 @@ def _class(name: str, part: str, library: str, kind: str) -> Any:
 def _load(name: str, folder: Path, kind: Any, dtype: torch.dtype, loading: Loading) -> Any:
     """One part; ValueError in one line if a file is missing, damaged or does not fill it."""
     part = folder.name
+    if any(folder.glob("*.model")) and not (folder / "tokenizer.json").is_file():
+        for module in ("sentencepiece", "google.protobuf"):
+            needs(module, "text", f"{name}: its {part}")
     try:
         if not issubclass(kind, torch.nn.Module):
             with quiet():
@@ -150,7 +236,16 @@ def _load(name: str, folder: Path, kind: Any, dtype: torch.dtype, loading: Loadi
                 output_loading_info=True,
                 low_cpu_mem_usage=find_spec("accelerate") is not None,
             )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        ImportError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
         raise ValueError(f"{name}: its {part} cannot be loaded ({first_line(error)})") from error
     if missing := report["missing_keys"]:
         raise ValueError(f"{name}: its {part} lacks {len(missing)} weight tensors: get a whole copy")

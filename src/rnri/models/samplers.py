@@ -18,8 +18,8 @@ def choose(own: Any, name: str | None, spacing: str | None = None) -> Any:
     """The scheduler called `name`, with the noise levels and the prediction of a checkpoint's own; without one, that.
 
     `spacing` is where its steps lie, where not as the checkpoint says. The scheduler given is not changed. Raises
-    ValueError where it cannot be inverted, saying why and which is the nearest that can, and where the network does
-    not predict what it needs.
+    ValueError where it cannot be inverted, saying why and which is the nearest that can, where the network does not
+    predict what it needs, and for the schedulers of EDM, which have no nearest.
 
     >>> from diffusers import PNDMScheduler
     >>> type(choose(PNDMScheduler(), "euler")).__name__
@@ -27,6 +27,7 @@ def choose(own: Any, name: str | None, spacing: str | None = None) -> Any:
     >>> choose(PNDMScheduler(), "ddim", "trailing").config.timestep_spacing
     'trailing'
     """
+    _check_scaling(own)
     if name is None:
         _check(own)
         return own if spacing is None else _made(type(own), own, {"timestep_spacing": spacing})
@@ -62,8 +63,18 @@ def _predicts_flow(scheduler: Any) -> bool:
     )
 
 
+def _check_scaling(scheduler: Any) -> None:
+    """Raise ValueError for a network of EDM's (Karras et al. 2022, eq. 7), which no scheduler here scales for."""
+    if "sigma_data" in scheduler.config:
+        raise ValueError(
+            f"{type(scheduler).__name__} cannot be inverted, nor replaced: its network takes and gives what is "
+            "scaled by sigma_data, as EDM has it, and no scheduler here does that; use another model"
+        )
+
+
 def _check(scheduler: Any) -> None:
     """Raise ValueError for a scheduler whose steps are not affine in the latent and the network's output."""
+    _check_scaling(scheduler)
     kind, config = type(scheduler).__name__, scheduler.config
     nearest = "flow" if _predicts_flow(scheduler) else NEAREST.get(kind, "ddim")
     if kind not in TABLES:
