@@ -65,7 +65,7 @@ def test_calls_are_counted(kind: Coupled, there: int, back: int) -> None:
 
 
 def test_edict_takes_the_papers_steps() -> None:
-    """Two steps written out, the second with the roles of x and y exchanged."""
+    """Two steps as the authors' code has them: in the second y moves first, and both mix x first."""
     steps, m, p = SCHEDULES["ddim"][:2], Network(), 0.9
     x, y = normal(*SHAPE, seed=4), normal(*SHAPE, seed=5)
     first, second = steps
@@ -75,9 +75,22 @@ def test_edict_takes_the_papers_steps() -> None:
     y2 = p * y1 + (1 - p) * x2
     y3 = second.a * y2 + second.b * m(x2, second.t)
     x3 = second.a * x2 + second.b * m(y3, second.t)
-    y4 = p * y3 + (1 - p) * x3
-    x4 = p * x3 + (1 - p) * y4
+    x4 = p * x3 + (1 - p) * y3
     torch.testing.assert_close(Edict(p).sample(m, steps, (x, y)), x4)
+
+
+def test_edicts_inversion_is_the_authors_loop() -> None:
+    """Their two loops over latents [x, y], from the noise and from the image, on a schedule of odd length."""
+    steps, m, p = SCHEDULES["ddim"][:3], Network(), 0.93
+    clean = normal(*SHAPE, seed=9)
+    pair = [clean, clean]
+    for i, step in enumerate(reversed(steps)):
+        pair[1] = (pair[1] - (1 - p) * pair[0]) / p
+        pair[0] = (pair[0] - (1 - p) * pair[1]) / p
+        offset = (len(steps) - i) % 2
+        for moved in ((0 + offset) % 2, (1 + offset) % 2):
+            pair[moved] = step.undo(pair[moved], m(pair[1 - moved], step.t))
+    torch.testing.assert_close(Edict(p).invert(m, steps, clean), tuple(pair))
 
 
 def test_bdia_takes_the_papers_step() -> None:

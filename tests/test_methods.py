@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from rnri.editor import Editor
 from rnri.methods import METHODS, Edited, method
 from rnri.methods.canvas import Canvas, Rival
 from rnri.methods.fireflow import _walked as fireflow
+from rnri.methods.flow_edit import FlowEdit
 from rnri.methods.infedit import InfEdit
 from rnri.methods.rf_solver import _walked as rf_solver
 from rnri.models.samplers import last
@@ -220,6 +222,17 @@ def test_flow_solvers_are_of_second_order(walk: Any, calls: int) -> None:
         errors.append(abs(found.item() - math.exp(math.sin(1))))
         assert seen == calls * count + (calls == 1)
     assert 3.3 < errors[0] / errors[1] < 4.7
+
+
+def test_flowedits_published_settings_take_the_published_steps(rectified: Editor) -> None:
+    """n_max of the authors' SD3_exp.yaml and FLUX_exp.yaml; each step evaluates two guided velocities."""
+    specs = re.findall(r"``(flowedit:\S+)``", FlowEdit.__doc__ or "")
+    made = [method(spec) for spec in specs]
+    found = [each.edit(rectified, picture(), SOURCE, [TARGET]).nfe // 4 for each in made]
+    assert dict(zip(specs, found, strict=True)) == {
+        "flowedit:steps=50,strength=0.66,resting=3.5,guidance=13.5": 33,
+        "flowedit:steps=28,strength=0.86,resting=1.5,guidance=5.5": 24,
+    }
 
 
 def test_a_steered_flow_is_less_steered_later(rectified: Editor) -> None:

@@ -41,9 +41,10 @@ class Edict:
 
         x ← a x + b m(s y) + c,  y ← a y + b m(s x) + c,  x ← p x + (1 − p) y,  y ← p y + (1 − p) x
 
-    Every line is undone by itself. Which of the two goes first alternates from step to step, as the authors do. Two
-    calls per step both ways; 1/p² per step is by how much inversion amplifies a difference between x and y, so 50
-    steps at ``mixing`` p = 0.93 amplify rounding a thousandfold and more: give such schedules float64.
+    Every line is undone by itself. Of the first two lines, which comes first alternates from step to step; the mixing
+    always begins with x, as in the authors' code. Two calls per step both ways; 1/p² per step is by how much inversion
+    amplifies a difference between x and y, so 50 steps at ``mixing`` p = 0.93 amplify rounding a thousandfold and more:
+    give such schedules float64.
 
     >>> import torch
     >>> from rnri import schedule
@@ -64,9 +65,9 @@ class Edict:
         x = y = at_least_float32(z_clean.detach())
         for k in reversed(range(len(schedule))):
             step, p = schedule[k], self.mixing
-            x, y = (y, x) if k % 2 else (x, y)
             y = (y - (1 - p) * x) / p
             x = (x - (1 - p) * y) / p
+            x, y = (y, x) if k % 2 else (x, y)
             y = step.undo(y, step.say(m, x))
             x = step.undo(x, step.say(m, y))
             x, y = (y, x) if k % 2 else (x, y)
@@ -80,9 +81,9 @@ class Edict:
             x, y = (y, x) if k % 2 else (x, y)
             x = step.advance(x, step.say(m, y))
             y = step.advance(y, step.say(m, x))
+            x, y = (y, x) if k % 2 else (x, y)
             x = p * x + (1 - p) * y
             y = p * y + (1 - p) * x
-            x, y = (y, x) if k % 2 else (x, y)
         return x
 
 

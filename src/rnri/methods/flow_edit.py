@@ -19,13 +19,15 @@ class FlowEdit(Rival):
 
     x_σ is the source at a step's noise level, noised anew each time and averaged over ``draws``. It begins after the
     noisiest steps, and the last ones may be ordinary sampling. The source prompt gives the picture back to rounding
-    error. Published with 28 steps from the 24th on, guidance 3.5 and 13.5 on Stable Diffusion 3.
+    error. The published settings are, on Stable Diffusion 3, the last 33 of 50 steps
+    (``flowedit:steps=50,strength=0.66,resting=3.5,guidance=13.5``); on FLUX.1 dev, the last 24 of 28
+    (``flowedit:steps=28,strength=0.86,resting=1.5,guidance=5.5``).
     """
 
     source = sources.FLOWEDIT
     passage = "Algorithm 1"
 
-    strength: float = option(0.85, "the part of the steps that is taken, n_max", low=0.01, high=1.0)
+    strength: float = option(0.86, "the part of the steps that is taken, n_max", low=0.01, high=1.0)
     sampled: float = option(0.0, "the part at the end that is ordinary sampling, n_min", low=0.0, high=1.0)
     draws: int = option(1, "noises averaged in each step, n_avg", low=1, high=64)
     resting: float = option(1.0, "guidance of the source's velocity", low=0.0, high=100.0)
