@@ -293,10 +293,11 @@ def test_gradient_diverges_if_its_step_is_too_long() -> None:
 
 def test_gradient_descends_the_squared_residual() -> None:
     made = saturating(torch.float64)
-    z = normal(*SHAPE, seed=5).requires_grad_()
+    start = normal(*SHAPE, seed=5)
+    z = made.g(start).requires_grad_()  # an explicit step comes first
     loss = 0.5 * (z - made.g(z)).square().sum()
     (gradient,) = torch.autograd.grad(loss, z)
-    solution = solve(made.equation(), z.detach(), solver("gradient:rate=0.3"), max_iter=1)
+    solution = solve(made.equation(), start, solver("gradient:rate=0.3"), max_iter=2)
     torch.testing.assert_close(solution.z, z.detach() - 0.3 * gradient)
 
 
@@ -311,9 +312,11 @@ def test_spd_is_torchs_adam_after_an_explicit_step() -> None:
     torch.testing.assert_close(solved("spd:rate=0.01", made, 5).z, z.detach())
 
 
-def test_forward_step_is_the_samplers_residual() -> None:
+def test_forward_step_is_the_authors_loop() -> None:
+    """Explicit inversion of the step from its clean end, then steps along the error of sampling from there."""
     step, clean = gaussian_schedule()[0], normal(*SHAPE, seed=6)
-    z = normal(*SHAPE, seed=7)
-    equation = step.equation(gaussian_denoiser, clean)
-    solution = solve(equation, z, solver("forward-step:rate=0.4"), max_iter=1)
-    torch.testing.assert_close(solution.z, z - 0.4 * (step.denoise(gaussian_denoiser, z) - clean))
+    z = step.undo(clean, gaussian_denoiser(clean, step.t))
+    for count in range(1, 4):
+        solution = solve(step.equation(gaussian_denoiser, clean), clean, solver("forward-step:rate=0.4"), max_iter=count)
+        torch.testing.assert_close(solution.z, z)
+        z = z - 0.4 * (step.denoise(gaussian_denoiser, z) - clean)
