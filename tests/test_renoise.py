@@ -16,6 +16,7 @@ from rnri.bench.convergence import correlation
 from rnri.budget import cost
 from rnri.driver import Status, solve
 from rnri.equation import Equation
+from rnri.presets import plan
 from rnri.solvers.renoise import Renoise
 from rnri.solvers.white_noise import PATCH, Whitening, autocorrelation, patch_kl
 from tests.problems import gaussian_denoiser, gaussian_schedule, normal, saturating
@@ -112,33 +113,43 @@ def test_only_the_window_is_regularised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("t", "spec", "averaged"),
-    [(249, "", 5), (250, "", 2), (None, "", 2), (249, ":band=0", 2), (499, ":band=500", 5), (100, ":window=1", 5)],
+    ("t", "spec", "calls", "averaged"),
+    [
+        (249, "", 6, slice(0, 5)),
+        (250, "", 10, slice(8, 10)),
+        (249, "", 2, slice(0, 2)),
+        (None, "", 10, slice(8, 10)),
+        (249, ":band=0", 10, slice(8, 10)),
+        (499, ":band=500", 6, slice(0, 5)),
+        (100, ":window=1,near=2", 6, slice(0, 2)),
+    ],
 )
-def test_all_values_are_averaged_in_the_band_next_to_the_image(t: float | None, spec: str, averaged: int) -> None:
+def test_the_values_are_averaged_that_the_authors_average(
+    t: float | None, spec: str, calls: int, averaged: slice
+) -> None:
+    """``average_step_range`` (8, 10) of 10 calls, and ``average_first_step_range`` (0, 5) of 6, in their RunConfig."""
     made = saturating(torch.float64)
     points = [made.start]
-    for _ in range(5):
+    for _ in range(calls):
         points.append(made.g(points[-1]))
-    solution = solve(Equation(made.g, t=t), made.start, solver(f"renoise{spec}"), max_iter=5)
-    torch.testing.assert_close(solution.z, torch.stack(points[-averaged:]).mean(0))
+    solution = solve(Equation(made.g, t=t), made.start, solver(f"renoise{spec}"), max_iter=calls)
+    torch.testing.assert_close(solution.z, torch.stack(points[1:][averaged]).mean(0))
 
 
-def test_a_steps_equation_knows_its_timestep() -> None:
-    """The last of the steps at 999, 749, 499 and 249 is in ReNoise's band."""
-    clean = normal(*SHAPE, seed=13)
-    for step, averaged in zip(gaussian_schedule(), (2, 2, 2, 3), strict=True):
-        values = [clean]
-        for _ in range(3):
-            values.append(step.undo(clean, step.say(gaussian_denoiser, values[-1])))
-        equation = step.equation(gaussian_denoiser, clean)
-        assert equation.t == step.t
-        found = solve(equation, clean, solver("renoise"), max_iter=3).z
-        torch.testing.assert_close(found, torch.stack(values[-averaged:]).mean(0))
+def test_without_a_budget_a_step_takes_the_authors_calls() -> None:
+    """Of the steps at 999, 749, 499 and 249, the last lies below the timestep at which their code takes fewer."""
+    schedule, clean = gaussian_schedule(), normal(*SHAPE, seed=13)
+    found = plan("renoise", schedule).invert(gaussian_denoiser, schedule, clean)
+    assert plan("renoise+best-so-far", schedule).budget == [6, 10, 10, 10]
+    assert [solution.nfe for solution in found.solutions] == [10, 10, 10, 6]
+    values = [clean]
+    for _ in range(5):
+        values.append(schedule[-1].undo(clean, schedule[-1].say(gaussian_denoiser, values[-1])))
+    torch.testing.assert_close(found.latents[-2], torch.stack(values[1:]).mean(0))
 
 
 def test_all_of_the_band_is_regularised() -> None:
-    """Next to the image every value is averaged, so every value is made whiter before the network sees it."""
+    """Next to the image values are averaged from the first on, so all are made whiter before the network sees them."""
     step, clean = gaussian_schedule()[-1], normal(*SHAPE, seed=14)
     seen = list[Tensor]()
 

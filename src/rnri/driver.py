@@ -33,6 +33,10 @@ class Solver(Protocol):
         """The next point and state; ``gz`` is g(z). After the last iteration the point is the answer."""
         ...
 
+    def iterations(self, t: float | None) -> int:
+        """How many iterations a step at timestep ``t`` takes where no budget is given."""
+        return 2
+
     def measured(self, state: Any) -> Tensor | None:
         """The residual (B,) of the evaluated point that the answer was made from; ``None`` if that is the last one.
 

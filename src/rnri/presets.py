@@ -115,8 +115,9 @@ def plan(
     """What a name stands for on this schedule: a preset's, a solver's spec, or a solver itself; what is given wins.
 
     Of a preset the budget is allotted by the schedule (:func:`rnri.allot`), from its own number of calls or from
-    ``calls``, corrections included. A solver alone gets two iterations per step from clean starts. With a ``tol`` that
-    is to stop them, either gets as many as it takes, up to :data:`PATIENCE` a step. A preset that would draw latents
+    ``calls``, corrections included. A solver alone starts clean and takes the iterations of a step that its publication
+    has (:meth:`Solver.iterations`), two unless it says otherwise. With a ``tol`` that is to stop them, either gets as
+    many as it takes, up to :data:`PATIENCE` a step. A preset that would draw latents
     solves for them where it is told how, or not to correct. Raises ``ValueError`` for an unknown name, and where
     ``calls`` are too few.
 
@@ -128,6 +129,8 @@ def plan(
     ([1, 1, 1, 1], 'noised', True)
     >>> plan("gnri", steps).budget, plan("auto", steps, calls=16).budget
     (2, [9, 1, 1, 1])
+    >>> plan("renoise", steps).budget
+    [6, 10, 10, 10]
     >>> many = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), range(999, 0, -50))
     >>> plan("auto", many).drawn, plan("auto", many, budget=1).drawn
     (True, False)
@@ -141,7 +144,9 @@ def plan(
         if calls is not None:
             raise ValueError(f"calls={calls} are for {', '.join(PRESETS)}: give {how!r} a budget of iterations")
         solver = _solver(how) if isinstance(how, str) else how
-        return replace(Plan(solver, 2, "clean", predictor=False, correct=False), **given)
+        usual = [solver.iterations(step.t) for step in reversed(schedule)]
+        budget = usual[0] if len(set(usual)) == 1 else usual
+        return replace(Plan(solver, budget, "clean", predictor=False, correct=False), **given)
     made = Plan(find_solver(preset.solver), 1, preset.start, preset.predictor, preset.correct)
     told_how = correct is False or bool(given.keys() - {"correct"})
     if preset.drawn is not None and len(schedule) >= preset.drawn and not told_how:

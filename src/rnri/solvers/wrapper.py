@@ -22,6 +22,10 @@ class Wrapper(Method):
             object.__setattr__(self, name, getattr(self.inner, name))
         object.__setattr__(self, "max_iter", self.most())
 
+    def iterations(self, t: float | None) -> int:
+        """Those of what it is laid over."""
+        return self.inner.iterations(t)
+
     def most(self) -> int | None:
         """How many iterations it takes by definition, ``None`` for as many as it is given."""
         return self.inner.max_iter
