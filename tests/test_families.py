@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnri import Status, models, solver
+from rnri import Status, editing, models, solver
 from rnri.editor import Editor
-from rnri.guidance import guided_pair
 from rnri.inversion import invert, sample
 from rnri.models import Family
 from rnri.schedule import Denoiser
@@ -68,10 +67,8 @@ def generator() -> torch.Generator:
 
 def bound(model: Family, case: Case, prompts: list[str] = PROMPTS, *, guided: bool = False) -> Denoiser:
     if not guided or model.guidance == "none":
-        return model.denoiser(model.embed(prompts))
-    if model.guidance == "embedded":
-        return model.denoiser(model.embed(prompts), case.guidance)
-    return guided_pair(model.denoiser(model.embed([case.negative] * len(prompts) + prompts)), case.guidance)
+        return editing.bound(model, prompts)
+    return editing.bound(model, prompts, case.guidance, case.negative or None)
 
 
 @pytest.mark.parametrize("guided", [False, True])
@@ -188,26 +185,6 @@ def state(pipe: Any) -> dict[str, Any]:
                 mode = (weight.dtype, weight.device, weight.requires_grad, weight.stride(), weight.data_ptr())
                 found[f"{part}.{name}"] = (mode, weight.detach().double().sum().item())
     return found
-
-
-def test_an_empty_prompt_is_zeros_where_the_checkpoint_says_so() -> None:
-    pipe = tiny_families.build("sdxl")
-    model = models.from_pipe(pipe)
-    start, (height, width) = noise(model, 1), size(model)
-    expected = pipe(
-        prompt=PROMPTS[:1],
-        height=height,
-        width=width,
-        num_inference_steps=2,
-        guidance_scale=3.0,
-        latents=start,
-        output_type="latent",
-    ).images
-    denoiser = guided_pair(model.denoiser(model.embed(["", PROMPTS[0]])), 3.0)
-    found = sample(denoiser, model.schedule(2, shape=model.latent_shape((height, width))), start)
-    torch.testing.assert_close(found, expected, **FLOAT32)
-    pipe.register_to_config(force_zeros_for_empty_prompt=False)
-    assert model.embed([""]).tokens.any()
 
 
 @pytest.mark.parametrize(("name", "length"), [("sd3", 255), ("sd3-without-t5", 10), ("flux-schnell", 255)])

@@ -21,8 +21,7 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 
-from rnri import models
-from rnri.guidance import guided_pair
+from rnri import editing, models
 from rnri.inversion import sample
 from rnri.models import Defaults, PromptWarning
 from rnri.models.samplers import TABLES, table
@@ -83,10 +82,7 @@ def assert_same_as_pipeline(noise: Any, steps: int, *, guidance: float = 1.0, pr
     model = models.from_pipe(pipe)
     schedule = model.schedule(steps, generator=torch.Generator().manual_seed(7))
     assert len(schedule) == steps
-    if guidance == 1:
-        denoiser = model.denoiser(model.embed(prompts))
-    else:
-        denoiser = guided_pair(model.denoiser(model.embed([NEGATIVE] * len(prompts) + prompts)), guidance)
+    denoiser = editing.bound(model, prompts, guidance, NEGATIVE if guidance > 1 else None)
     found = sample(denoiser, schedule, start * pipe.scheduler.init_noise_sigma)
     torch.testing.assert_close(found, expected, **FLOAT32)
 

@@ -317,6 +317,8 @@ def test_forward_step_is_the_authors_loop() -> None:
     step, clean = gaussian_schedule()[0], normal(*SHAPE, seed=6)
     z = step.undo(clean, gaussian_denoiser(clean, step.t))
     for count in range(1, 4):
-        solution = solve(step.equation(gaussian_denoiser, clean), clean, solver("forward-step:rate=0.4"), max_iter=count)
+        solution = solve(
+            step.equation(gaussian_denoiser, clean), clean, solver("forward-step:rate=0.4"), max_iter=count
+        )
         torch.testing.assert_close(solution.z, z)
         z = z - 0.4 * (step.denoise(gaussian_denoiser, z) - clean)

@@ -378,7 +378,7 @@ CASES: dict[str, Case] = {
         guided={"guidance_scale": 3.0, "complex_human_instruction": None, **BINNED},
         plain={"guidance_scale": 1.0, "complex_human_instruction": None, **BINNED},
     ),
-    "lumina2": Case(lumina2, guided={"guidance_scale": 3.0, "cfg_normalization": False}, negative=""),
+    "lumina2": Case(lumina2),
     "aura-flow": Case(aura_flow),
-    "z-image": Case(z_image, guided={"guidance_scale": 2.0}, plain={"guidance_scale": 0.0}),
+    "z-image": Case(z_image, 2.0, guided={"guidance_scale": 2.0}, plain={"guidance_scale": 0.0}),
 }

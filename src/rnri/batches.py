@@ -23,7 +23,7 @@ def invert_all(
     solver: str = "auto",
     steps: int | None = None,
     strength: float = 1.0,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     tol: float | None = None,
     seed: int = 0,
 ) -> list[Inversion]:
@@ -36,6 +36,7 @@ def invert_all(
     if len(images) != len(prompts) or not images:
         raise ValueError(f"{len(images)} pictures and {len(prompts)} prompts: give a prompt for each, and at least one")
     texts = listed(list(prompts))
+    guidance = editor.model.guidance_threshold if guidance is None else guidance
     check_guidance(guidance)
     encoded = [editor.encode(each, resolution=resolution) for each in images]
     for each in encoded:

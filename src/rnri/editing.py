@@ -12,10 +12,25 @@ from torch import Tensor
 from rnri.controls import Bound, Control, Job
 from rnri.controls.conditions import joined
 from rnri.controls.hold import Hold
+from rnri.guidance import guided_pair
 from rnri.inversion import Inversion, sample
 from rnri.models.attention import attending
 from rnri.models.base import Model, guidance_of
 from rnri.schedule import Denoiser, Schedule
+
+
+def bound(model: Model, prompts: Sequence[str], guidance: float | None = None, negative: str | None = None) -> Denoiser:
+    """The network bound to prompts, guided away from `negative` in one call of twice the size.
+
+    Without `guidance` there is none; a network that reads the guidance is given it as a number. Raises ValueError for
+    guidance that a model has not.
+    """
+    told, scale = guidance_of(model, model.guidance_threshold if guidance is None else guidance, negative)
+    target = model.embed(prompts)
+    if scale is None:
+        return model.denoiser(target, told)
+    pair = model.denoiser(joined([model.unconditional(negative, len(prompts)), target]), told)
+    return guided_pair(pair, scale, rule=model.combine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,29 +52,28 @@ def draw(
     source: Inversion,
     prompts: Sequence[str],
     *,
-    guidance: float = 1.0,
-    negative: str = "",
+    guidance: float | None = None,
+    negative: str | None = None,
     controls: Sequence[Control] = (),
 ) -> Drawn:
     """Sample an inversion again, once for each prompt, all in one batch.
 
-    Predictions are combined as m_negative + guidance·(m − m_negative) + push·(m − m_source), those with weight 0 left
-    out. Controls act in the order given. Raises ValueError where one does not fit the inversion, TypeError where it
-    does not fit the model.
+    Predictions are combined as the model's family does (:meth:`Model.combine`, mostly m_negative + guidance·(m −
+    m_negative)), without ``guidance`` not at all, and push·(m − m_source) is added where a control says so. Controls
+    act in the order given. Raises ValueError where one does not fit the inversion, TypeError where it does not fit the
+    model.
     """
     active = [control for control in controls if not control.idle]
-    unwanted = [said for control in active if (said := control.negative(source.prompt)) is not None]
+    unwanted = [text for control in active if (text := control.negative(source.prompt)) is not None]
     if len(unwanted) + bool(negative) > 1:
         raise ValueError("two negative prompts are given: keep one")
-    if unwanted and guidance == 1:
-        raise ValueError(f"the negative prompt {unwanted[0]!r} has no effect at guidance 1: raise the guidance")
     rows = _Rows(
         model,
         source,
         tuple(prompts),
         beside=any(control.beside for control in active),
-        negative=(unwanted or [negative])[0],
-        guidance=guidance,
+        negative=unwanted[0] if unwanted else negative,
+        guidance=model.guidance_threshold if guidance is None else guidance,
         push=sum(control.push() for control in active),
     )
     bounds = [control.bind(rows.job) for control in active]
@@ -148,27 +162,28 @@ class _Rows:
         prompts: tuple[str, ...],
         *,
         beside: bool,
-        negative: str,
+        negative: str | None,
         guidance: float,
         push: float,
     ) -> None:
         self.model, self.source, self.push = model, source, push
         self.told, self.guidance = guidance_of(model, guidance, negative)
-        self.before = [source.prompt] * beside + [negative] * len(prompts) * (self.guidance != 1)
-        self.after = [source.prompt] * len(prompts) * (push != 0)
+        size = len(prompts)
+        self.before = [model.embed([source.prompt])] if beside else []
+        if self.guidance is not None:
+            self.before.append(model.unconditional(negative, size))
+        self.after = [model.embed([source.prompt] * size)] if push else []
         self.target = model.embed(prompts)
-        targets = slice(len(self.before), len(self.before) + len(prompts))
-        self.job = Job(model, source, prompts, beside, targets, length=self.target.tokens.shape[1])
-        self.count = len(self.before) + len(prompts) + len(self.after)
+        first = sum(map(len, self.before))
+        self.job = Job(model, source, prompts, beside, slice(first, first + size), self.target.tokens.shape[1])
+        self.count = first + size + sum(map(len, self.after))
 
     def denoiser(self, bounds: Sequence[Bound]) -> Denoiser:
         """The network on the whole batch, its rows combined to one prediction for each prompt."""
         target, beside, size = self.target, int(self.job.beside), len(self.job.prompts)
         for bound in bounds:
             target = bound.condition(target)
-        parts = [self.model.embed(prompts) if prompts else None for prompts in (self.before, self.after)]
-        parts.insert(1, target)
-        whole = self.model.denoiser(joined([part for part in parts if part is not None]), self.told)
+        whole = self.model.denoiser(joined([*self.before, target, *self.after]), self.told)
         position = {step.t: k for k, step in enumerate(self.source.schedule)}
 
         def m(z: Tensor, t: float) -> Tensor:
@@ -180,9 +195,8 @@ class _Rows:
                 batch = torch.cat([self.source.schedule[k].scale * self.source.latents[k].to(z), batch])
             said = whole(batch, t)
             prediction = plain = said[self.job.targets]
-            if self.guidance != 1:
-                base = said[beside : beside + size]
-                prediction = base + self.guidance * (plain - base)
+            if self.guidance is not None:
+                prediction = self.model.combine(plain, said[beside : beside + size], self.guidance)
             if self.push:
                 prediction = prediction + self.push * (plain - said[-size:])
             for bound in bounds:

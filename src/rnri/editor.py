@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,12 @@ from rnri import images, models
 from rnri.controls import Control
 from rnri.controls import control as find_control
 from rnri.driver import Solver
-from rnri.editing import Drawn, draw, resampled, retraced, usual
-from rnri.guidance import guided_pair
+from rnri.editing import Drawn, bound, draw, resampled, retraced, usual
 from rnri.images import ImageLike, Picture
 from rnri.inversion import Inversion, sample
 from rnri.limits import check_guidance, check_resolution, check_size, generator, listed
 from rnri.loading import Loading
-from rnri.models.base import Model, guidance_of
+from rnri.models.base import Model
 from rnri.presets import plan
 from rnri.schedule import Denoiser, Schedule
 from rnri.timings import Timings
@@ -44,7 +42,7 @@ class Editor:
     """Edits images by text with one model: invert once, then edit as often as wanted.
 
     It keeps nothing between calls. Sizes are (width, height), as in PIL. Every call takes `timings`, a `Timings` that
-    it adds to. Steps and guidance not given are the model's `defaults`; inverting, guidance is 1 unless given.
+    it adds to. Steps and guidance not given are the model's `defaults`; inverting, there is no guidance unless given.
     """
 
     model: Model
@@ -78,7 +76,7 @@ class Editor:
         solver: str | Solver = "auto",
         steps: int | None = None,
         strength: float = 1.0,
-        guidance: float = 1.0,
+        guidance: float | None = None,
         budget: int | Sequence[int] | None = None,
         tol: float | None = None,
         start: Literal["clean", "noised"] | None = None,
@@ -99,6 +97,7 @@ class Editor:
         Numerical trouble is no error but a `Status` in the solutions. Raises ValueError for what is out of range.
         """
         prompts = listed(prompt)
+        guidance = self.model.guidance_threshold if guidance is None else guidance
         check_guidance(guidance)
         if tol is not None and getattr(self.model, "replayed", False):
             raise ValueError(f"tol={tol:g} and CUDA graphs exclude each other: give a budget alone")
@@ -150,15 +149,9 @@ class Editor:
         shape = (latents.shape[1], latents.shape[2], latents.shape[3])
         return self.model.schedule(steps, strength=strength, generator=generator(seed), shape=shape)
 
-    def denoiser(self, prompts: list[str], guidance: float = 1.0, negative: str = "") -> Denoiser:
-        """The network bound to the prompts, guided away from `negative` in one call of twice the size.
-
-        A network that reads the guidance is told it instead. Raises ValueError for guidance that a model has not.
-        """
-        told, scale = guidance_of(self.model, guidance, negative)
-        if scale == 1:
-            return self.model.denoiser(self.model.embed(prompts), told)
-        return guided_pair(self.model.denoiser(self.model.embed([negative] * len(prompts) + prompts)), scale)
+    def denoiser(self, prompts: list[str], guidance: float | None = None, negative: str | None = None) -> Denoiser:
+        """The network bound to the prompts, guided away from `negative`; see `rnri.editing.bound`."""
+        return bound(self.model, prompts, guidance, negative)
 
     @overload
     def edit(
@@ -167,7 +160,7 @@ class Editor:
         prompt: str,
         *,
         guidance: float | None = None,
-        negative: str = "",
+        negative: str | None = None,
         steps: int | None = None,
         controls: Sequence[Control | str] | None = None,
         paste: ImageLike | None = None,
@@ -182,7 +175,7 @@ class Editor:
         prompt: list[str],
         *,
         guidance: float | None = None,
-        negative: str = "",
+        negative: str | None = None,
         steps: int | None = None,
         controls: Sequence[Control | str] | None = None,
         paste: ImageLike | None = None,
@@ -196,7 +189,7 @@ class Editor:
         prompt: str | list[str],
         *,
         guidance: float | None = None,
-        negative: str = "",
+        negative: str | None = None,
         steps: int | None = None,
         controls: Sequence[Control | str] | None = None,
         paste: ImageLike | None = None,
@@ -205,13 +198,13 @@ class Editor:
     ) -> Picture | list[Picture]:
         """The inverted image as `prompt` has it: one image for a prompt, a list, drawn at once, for several.
 
-        `guidance` above 1 follows the prompt harder and `negative`, what is not wanted, further away; both cost a
-        second network evaluation per step. `steps` is how many the whole way from noise to image takes, where not as
-        many as were inverted; see `rnri.editing.resampled`. `controls`, objects or specs like "depth:strength=0.5", say
-        how else the edit is made, see `rnri.controls`. Where one of them keeps part of the picture, that part is as the
-        autoencoder has it, or, with the picture itself as `paste`, that picture's. The result has the size of the image
-        that was inverted unless `size` says otherwise. Raises ValueError for an inversion of another model, and for
-        what is out of range.
+        `guidance` is as the model's own pipeline has it, mostly active above 1: it follows the prompt harder and leads
+        further away from `negative`, what is not wanted, for a second network evaluation per step. `steps` is how many
+        the whole way from noise to image takes, where not as many as were inverted; see `rnri.editing.resampled`.
+        `controls`, objects or specs like "depth:strength=0.5", say how else the edit is made, see `rnri.controls`.
+        Where one of them keeps part of the picture, that part is as the autoencoder has it, or, with the picture itself
+        as `paste`, that picture's. The result has the size of the image that was inverted unless `size` says otherwise.
+        Raises ValueError for an inversion of another model, and for what is out of range.
         """
         prompts, timings = listed(prompt), timings or Timings()
         check_size(size)
@@ -230,7 +223,7 @@ class Editor:
         prompt: str,
         *,
         guidance: float | None = None,
-        negative: str = "",
+        negative: str | None = None,
         controls: Sequence[Control | str] | None = None,
         timings: Timings | None = None,
     ) -> Inversion:
@@ -252,14 +245,14 @@ class Editor:
         prompts: Sequence[str],
         *,
         guidance: float | None = None,
-        negative: str = "",
+        negative: str | None = None,
         controls: Sequence[Control | str] | None = None,
         timings: Timings | None = None,
     ) -> Drawn:
         """The latents of `edit`, and what they took; `finish` makes pictures of them."""
         self._check_model(source)
         guidance = self.model.defaults.edit_guidance if guidance is None else guidance
-        check_guidance(guidance, negative)
+        check_guidance(guidance)
         chosen = [find_control(each) if isinstance(each, str) else each for each in controls or ()]
         with (timings or Timings()).measure("edit", self.model.device):
             active = usual(source) if controls is None else chosen
@@ -314,7 +307,7 @@ class Editor:
         *,
         steps: int | None = None,
         guidance: float | None = None,
-        negative: str = "",
+        negative: str | None = None,
         seed: int = 0,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -327,7 +320,7 @@ class Editor:
         *,
         steps: int | None = None,
         guidance: float | None = None,
-        negative: str = "",
+        negative: str | None = None,
         seed: int = 0,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -339,7 +332,7 @@ class Editor:
         *,
         steps: int | None = None,
         guidance: float | None = None,
-        negative: str = "",
+        negative: str | None = None,
         seed: int = 0,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
@@ -350,7 +343,7 @@ class Editor:
         """
         prompts = listed(prompt)
         guidance = self.model.defaults.guidance if guidance is None else guidance
-        check_guidance(guidance, negative)
+        check_guidance(guidance)
         check_size(size)
         timings = timings or Timings()
         drawn = self._fitting((size[1], size[0])) if size else None
@@ -358,7 +351,7 @@ class Editor:
         with timings.measure("edit", device):
             draws = torch.cat([torch.randn(1, *shape, generator=generator(seed + n)) for n in range(len(prompts))])
             schedule = self.schedule(draws, steps=steps, seed=seed)
-            noise = draws.to(device) * math.hypot(*schedule[0].levels[:2])
+            noise = draws.to(device) * self.model.noise_scale(len(schedule), shape)
             latents = sample(self.denoiser(prompts, guidance, negative), schedule, noise)
         pictures = self.decode(latents, size=size, timings=timings)
         return pictures[0] if isinstance(prompt, str) else pictures

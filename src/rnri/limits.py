@@ -25,12 +25,10 @@ def listed(prompt: str | list[str]) -> list[str]:
     return prompts
 
 
-def check_guidance(guidance: float, negative: str = "") -> None:
-    """Of a scale, and of a negative prompt that needs one."""
+def check_guidance(guidance: float) -> None:
+    """Of a scale, whatever it means to a model."""
     if not 0 <= guidance <= MAX_GUIDANCE:
-        raise ValueError(f"guidance={guidance} is out of range: give 0 to {MAX_GUIDANCE:g}, 1 for none")
-    if negative and guidance == 1:
-        raise ValueError(f"the negative prompt {negative!r} has no effect at guidance 1: raise the guidance")
+        raise ValueError(f"guidance={guidance} is out of range: give 0 to {MAX_GUIDANCE:g}, 0 for none")
 
 
 def check_size(size: Size | None) -> None:

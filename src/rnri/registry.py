@@ -60,7 +60,7 @@ class Option:
     @property
     def example(self) -> object:
         """A value it may have: its default, if it has one."""
-        return (*self.choices, "true")[0] if self.default is None else self.default
+        return (*self.choices, "true" if self.kind is bool else "1")[0] if self.default is None else self.default
 
     def check(self, value: object) -> None:
         """Raise ``ValueError`` unless ``value`` is of the right type and in range."""

@@ -25,9 +25,8 @@ from rnri.bench.settings import Own
 from rnri.budget import Spread, allot
 from rnri.coupled import COUPLED, Coupled, Pair
 from rnri.edit_friendly import edit_friendly
-from rnri.editing import draw, usual
+from rnri.editing import bound, draw, usual
 from rnri.equation import norm
-from rnri.guidance import guided_pair
 from rnri.inversion import Inversion, sample
 from rnri.metrics import psnr
 from rnri.models import Model
@@ -334,9 +333,7 @@ class Convergence:
         guidance = configuration.guidance
         if isinstance(found, Solved) and configuration.solver not in INVERTERS:
             return draw(model, found.inversion, prompts, guidance=guidance, controls=usual(found.inversion)).latents[-1]
-        if guidance == 1:
-            return found.draw(model.denoiser(model.embed(prompts)))
-        return found.draw(guided_pair(model.denoiser(model.embed([""] * len(prompts) + prompts)), guidance))
+        return found.draw(bound(model, prompts, guidance))
 
 
 def kurtosis(noise: Tensor) -> float:

@@ -28,7 +28,7 @@ from rnri import images
 from rnri.bench.convergence import Convergence
 from rnri.bench.run import Line
 from rnri.driver import Status
-from rnri.guidance import guided_pair
+from rnri.editing import bound
 from rnri.inversion import Inversion, sample
 from rnri.metrics import psnr
 from rnri.models import Model
@@ -103,7 +103,7 @@ class Sensitivity:
         schedule = model.schedule(
             configuration.steps, generator=torch.Generator().manual_seed(configuration.seed + index)
         )
-        m = _denoiser(model, prompt, GUIDANCE if condition == "guidance" else 1.0)
+        m = bound(model, [prompt], GUIDANCE if condition == "guidance" else None)
         how = plan(configuration.solver, schedule, correct=False)
         found = how.invert(m, schedule, latents, tol=configuration.tol, seed=configuration.seed)
         again = sample(m, schedule, found.noise)
@@ -202,12 +202,6 @@ def _row(measured: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
 def _number(value: object) -> float:
     """What was not finite is ``None`` in a file, and counts as infinite."""
     return value if isinstance(value, float) else math.inf
-
-
-def _denoiser(model: Model, prompt: str, guidance: float) -> Denoiser:
-    if guidance == 1:
-        return model.denoiser(model.embed([prompt]))
-    return guided_pair(model.denoiser(model.embed(["", prompt])), guidance)
 
 
 def _residuals(m: Denoiser, found: Inversion) -> list[float]:

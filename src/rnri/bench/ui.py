@@ -83,6 +83,9 @@ class _Timed:
     def embed(self, prompts: Sequence[str]) -> Condition:
         return self._timed(lambda: self.inner.embed(prompts))
 
+    def unconditional(self, negative: str | None, count: int) -> Condition:
+        return self._timed(lambda: self.inner.unconditional(negative, count))
+
     def decode(self, latent: Tensor) -> Tensor:
         return self._timed(lambda: self.inner.decode(latent))
 

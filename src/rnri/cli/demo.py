@@ -115,6 +115,7 @@ def _edited(editor: Editor, found: Inversion, name: str, edit: Edit, guidance: f
     from rnri import images
     from rnri.editor import Timings
     from rnri.fidelity import decibels
+    from rnri.models.base import is_guided
     from rnri.scenes.render import render
 
     tell(f"editing: {name}")
@@ -122,7 +123,7 @@ def _edited(editor: Editor, found: Inversion, name: str, edit: Edit, guidance: f
     guidance = editor.model.defaults.edit_guidance if guidance is None else guidance
     picture = editor.edit(found, edit.target_prompt, guidance=guidance, timings=timings)
     truth = images.read(render(edit.target))
-    nfe = len(found.schedule) * (1 if guidance == 1 else 2)
+    nfe = len(found.schedule) * (2 if is_guided(editor.model, guidance) else 1)
     return _Edited(name, edit.target_prompt, picture, _seconds(timings), nfe, decibels(picture, truth))
 
 

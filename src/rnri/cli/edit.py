@@ -50,7 +50,7 @@ def edit(
     edit_steps: options.EditSteps = None,
     guidance: options.Guidance = None,
     source_guidance: options.SourceGuidance = None,
-    negative: options.Negative = "",
+    negative: options.Negative = None,
     seed: options.Seed = None,
     device: options.Device = "auto",
     size: options.Size = None,

@@ -21,7 +21,7 @@ def generate(
     model: options.Model = options.MODEL,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
-    negative: options.Negative = "",
+    negative: options.Negative = None,
     seed: options.Seed = None,
     device: options.Device = "auto",
     size: options.Size = None,

@@ -33,15 +33,15 @@ Guidance = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBER",
-        help="How hard results follow their prompt: 1 is plain, anything else costs twice the time.",
+        help="How hard results follow their prompt: mostly active above 1, and then twice the time.",
         show_default=OWN,
     ),
 ]
 SourceGuidance = Annotated[
     str | None,
-    typer.Option(metavar="NUMBER", help="Guidance of the inversion: 1 is plain and inverts best.", show_default="1"),
+    typer.Option(metavar="NUMBER", help="Guidance of the inversion: none inverts best.", show_default="none"),
 ]
-Negative = Annotated[str, typer.Option(metavar="TEXT", help="What is not wanted: needs a guidance above 1.")]
+Negative = Annotated[str | None, typer.Option(metavar="TEXT", help="What is not wanted: needs guidance.")]
 Steps = Annotated[str | None, typer.Option(metavar="N", help="Steps between noise and picture.", show_default=OWN)]
 EditSteps = Annotated[
     str | None,

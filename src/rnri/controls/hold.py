@@ -12,6 +12,7 @@ from torch.nn import functional
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import blurred
+from rnri.models.base import is_guided
 from rnri.registry import option
 
 FLOOR = 0.02
@@ -78,7 +79,8 @@ class _Held(Bound):
 
     def observe(self, z: Tensor, plain: Tensor, prediction: Tensor) -> None:
         source, step = self.job.source, self.job.source.schedule[self.k]
-        said = plain if source.guidance == 1 else prediction  # like with like: the source's as it was inverted
+        guided = is_guided(self.job.model, source.guidance)
+        said = prediction if guided else plain  # like with like: the source's as it was inverted
         seen = self.seen(z)
         self.unsaid = source.clean.to(z) - seen
         self.change = step.believed(z, step.advance(z, said)) - seen

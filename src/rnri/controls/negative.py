@@ -14,7 +14,7 @@ from rnri.registry import option
 class Negative(Control):
     """Lead away from a prompt instead of from the empty one: m = m_negative + guidance·(m_target − m_negative).
 
-    ``of="source"`` leads away from what the picture showed. Both have an effect where guidance is not 1.
+    ``of="source"`` leads away from what the picture showed. Both need guidance that is active, mostly above 1.
     """
 
     source = sources.NEGATIVE

@@ -12,6 +12,7 @@ from torch import Tensor
 from rnri.editor import Editor
 from rnri.images import ImageLike
 from rnri.methods.base import Edited, EditMethod
+from rnri.models.base import is_guided
 from rnri.registry import option
 from rnri.schedule import Denoiser, Schedule
 
@@ -28,12 +29,13 @@ class Canvas:
     generator: torch.Generator
     nfe: int = 0
 
-    def network(self, prompts: list[str], guidance: float = 1.0) -> Denoiser:
-        """The network told these prompts, each evaluation counted."""
+    def network(self, prompts: list[str], guidance: float | None = None) -> Denoiser:
+        """The network told these prompts, each evaluation counted; without ``guidance`` there is none."""
         m = self.editor.denoiser(prompts, guidance)
+        rows = 2 if guidance is not None and is_guided(self.editor.model, guidance) else 1
 
         def counted(z: Tensor, t: float) -> Tensor:
-            self.nfe += len(z) * (1 if guidance == 1 else 2)
+            self.nfe += len(z) * rows
             return m(z, t)
 
         return counted
@@ -52,14 +54,17 @@ class Rival(EditMethod):
     """Base of the methods that solve no equation: steps of the model's own sampler, and a way through them."""
 
     steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)
-    guidance: float = option(0.0, "how hard the edit follows its prompt, 0 for the model's own", low=0.0, high=100.0)
+    guidance: float | None = option(
+        None, "how hard the edit follows its prompt; the model's own if not given", low=0.0, high=100.0
+    )
 
     def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> Edited:
         begin = time.perf_counter()
         latents, size = editor.encode(image)
         schedule = editor.schedule(latents, steps=self.steps or None, seed=seed)
         canvas = Canvas(editor, latents, schedule, source, targets, torch.Generator().manual_seed(seed))
-        drawn = self.draw(canvas, self.guidance or editor.model.defaults.edit_guidance)
+        own = editor.model.defaults.edit_guidance
+        drawn = self.draw(canvas, own if self.guidance is None else self.guidance)
         pictures = editor.decode(drawn, size=size)
         return Edited(pictures, canvas.nfe, 0, 0, time.perf_counter() - begin, residual=None, status="DRAWN")
 

@@ -24,7 +24,9 @@ class DirectInversion(EditMethod):
     passage = "Algorithm 1"
 
     steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)
-    guidance: float = option(0.0, "how hard the edit follows its prompt, 0 for the model's own", low=0.0, high=100.0)
+    guidance: float | None = option(
+        None, "how hard the edit follows its prompt; the model's own if not given", low=0.0, high=100.0
+    )
     cross: float = option(0.4, "share of the steps whose cross attention is the source's", low=0.0, high=1.0)
     layout: float = option(0.6, "share of the steps whose self attention is the source's", low=0.0, high=1.0)
 

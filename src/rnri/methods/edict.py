@@ -25,14 +25,14 @@ class Edict(Rival):
     passage = "the coupled transformations and their mixing layers"
 
     mixing: float = option(0.93, "p, how much of itself each latent keeps when the two are mixed", low=0.5, high=1.0)
-    inverting: float = option(1.0, "guidance of the inversion", low=0.0, high=100.0)
+    inverting: float | None = option(None, "guidance of the inversion; none if not given", low=0.0, high=100.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
         kind = Pair(self.mixing)
         return draw(kind, canvas, inverting=self.inverting, guidance=guidance)
 
 
-def draw(kind: Coupled, canvas: Canvas, *, inverting: float, guidance: float) -> Tensor:
+def draw(kind: Coupled, canvas: Canvas, *, inverting: float | None, guidance: float) -> Tensor:
     """The latents of the edits by a sampler on pairs, one for each target."""
     x, y = kind.invert(canvas.network([canvas.source], inverting), canvas.schedule, canvas.clean)
     return kind.sample(canvas.network(canvas.targets, guidance), canvas.schedule, (canvas.spread(x), canvas.spread(y)))

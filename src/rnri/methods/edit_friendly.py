@@ -26,7 +26,7 @@ class EditFriendly(Rival):
     passage = "Algorithm 1"
 
     strength: float = option(0.75, "the part of the steps that is taken", low=0.01, high=1.0)
-    inverting: float = option(1.0, "guidance when the maps are made", low=0.0, high=100.0)
+    inverting: float | None = option(None, "guidance when the maps are made; none if not given", low=0.0, high=100.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
         count = max(1, math.floor(len(canvas.schedule) * self.strength + 1e-9))

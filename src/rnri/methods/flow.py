@@ -24,7 +24,7 @@ def out_and_home(walk: Walk, canvas: Canvas, method: str, guidance: float) -> Te
     return walk(velocity(canvas, canvas.targets, guidance), levels, canvas.spread(noise))
 
 
-def velocity(canvas: Canvas, prompts: list[str], guidance: float = 1.0) -> Velocity:
+def velocity(canvas: Canvas, prompts: list[str], guidance: float | None = None) -> Velocity:
     """The model's, told these prompts."""
     m = canvas.network(prompts, guidance)
     pace = canvas.schedule[0].t / canvas.schedule[0].levels[1]

@@ -30,7 +30,7 @@ class FlowEdit(Rival):
     strength: float = option(0.86, "the part of the steps that is taken, n_max", low=0.01, high=1.0)
     sampled: float = option(0.0, "the part at the end that is ordinary sampling, n_min", low=0.0, high=1.0)
     draws: int = option(1, "noises averaged in each step, n_avg", low=1, high=64)
-    resting: float = option(1.0, "guidance of the source's velocity", low=0.0, high=100.0)
+    resting: float | None = option(None, "guidance of the source's velocity; none if not given", low=0.0, high=100.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
         levels = sigmas(canvas, "flowedit")

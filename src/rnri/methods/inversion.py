@@ -29,10 +29,14 @@ class Inversion(EditMethod):
     passage = "Algorithm 1"
 
     solver: str = option("auto", "a preset or a solver: see 'rnri solvers'")
-    budget: str = option("", "iterations per step, or a plan from the image outwards: '5,1'; the solver's or the preset's own")
+    budget: str = option(
+        "", "iterations per step, or a plan from the image outwards: '5,1'; the solver's or the preset's own"
+    )
     steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)
     strength: float = option(1.0, "the part of the steps that is inverted", low=0.0, high=1.0)
-    guidance: float = option(0.0, "how hard the edit follows its prompt, 0 for the model's own", low=0.0, high=100.0)
+    guidance: float | None = option(
+        None, "how hard the edit follows its prompt; the model's own if not given", low=0.0, high=100.0
+    )
     start: Literal["clean", "noised"] | None = option(
         None, "first guess next to the image: the latents, or a draw; the preset's own, or clean"
     )
@@ -66,8 +70,7 @@ class Inversion(EditMethod):
             correct=self.correct,
             seed=seed,
         )
-        guidance = self.guidance or editor.model.defaults.edit_guidance
-        drawn = editor.draw(found, targets, guidance=guidance, controls=find_controls(self.controls) or None)
+        drawn = editor.draw(found, targets, guidance=self.guidance, controls=find_controls(self.controls) or None)
         return Edited(
             editor.finish(found, drawn),
             nfe=found.nfe + drawn.nfe,

@@ -115,6 +115,13 @@ class Model(Protocol):
     def guidance(self) -> Guidance:
         """How it follows a prompt harder."""
 
+    @property
+    def guidance_threshold(self) -> float:
+        """Guidance up to this one is none: the network's output for the prompt alone."""
+
+    def combine(self, conditional: Tensor, base: Tensor, guidance: float) -> Tensor:
+        """The guided output from those for the prompt and for the negative prompt, each (B, C, h, w)."""
+
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
         """(C, h, w) of the latent of an image of this height and width."""
 
@@ -129,6 +136,12 @@ class Model(Protocol):
 
     def embed(self, prompts: Sequence[str]) -> Condition:
         """Prompts to what the network reads. Warns (`PromptWarning`) of what it cannot read."""
+
+    def unconditional(self, negative: str | None, count: int) -> Condition:
+        """What guidance leads away from, in `count` equal rows: a negative prompt, or, with None, nothing."""
+
+    def noise_scale(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> float:
+        """What white noise is multiplied by before the first step: the scheduler's `init_noise_sigma`."""
 
     def schedule(
         self,
@@ -151,20 +164,30 @@ class Model(Protocol):
         """
 
 
-def guidance_of(model: Model, guidance: float, negative: str = "") -> tuple[float, float]:
-    """(the number a network is told, the scale of classifier-free guidance), of which one is 1.
+def is_guided(model: Model, guidance: float) -> bool:
+    """Whether classifier-free guidance of this scale takes a second network evaluation, for the negative prompt."""
+    return model.guidance == "classifier-free" and guidance > model.guidance_threshold
 
-    Raises ValueError for guidance, or a negative prompt, that a model has not; warns where it seems to have none.
+
+def guidance_of(model: Model, guidance: float, negative: str | None = None) -> tuple[float, float | None]:
+    """(the number that the network reads, the scale of classifier-free guidance, `None` for none).
+
+    Raises ValueError for guidance, or a negative prompt, that a model cannot use; warns where it was likely distilled
+    to draw without guidance.
     """
-    if model.guidance == "none" and guidance != 1:
-        raise ValueError(f"guidance={guidance} is not to be had: {model.name} is distilled; leave it at 1")
+    least = model.guidance_threshold
+    if model.guidance == "none" and guidance > least:
+        raise ValueError(f"guidance={guidance} is not to be had: {model.name} is distilled; leave it at {least:g}")
     if model.guidance != "classifier-free" and negative:
         raise ValueError(f"{model.name} takes no negative prompt: leave {negative!r} out")
-    if guidance != 1 and not model.defaults.guided:
+    if negative and guidance <= least:
+        has = f"the negative prompt {negative!r} has no effect at guidance {guidance:g}"
+        raise ValueError(f"{has}: raise the guidance above {least:g}")
+    if guidance > least and not model.defaults.guided:
         warnings.warn(
             f"{model.name} is set up like models distilled to few steps, which draw without guidance: "
-            f"leave guidance={guidance:g} at 1 unless this one was trained with it",
+            f"leave guidance={guidance:g} at {least:g} unless this one was trained with it",
             GuidanceWarning,
             stacklevel=3,
         )
-    return (guidance, 1.0) if model.guidance == "embedded" else (1.0, guidance)
+    return (guidance, None) if model.guidance == "embedded" else (1.0, guidance if is_guided(model, guidance) else None)

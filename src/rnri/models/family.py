@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from rnri.guidance import combine
 from rnri.limits import MAX_SIDE
 from rnri.loading import Loading
 from rnri.models import autoencoder, speed
 from rnri.models.base import Condition, Defaults, Guidance, PromptWarning
 from rnri.models.lora import add_loras
 from rnri.models.parts import needs, parts_of, quiet
-from rnri.models.samplers import choose, last, table
+from rnri.models.samplers import choose, last, noise_scale, table
 from rnri.schedule import Denoiser, Schedule
 
 WORDS = "words.json"
@@ -39,8 +40,9 @@ class Family(ABC):
     """A text-to-image model as a `rnri.models.base.Model`, on the parts of a diffusers pipeline.
 
     A family says what it is made of and gives two hooks: `read`, prompts to tensors, and `predict`, the network's
-    output. Weights are shared with the pipeline it is given, which is not changed. `words` are those the model knows;
-    without them prompts are only checked for length.
+    output. Where its pipeline reads negative prompts or means guidance otherwise than most, there are `read_negative`,
+    `combine` and `guidance_threshold`. Weights are shared with the pipeline it is given, which is not changed. `words`
+    are those the model knows; without them prompts are only checked for length.
     """
 
     title: ClassVar[str]
@@ -58,6 +60,8 @@ class Family(ABC):
     """What is best where nothing is distilled to fewer."""
     recommended: ClassVar[str]
     """Guidance to edit with."""
+    guidance_threshold: float = 1.0
+    """Guidance is active above this: see `combine`."""
     gigabytes: ClassVar[float]
     """Weights of the first example in 16 bits, text encoders included, about."""
     replayed = False
@@ -158,6 +162,14 @@ class Family(ABC):
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
         """Prompts to what the network reads: `tokens`, and whatever else, one row per prompt."""
 
+    def read_negative(self, negative: str | None) -> dict[str, Tensor]:
+        """The negative prompt as `read` has prompts, one row; `None` where none is given."""
+        return self.read([negative or ""])
+
+    def combine(self, conditional: Tensor, base: Tensor, guidance: float) -> Tensor:
+        """The guided output as the family's pipeline makes it of those for the prompt and for the negative prompt."""
+        return combine(conditional, base, guidance)
+
     def read_masked(self, prompts: list[str]) -> dict[str, Tensor]:
         """`read` for the pipelines that give `tokens` of one length, and the `mask` of those that count."""
         tokens, mask, *_ = self.pipe.encode_prompt(
@@ -207,7 +219,7 @@ class Family(ABC):
         kind, config = type(self.scheduler).__name__, self.scheduler.config
         distilled = kind.startswith("Euler") and config.get("timestep_spacing") == "trailing"
         few = distilled or kind.startswith("LCM")
-        return Defaults(FEW_STEPS if few else self.steps, guided=not distilled)
+        return Defaults(FEW_STEPS if few else self.steps, self.guidance_threshold, guided=not distilled)
 
     # --- the same for all -------------------------------------------------------------------------------------------
 
@@ -280,12 +292,20 @@ class Family(ABC):
         return self._decode(self.tiny, latent).clamp(-1, 1)
 
     def embed(self, prompts: Sequence[str]) -> Condition:
+        return self._embed(prompts, lambda: self.read(list(prompts)))
+
+    def unconditional(self, negative: str | None, count: int) -> Condition:
+        one = self._embed([negative or ""], lambda: self.read_negative(negative))
+        rows = {name: each.expand(count, *each.shape[1:]) for name, each in one.more.items()}
+        return Condition(one.prompts * count, one.tokens.expand(count, -1, -1), rows)
+
+    def _embed(self, prompts: Sequence[str], read: Callable[[], dict[str, Tensor]]) -> Condition:
         for prompt in dict.fromkeys(prompts):
             self._warn_of_what_is_not_read(prompt)
         self._send_back(but=self.pipe.text_encoder)  # which reads first
         with torch.no_grad(), quiet():
-            read = self.read(list(prompts))
-        told = {name: each.float() if each.is_floating_point() else each for name, each in read.items()}
+            given = read()
+        told = {name: each.float() if each.is_floating_point() else each for name, each in given.items()}
         return Condition(tuple(prompts), told.pop("tokens"), told)
 
     def schedule(
@@ -297,9 +317,19 @@ class Family(ABC):
         shape: tuple[int, int, int] | None = None,
     ) -> Schedule:
         shape = shape or self.latent_shape(self.image_size)
+        told, own = self._spacing(num_steps, shape), self._scheduler(num_steps)
+        return last(table(own, num_steps, shape=shape, generator=generator, timesteps=told), strength)
+
+    def noise_scale(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> float:
+        told = self._spacing(num_steps, shape or self.latent_shape(self.image_size))
+        return noise_scale(self._scheduler(num_steps), num_steps, timesteps=told)
+
+    def _scheduler(self, num_steps: int) -> Any:
+        return self.scheduler
+
+    def _spacing(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any] | None:
         whole = isinstance(num_steps, int) and num_steps > 0
-        told = self.timesteps(num_steps, shape) if whole and "flow" in self.samplers else None
-        return last(table(self.scheduler, num_steps, shape=shape, generator=generator, timesteps=told), strength)
+        return self.timesteps(num_steps, shape) if whole and "flow" in self.samplers else None
 
     def denoiser(self, condition: Condition, guidance: float = 1.0) -> Denoiser:
         told = self._told(condition, guidance)

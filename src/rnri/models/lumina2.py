@@ -15,7 +15,7 @@ from rnri.models.flow import even, shift_of
 class Lumina2(Family):
     """A rectified flow whose time runs from noise at 0 to the image at 1 (Qin et al. 2025).
 
-    A prompt follows the pipeline's system prompt; an empty one does not.
+    A prompt follows the pipeline's system prompt; a negative prompt does not.
     """
 
     title = "Lumina-Image 2.0"
@@ -34,13 +34,20 @@ class Lumina2(Family):
         return min(self.network.config.axes_lens[1:])
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
-        read = [
-            self.pipe.encode_prompt(prompt, False, device=self.device, max_sequence_length=self.max_tokens)
-            if prompt
-            else self.pipe._get_gemma_prompt_embeds(prompt, self.device, self.max_tokens)
-            for prompt in prompts
-        ]
-        return {"tokens": torch.cat([each[0] for each in read]), "mask": torch.cat([each[1] for each in read])}
+        tokens, mask, *_ = self.pipe.encode_prompt(
+            prompts, False, device=self.device, max_sequence_length=self.max_tokens
+        )
+        return {"tokens": tokens, "mask": mask}
+
+    def read_negative(self, negative: str | None) -> dict[str, Tensor]:
+        tokens, mask = self.pipe._get_gemma_prompt_embeds([negative or ""], self.device, self.max_tokens)
+        return {"tokens": tokens, "mask": mask}
+
+    def combine(self, conditional: Tensor, base: Tensor, guidance: float) -> Tensor:
+        """Guided, then each row of latents as long as in the conditional output: the pipeline's `cfg_normalization`."""
+        whole = super().combine(conditional, base, guidance)
+        lengths = (torch.linalg.vector_norm(each, dim=-1, keepdim=True) for each in (conditional, whole))
+        return whole * torch.div(*lengths)
 
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
         return -self.network(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from rnri.models.family import NOISE_SAMPLERS, Family
+
+ONE_STEP = {"set_alpha_to_one": True, "final_sigmas_type": "zero"}
+"""Settings of schedulers with which the last step ends at the image."""
 
 
 class PixArt(Family):
@@ -26,6 +30,8 @@ class PixArt(Family):
         "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
     }
     samplers = NOISE_SAMPLERS
+    jumps: ClassVar[bool] = True
+    """Whether one step goes to the predicted image, for checkpoints distilled to one (PixArt-α-DMD)."""
     max_tokens = 120
     steps = 20
 
@@ -43,6 +49,14 @@ class PixArt(Family):
         )[0]
         return output[:, : z.shape[1]]
 
+    def _scheduler(self, num_steps: int) -> Any:
+        """One step ends at the image, whatever the scheduler says: the pipeline takes the predicted image then."""
+        if num_steps != 1 or not self.jumps:
+            return self.scheduler
+        config = self.scheduler.config
+        ends = {name: end for name, end in ONE_STEP.items() if name in config}
+        return type(self.scheduler).from_config(config, **ends)
+
     def added(self, z: Tensor) -> dict[str, Tensor | None]:
         """The image's size and shape, which the largest networks of PixArt-α read."""
         if not self.network.use_additional_conditions:
@@ -57,4 +71,5 @@ class PixArtSigma(PixArt):
 
     title = "PixArt-Σ"
     examples = ("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",)
+    jumps = False
     max_tokens = 300

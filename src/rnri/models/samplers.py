@@ -111,13 +111,29 @@ def table(
     [999.0, 749.0, 499.0, 249.0]
     """
     _check(scheduler)
-    kind, config = type(scheduler).__name__, scheduler.config
-    most = config.num_train_timesteps
+    return TABLES[type(scheduler).__name__](_fresh(scheduler, num_steps, timesteps), shape, generator)
+
+
+def noise_scale(scheduler: Any, num_steps: int, *, timesteps: Mapping[str, Any] | None = None) -> float:
+    """What diffusers multiplies white noise by before the first step; 1 where a scheduler has no such number.
+
+    `timesteps` is as in :func:`table`.
+
+    >>> from diffusers import EulerDiscreteScheduler
+    >>> [round(noise_scale(EulerDiscreteScheduler(timestep_spacing=how), 4), 2) for how in ("trailing", "leading")]
+    [157.41, 22.81]
+    """
+    return float(getattr(_fresh(scheduler, num_steps, timesteps), "init_noise_sigma", 1.0))
+
+
+def _fresh(scheduler: Any, num_steps: int, timesteps: Mapping[str, Any] | None) -> Any:
+    """A copy of the scheduler at the start of so many steps; ValueError for a number that it cannot take."""
+    most = scheduler.config.num_train_timesteps
     if not (isinstance(num_steps, int) and 1 <= num_steps <= most):
         raise ValueError(f"steps={num_steps} is out of range: give a whole number from 1 to {most}")
-    fresh = type(scheduler).from_config(config)
+    fresh = type(scheduler).from_config(scheduler.config)
     fresh.set_timesteps(num_steps, **(timesteps or {}))
-    return TABLES[kind](fresh, shape, generator)
+    return fresh
 
 
 def last(schedule: Schedule, strength: float) -> Schedule:

@@ -11,7 +11,8 @@ from rnri.models.stable_diffusion import StableDiffusion
 
 
 class StableDiffusionXL(StableDiffusion):
-    """As Podell et al. 2023 have it. An empty prompt is zeros where the checkpoint says so, as it was trained."""
+    """As Podell et al. 2023 have it. Without a negative prompt guidance leads away from zeros, where the checkpoint's
+    `force_zeros_for_empty_prompt` is set; an empty prompt, negative or not, is read as a text."""
 
     title = "SDXL, SDXL-Turbo, -Lightning, Hyper-SD"
     gigabytes = 6.9
@@ -27,10 +28,12 @@ class StableDiffusionXL(StableDiffusion):
         tokens, _, pooled, _ = self.pipe.encode_prompt(
             prompts, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
-        if self.pipe.config.get("force_zeros_for_empty_prompt"):
-            said = torch.tensor([bool(prompt) for prompt in prompts], device=tokens.device)
-            tokens, pooled = tokens * said[:, None, None], pooled * said[:, None]
         return {"tokens": tokens, "pooled": pooled}
+
+    def read_negative(self, negative: str | None) -> dict[str, Tensor]:
+        read = super().read_negative(negative)
+        zeros = negative is None and self.pipe.config.get("force_zeros_for_empty_prompt")
+        return {name: torch.zeros_like(each) for name, each in read.items()} if zeros else read
 
     def added(self, z: Tensor, read: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The pooled embeddings, and (original size, crop, target size): the image's own, uncropped."""

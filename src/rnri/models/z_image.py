@@ -18,7 +18,8 @@ class ZImage(Family):
 
     title = "Z-Image, Z-Image-Turbo"
     gigabytes = 20.5
-    recommended = "3 to 5; Turbo 1"
+    recommended = "3 to 5; Turbo 0"
+    guidance_threshold = 0.0
     examples = ("Tongyi-MAI/Z-Image-Turbo",)
     parts = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
@@ -50,6 +51,10 @@ class ZImage(Family):
         images = list(z.unsqueeze(2).unbind(0))
         outputs = self.network(images, 1 - t / 1000, tokens, return_dict=False)[0]
         return -torch.stack(list(outputs)).squeeze(2)
+
+    def combine(self, conditional: Tensor, base: Tensor, guidance: float) -> Tensor:
+        """conditional + guidance·(conditional − base): a scale that counts from 0, as the pipeline's does."""
+        return conditional + guidance * (conditional - base)
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         return {"sigmas": even(num_steps), "mu": shift_of(self.scheduler, self.tokens(shape))}

@@ -365,7 +365,7 @@ class Engine:
                     sources[0] if len(sources) == 1 else joined(sources),
                     [prompt for drawing in drawings for prompt in drawing.prompts],
                     guidance=drawings[0].guidance,
-                    negative=drawings[0].negative,
+                    negative=drawings[0].negative or None,
                     controls=drawings[0].controls,
                     size=drawings[0].size,
                     timings=timings,

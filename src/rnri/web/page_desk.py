@@ -111,7 +111,10 @@ class Desk:
             pictures = tuple(masked(picture, original, mask) for picture in pictures)
         if kind == "image":
             return {"name": recipe.output, "data": as_url(pictures[0])}
-        again = Drawing((kept.about.prompt,), kept.about.settings.guidance)
+        guidance = kept.about.settings.guidance
+        if guidance is None:
+            guidance = self.engine.editor.model.guidance_threshold
+        again = Drawing((kept.about.prompt,), guidance)
         drawn = await self.engine.edit(id, again, owner=token, session=f"{token} keep").answer()
         sheet = await asyncio.to_thread(_sheet, original, kept, drawn.pictures[0], drawing.prompts, pictures)
         return {"name": f"{Path(recipe.name).stem}-sheet.png", "data": as_url(sheet)}

@@ -42,9 +42,10 @@ Negative = Annotated[str, Field(max_length=MAX_PROMPT)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 GUIDANCE = (
-    "How hard the result follows its prompt: 1 is plain, anything else costs twice. The model's own if not given."
+    "How hard the result follows its prompt, as the model's own pipeline counts: mostly active above 1, at twice the "
+    "cost. The model's own if not given."
 )
-NEGATIVE = "What is not wanted; needs a guidance other than 1."
+NEGATIVE = "What is not wanted; needs guidance."
 WIDTH, HEIGHT = "Width of the result in pixels; that of the image if not given.", "Height of the result in pixels."
 SOLVER = "How each step is inverted: auto, faithful, or name[:field=value,…][+wrapper] of /v1/solvers."
 
@@ -86,8 +87,9 @@ def settings(
         float, Form(gt=0, le=1, allow_inf_nan=False, description="The part of the steps to invert: less changes less.")
     ] = 1.0,
     source_guidance: Annotated[
-        float, Form(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False, description="Guidance while inverting: 1 for none.")
-    ] = 1.0,
+        float | None,
+        Form(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False, description="Guidance while inverting; none if not given."),
+    ] = None,
     budget: Annotated[
         str | None,
         Form(

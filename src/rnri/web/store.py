@@ -24,7 +24,7 @@ class Settings:
     solver: str = "auto"
     steps: int | None = None
     strength: float = 1.0
-    guidance: float = 1.0
+    guidance: float | None = None
     budget: int | tuple[int, ...] | None = None
     tol: float | None = None
     start: Literal["clean", "noised"] | None = None
