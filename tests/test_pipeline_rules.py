@@ -1,11 +1,10 @@
-"""What `Editor.generate` draws is what a family's own pipeline draws: guidance, negative prompts, first noise, one step."""
+"""`Editor.generate` draws what a family's own pipeline draws: guidance, negative prompts, first noise, one step."""
 
 from __future__ import annotations
 
 import copy
 import re
 import warnings
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,7 @@ def test_negative_prompts_are_the_pipelines(name: str) -> None:
         assert_same(drawn_here(model, guidance=case.guidance, negative=negative), expected)
 
 
-def test_sdxl_tells_no_negative_prompt_from_an_empty_one() -> None:
+def test_sdxl_without_a_negative_prompt_differs_from_an_empty_one() -> None:
     """Without one, `force_zeros_for_empty_prompt` has zeros; an empty prompt, source or negative, is text."""
     _, model = prepared("sdxl")
     assert not model.unconditional(None, 2).tokens.any()
@@ -103,12 +102,11 @@ def test_sdxl_tells_no_negative_prompt_from_an_empty_one() -> None:
 def test_guidance_that_a_model_has_not_is_refused_above_its_threshold_alone(name: str) -> None:
     _, model = prepared(name)
     editor = Sampled(model)
-    with pytest.raises(
-        ValueError, match="takes no negative prompt|has no effect at guidance 0: raise the guidance above"
-    ):
+    reason = "takes no negative prompt" if model.guidance != "classifier-free" else "has no effect at guidance 0"
+    with pytest.raises(ValueError, match=reason):
         editor.generate(PROMPT, steps=1, guidance=0.0, negative="sand")
     if model.guidance == "none":
-        with pytest.raises(ValueError, match="guidance=1.5 is not to be had"):
+        with pytest.raises(ValueError, match=r"guidance=1\.5 is not to be had"):
             editor.generate(PROMPT, steps=1, guidance=1.5)
 
 
@@ -170,4 +168,4 @@ def test_the_table_of_guidance_is_what_each_family_does() -> None:
         assert {model.guidance for model in built} <= set(kind.split(", "))
         for model in built:
             assert above == f"{model.guidance_threshold:g}"
-            torch.testing.assert_close(eval(formula, {}, means), model.combine(c, u, 2.5))  # noqa: S307
+            torch.testing.assert_close(eval(formula, {}, means), model.combine(c, u, 2.5))
