@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def export(vae: AutoencoderTiny, painter: Painter, words: CLIPTokenizer, folder:
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     pipeline.save_pretrained(fresh)
+    make_plain(fresh)
     tokenizer.build(fresh / "tokenizer")
     settings.write(fresh)
     card = folder / "README.md"
@@ -51,3 +53,23 @@ def export(vae: AutoencoderTiny, painter: Painter, words: CLIPTokenizer, folder:
         shutil.copy(card, fresh / "README.md")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
+
+
+def make_plain(folder: Path) -> None:
+    """Rewrite the configurations of a saved pipeline so that diffusers and transformers take them as they are.
+
+    The text encoder's ``dtype`` becomes float32, which is what the other parts load in; transformers obeys it. The
+    autoencoder gets the ``sample_size`` that pipelines made for AutoencoderKL read, and loses a key that
+    AutoencoderTiny sets by itself. Its configuration bears the name of AutoencoderKL, whose keys diffusers passes over
+    silently where the pipeline's index names another class to load; of any other it warns.
+    """
+    unet = json.loads((folder / "unet" / "config.json").read_text())
+    text = json.loads((folder / "text_encoder" / "config.json").read_text())
+    vae = json.loads((folder / "vae" / "config.json").read_text())
+    text.pop("torch_dtype", None)
+    text["dtype"] = "float32"
+    factor = 2 ** (len(vae["encoder_block_out_channels"]) - 1)
+    vae.pop("block_out_channels", None)
+    vae |= {"_class_name": "AutoencoderKL", "sample_size": factor * unet["sample_size"]}
+    for part, config in (("text_encoder", text), ("vae", vae)):
+        (folder / part / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
