@@ -16,6 +16,7 @@ from diffusers import (
 )
 from torch import Tensor
 
+from rnri.models.samplers import table
 from rnri.schedule import Denoiser, Schedule, Step, ddim, euler, euler_ancestral, flow, lcm
 from tests.problems import ALPHAS_CUMPROD, gaussian_denoiser, gaussian_schedule, normal
 
@@ -47,6 +48,46 @@ def assert_same(schedule: Schedule, scheduler: Any, **extra: Any) -> None:
         assert step.t == pytest.approx(float(t))
         size = max(1.0, abs(step.a), abs(step.b))
         torch.testing.assert_close(ours, theirs, rtol=ROUNDING * size, atol=ROUNDING * size)
+
+
+LEVELS = {
+    "spaced": {},
+    "log-linear": {"interpolation_type": "log_linear"},
+    "karras": {"use_karras_sigmas": True},
+    "log-linear, karras": {"interpolation_type": "log_linear", "use_karras_sigmas": True},
+    "exponential": {"use_exponential_sigmas": True},
+    "beta": {"use_beta_sigmas": True},
+    "continuous": {"timestep_type": "continuous", "prediction_type": "v_prediction"},
+}
+"""Where diffusers lets Euler's steps lie, besides its spacing."""
+
+
+@pytest.mark.parametrize("final", ["zero", "sigma_min"])
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("levels", LEVELS)
+def test_euler_samples_every_schedule_that_diffusers_samples(levels: str, spacing: str, final: Any) -> None:
+    scheduler = EulerDiscreteScheduler(**BETAS, timestep_spacing=spacing, final_sigmas_type=final, **LEVELS[levels])
+    steps = table(scheduler, 5, shape=SHAPE)
+    scheduler.set_timesteps(5)
+    start = normal(1, *SHAPE, seed=2, dtype=torch.float32)
+    theirs = ours = start * scheduler.init_noise_sigma
+    for k, t in enumerate(scheduler.timesteps):
+        output = normal(1, *SHAPE, seed=k, dtype=torch.float32)
+        before, theirs = theirs, scheduler.step(output, t, theirs, return_dict=False)[0]
+        if k == len(steps):
+            torch.testing.assert_close(theirs, before, rtol=ROUNDING, atol=ROUNDING)  # it changes nothing
+        else:
+            assert steps[k].t == pytest.approx(float(t))
+            ours = steps[k].advance(ours, output)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert len(steps) in (4, 5)
+    assert len(steps) == 5 or final == "sigma_min"
+
+
+def test_a_single_step_that_changes_nothing_is_refused() -> None:
+    scheduler = EulerDiscreteScheduler(**BETAS, timestep_spacing="linspace", final_sigmas_type="sigma_min")
+    with pytest.raises(ValueError, match="in one step EulerDiscreteScheduler ends at the level it starts at: take 2"):
+        table(scheduler, 1, shape=SHAPE)
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])

@@ -350,8 +350,9 @@ class Editor:
         device, shape = self.model.device, self.model.latent_shape(drawn or self.model.image_size)
         with timings.measure("edit", device):
             draws = torch.cat([torch.randn(1, *shape, generator=generator(seed + n)) for n in range(len(prompts))])
+            steps = self.model.defaults.steps if steps is None else steps
             schedule = self.schedule(draws, steps=steps, seed=seed)
-            noise = draws.to(device) * self.model.noise_scale(len(schedule), shape)
+            noise = draws.to(device) * self.model.noise_scale(steps, shape)
             latents = sample(self.denoiser(prompts, guidance, negative), schedule, noise)
         pictures = self.decode(latents, size=size, timings=timings)
         return pictures[0] if isinstance(prompt, str) else pictures

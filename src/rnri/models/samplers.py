@@ -101,7 +101,8 @@ def table(
     """The steps a diffusers scheduler takes in `num_steps`, noisy to clean; the scheduler given is not changed.
 
     `shape` is that of one latent, `generator` draws the noise of samplers that add some, `timesteps` is what else the
-    scheduler's `set_timesteps` is told.
+    scheduler's `set_timesteps` is told. A last step that ends at the noise level it starts at, where
+    `final_sigmas_type` is "sigma_min", changes nothing and is left out.
 
     Raises ValueError where a step is not affine in the latent and the network's output, or would be noisy and no
     generator is given.
@@ -159,7 +160,17 @@ def _ddim(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Sc
 
 
 def _euler(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
-    return euler(scheduler.sigmas, scheduler.timesteps.tolist(), scheduler.config.prediction_type)
+    times = scheduler.timesteps.tolist()
+    sigmas = scheduler.sigmas.tolist()[
+        : len(times) + 1
+    ]  # interpolation_type "log_linear" lists one that no step reaches
+    if math.isclose(
+        sigmas[-2], sigmas[-1], rel_tol=1e-5
+    ):  # with final_sigmas_type "sigma_min": a step that changes nothing
+        times, sigmas = times[:-1], sigmas[:-1]
+    if not times:
+        raise ValueError(f"in one step {type(scheduler).__name__} ends at the level it starts at: take 2 steps or more")
+    return euler(sigmas, times, scheduler.config.prediction_type)
 
 
 def _euler_ancestral(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
