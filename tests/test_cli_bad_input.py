@@ -172,7 +172,7 @@ NEEDS_MODEL = [
         "resolution=30x20 is not to be had: both sides have to be multiples of 4 up to 16384, such as 32x20",
     ),
     (("--strength", 0.1), "strength=0.1 is out of range: give 0.25 to 1 to keep 1 to 4 steps"),
-    (("--negative", OTHER), f"the negative prompt {OTHER!r} has no effect at guidance 1: raise the guidance"),
+    (("--negative", OTHER), f"the negative prompt {OTHER!r} has no effect at guidance 1: raise the guidance above 1"),
 ]
 
 
