@@ -50,7 +50,7 @@ def assert_same(schedule: Schedule, scheduler: Any, **extra: Any) -> None:
         torch.testing.assert_close(ours, theirs, rtol=ROUNDING * size, atol=ROUNDING * size)
 
 
-LEVELS = {
+LEVELS: dict[str, dict[str, Any]] = {
     "spaced": {},
     "log-linear": {"interpolation_type": "log_linear"},
     "karras": {"use_karras_sigmas": True},

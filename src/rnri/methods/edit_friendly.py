@@ -18,7 +18,8 @@ from rnri.registry import option
 class EditFriendly(Rival):
     """Edit-friendly DDPM inversion: independent latents for each step, and the maps that lead from one to the next.
 
-    The source prompt gives the picture back to rounding error. The published setting leaves out the first 36 of 100
+    The source prompt gives the picture back to rounding error: the map of the last step is kept, which the published
+    code sets to zero. The published setting leaves out the first 36 of 100
     steps, and has guidance 3.5 and 15 on Stable Diffusion.
     """
 
