@@ -20,8 +20,8 @@ class TurboEdit(Rival):
 
     m = m_target + (weight − 1)·(m_target − m_source), both at the edit's latents: what the prompt changes is amplified,
     what the trajectory brought along is not. The source prompt gives the picture back to rounding error. The clipping
-    of the last noise map by its norm, which is tuned to SDXL-Turbo, is left out. Classifier-free guidance is not used. The
-    published setting samples the last 4 of 5 steps.
+    of the last noise map by its norm, which is tuned to SDXL-Turbo, is left out. Classifier-free guidance is not used.
+    The published setting samples the last 4 of 5 steps.
     """
 
     source = sources.TURBOEDIT
