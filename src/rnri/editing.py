@@ -58,6 +58,7 @@ def draw(
         source,
         tuple(prompts),
         beside=any(control.beside for control in active),
+        unguided=any(control.unguided for control in active),
         negative=(unwanted or [negative])[0],
         guidance=guidance,
         push=sum(control.push() for control in active),
@@ -139,7 +140,10 @@ def retraced(m: Denoiser, source: Inversion, drawn: Drawn, *, prompt: str, guida
 
 
 class _Rows:
-    """The batch the network is given at each step: [source], [negative × P], targets × P, [source prompt × P]."""
+    """The batch of each step: [source], [source told negative], [negative × P], targets × P, [source prompt × P].
+
+    The first two are of the inversion's latents, all others of the edit's.
+    """
 
     def __init__(
         self,
@@ -148,22 +152,26 @@ class _Rows:
         prompts: tuple[str, ...],
         *,
         beside: bool,
+        unguided: bool,
         negative: str,
         guidance: float,
         push: float,
     ) -> None:
         self.model, self.source, self.push = model, source, push
         self.told, self.guidance = guidance_of(model, guidance, negative)
-        self.before = [source.prompt] * beside + [negative] * len(prompts) * (self.guidance != 1)
+        guided = self.guidance != 1
+        self.sources = beside + (unguided and guided)
+        self.before = [source.prompt] * beside + [negative] * (self.sources - beside + len(prompts) * guided)
         self.after = [source.prompt] * len(prompts) * (push != 0)
         self.target = model.embed(prompts)
         targets = slice(len(self.before), len(self.before) + len(prompts))
-        self.job = Job(model, source, prompts, beside, targets, length=self.target.tokens.shape[1])
+        alone = slice(int(beside), targets.start) if self.sources > beside else None
+        self.job = Job(model, source, prompts, beside, targets, self.target.tokens.shape[1], unguided=alone)
         self.count = len(self.before) + len(prompts) + len(self.after)
 
     def denoiser(self, bounds: Sequence[Bound]) -> Denoiser:
         """The network on the whole batch, its rows combined to one prediction for each prompt."""
-        target, beside, size = self.target, int(self.job.beside), len(self.job.prompts)
+        target, sources, size = self.target, self.sources, len(self.job.prompts)
         for bound in bounds:
             target = bound.condition(target)
         parts = [self.model.embed(prompts) if prompts else None for prompts in (self.before, self.after)]
@@ -175,13 +183,14 @@ class _Rows:
             k = position[t]
             for bound in bounds:
                 bound.k = k
-            batch = z.repeat((self.count - beside) // size, 1, 1, 1)
-            if beside:
-                batch = torch.cat([self.source.schedule[k].scale * self.source.latents[k].to(z), batch])
+            batch = z.repeat((self.count - sources) // size, 1, 1, 1)
+            if sources:
+                own = self.source.schedule[k].scale * self.source.latents[k].to(z)
+                batch = torch.cat([own.expand(sources, -1, -1, -1), batch])
             said = whole(batch, t)
             prediction = plain = said[self.job.targets]
             if self.guidance != 1:
-                base = said[beside : beside + size]
+                base = said[sources : sources + size]
                 prediction = base + self.guidance * (plain - base)
             if self.push:
                 prediction = prediction + self.push * (plain - said[-size:])
