@@ -72,6 +72,7 @@ def draw(
         source,
         tuple(prompts),
         beside=any(control.beside for control in active),
+        unguided=any(control.unguided for control in active),
         negative=unwanted[0] if unwanted else negative,
         guidance=model.guidance_threshold if guidance is None else guidance,
         push=sum(control.push() for control in active),
@@ -153,7 +154,10 @@ def retraced(m: Denoiser, source: Inversion, drawn: Drawn, *, prompt: str, guida
 
 
 class _Rows:
-    """The batch the network is given at each step: [source], [negative × P], targets × P, [source prompt × P]."""
+    """The batch of each step: [source], [source told negative], [negative × P], targets × P, [source prompt × P].
+
+    The first two are of the inversion's latents, all others of the edit's.
+    """
 
     def __init__(
         self,
@@ -162,25 +166,29 @@ class _Rows:
         prompts: tuple[str, ...],
         *,
         beside: bool,
+        unguided: bool,
         negative: str | None,
         guidance: float,
         push: float,
     ) -> None:
         self.model, self.source, self.push = model, source, push
         self.told, self.guidance = guidance_of(model, guidance, negative)
-        size = len(prompts)
+        size, guided = len(prompts), self.guidance is not None
+        self.sources = beside + (unguided and guided)
         self.before = [model.embed([source.prompt])] if beside else []
-        if self.guidance is not None:
-            self.before.append(model.unconditional(negative, size))
+        if guided:
+            self.before.append(model.unconditional(negative, self.sources - beside + size))
         self.after = [model.embed([source.prompt] * size)] if push else []
         self.target = model.embed(prompts)
         first = sum(map(len, self.before))
-        self.job = Job(model, source, prompts, beside, slice(first, first + size), self.target.tokens.shape[1])
+        targets = slice(first, first + size)
+        alone = slice(int(beside), first) if self.sources > beside else None
+        self.job = Job(model, source, prompts, beside, targets, self.target.tokens.shape[1], unguided=alone)
         self.count = first + size + sum(map(len, self.after))
 
     def denoiser(self, bounds: Sequence[Bound]) -> Denoiser:
         """The network on the whole batch, its rows combined to one prediction for each prompt."""
-        target, beside, size = self.target, int(self.job.beside), len(self.job.prompts)
+        target, sources, size = self.target, self.sources, len(self.job.prompts)
         for bound in bounds:
             target = bound.condition(target)
         whole = self.model.denoiser(joined([*self.before, target, *self.after]), self.told)
@@ -190,13 +198,14 @@ class _Rows:
             k = position[t]
             for bound in bounds:
                 bound.k = k
-            batch = z.repeat((self.count - beside) // size, 1, 1, 1)
-            if beside:
-                batch = torch.cat([self.source.schedule[k].scale * self.source.latents[k].to(z), batch])
+            batch = z.repeat((self.count - sources) // size, 1, 1, 1)
+            if sources:
+                own = self.source.schedule[k].scale * self.source.latents[k].to(z)
+                batch = torch.cat([own.expand(sources, -1, -1, -1), batch])
             said = whole(batch, t)
             prediction = plain = said[self.job.targets]
             if self.guidance is not None:
-                prediction = self.model.combine(plain, said[beside : beside + size], self.guidance)
+                prediction = self.model.combine(plain, said[sources : sources + size], self.guidance)
             if self.push:
                 prediction = prediction + self.push * (plain - said[-size:])
             for bound in bounds:

@@ -52,6 +52,6 @@ def controls(specs: str) -> tuple[Control, ...]:
     """Several, apart by semicolons.
 
     >>> controls("depth:strength=0.5; masactrl")
-    (Depth(strength=0.5), MasaCtrl(start=0.1, layers=0.6))
+    (Depth(strength=0.5), MasaCtrl(start=0.08, layers=0.6))
     """
     return tuple(map(control, apart(specs, ";")))

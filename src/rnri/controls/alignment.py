@@ -16,9 +16,10 @@ from rnri.controls.base import Words
 class Alignment:
     """Two prompts side by side, as positions of tokens.
 
-    ``mapping`` (source positions, target positions) tells of every target token how the source tokens that stand for
-    it share in it: columns sum to 1, or to 0 where the target says something new. ``removed`` and ``added`` are the
-    positions of words that are in one prompt only, those replaced included.
+    ``mapping`` (source positions, target positions) has the share of each source token's attention that a target token
+    takes over. A word's attention is handed over whole: rows of words in it sum to 1, and columns are 0 where the
+    target says something new. ``removed`` and ``added`` are the positions of words that are in one prompt only, those
+    replaced included.
     """
 
     mapping: Tensor
@@ -30,7 +31,8 @@ def align(source: Words, target: Words, length: int, *, replace: bool) -> Alignm
     """Match the words of two prompts of ``length`` tokens, in order; with ``replace``, also a word and its successor.
 
     A word replaced by another is mapped onto it where ``replace`` is true, and new otherwise. Where they have different
-    numbers of tokens, the attention of all is shared. Beginning, end and padding are mapped onto each other.
+    numbers of tokens, each of n target tokens takes 1/n of the attention of all the source's. Beginning, end and
+    padding are mapped onto each other.
 
     >>> source, target = (("red", (1,)), ("ball", (2,))), (("blue", (1,)), ("ball", (2,)), ("now", (3,)))
     >>> found = align(source, target, 5, replace=True)
@@ -49,12 +51,28 @@ def align(source: Words, target: Words, length: int, *, replace: bool) -> Alignm
         if change == "equal" or (change == "replace" and replace):
             for (_, theirs), (_, ours) in _paired(source[i:i_end], target[j:j_end]):
                 for n, position in enumerate(ours):
-                    same = theirs[n : n + 1] if len(theirs) == len(ours) else theirs
-                    mapping[list(same), position] = 1 / len(same)
+                    if len(theirs) == len(ours):
+                        mapping[theirs[n], position] = 1
+                    else:
+                        mapping[list(theirs), position] = 1 / len(ours)
     theirs_end, ours_end = len(_positions(source)) + 1, len(_positions(target)) + 1
     for position in range(ours_end, length):
         mapping[min(theirs_end + position - ours_end, length - 1), position] = 1
     return Alignment(mapping, tuple(removed), tuple(added))
+
+
+def handed(theirs: Tensor, ours: Tensor, mapping: Tensor) -> Tensor:
+    """Cross attention of the targets, (P, heads, cells, positions), with what mappings (P, …) hand over to them.
+
+    A' = A_source·M, and the target's own attention where the column of M is 0; ``theirs`` is A_source,
+    (1, heads, cells, positions). Prompt-to-Prompt, Section 3.2.
+
+    >>> theirs, ours = torch.tensor([[[[0.75, 0.25]]]]), torch.tensor([[[[0.5, 0.5]]]])
+    >>> handed(theirs, ours, torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
+    tensor([[[[0.7500, 0.5000]]]])
+    """
+    shares = mapping.to(theirs)[:, None]
+    return theirs @ shares + ours * (shares == 0).all(2, keepdim=True)
 
 
 def _paired(source: Words, target: Words) -> list[tuple[tuple[str, tuple[int, ...]], tuple[str, tuple[int, ...]]]]:

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri.attention import AttentionHook
+from rnri.attention import AttentionHook, Place
 from rnri.inversion import Inversion
-from rnri.models.attention import spelled
+from rnri.models.attention import places, spelled
 from rnri.models.base import Condition, Model
 from rnri.registry import Registered
 
@@ -23,7 +23,8 @@ class Job:
 
     The network's batch holds the latents' rows again and again, once for each prediction that is combined;
     ``targets`` are those told the prompts. With ``beside``, row 0 is the source: the inversion's own latents, told its
-    own prompt. ``length`` is how many tokens of a prompt the network reads.
+    own prompt. ``length`` is how many tokens of a prompt the network reads. ``unguided`` are the rows told the negative
+    prompt, first the source's latents, then the edits'; ``None`` where no control asks for it, or guidance is 1.
     """
 
     model: Model
@@ -32,6 +33,7 @@ class Job:
     beside: bool
     targets: slice
     length: int
+    unguided: slice | None = None
 
     @property
     def steps(self) -> int:
@@ -41,6 +43,16 @@ class Job:
     def words(self, prompt: str) -> Words:
         """The words of a prompt, each with the positions of its tokens."""
         return spelled(self.model, prompt, self.length)
+
+    def layers(self) -> tuple[Place, ...]:
+        """The attention layers of the network. Raises TypeError for a model that has no UNet."""
+        return places(self.model)
+
+    def missing(self, what: str, cure: str) -> ValueError:
+        """The error of a control that finds no layer to act on."""
+        height, width = self.source.noise.shape[-2:]
+        width, height = self.source.size or (width, height)
+        return ValueError(f"{self.model.name} has no {what} for a picture of {width}×{height}: {cure}")
 
     def reached(self, k: int, share: float) -> bool:
         """Whether the middle of step k lies beyond this share of the steps: of 4 steps, 0.5 have 0 and 1 before it."""
@@ -94,6 +106,8 @@ class Control(Registered):
     """Whether it hooks into attention."""
     beside: ClassVar[bool] = False
     """Whether the source has to run beside the edit, for a row more of the batch."""
+    unguided: ClassVar[bool] = False
+    """Whether it has to run with the negative prompt as well, where guidance is not 1: another row."""
 
     @property
     def idle(self) -> bool:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri.attention import Place
+from rnri.attention import INNER, Place
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.registry import option
@@ -17,8 +17,9 @@ from rnri.registry import option
 class PlugAndPlay(Control):
     """Inject the source's features and self attention into the decoder, so that the layout stays whatever the words.
 
-    Features are those of the decoder's fourth residual block, attention is injected as queries and keys after the first
-    layer, each in a first share of the steps. For changes of style and material.
+    Features are those of the second residual block of the decoder where the latents are halved twice, 16² cells of 64²;
+    attention is injected as queries and keys from the transformer behind that block on. Each is in a first share of the
+    steps. For changes of style and material.
     """
 
     source = sources.PLUG_AND_PLAY
@@ -38,14 +39,17 @@ class _Injecting(Bound):
     def __init__(self, job: Job, control: PlugAndPlay) -> None:
         super().__init__(job)
         self.control = control
-        self.skipped: int | None = None
+        if control.attention and not any(map(self.injected, job.layers())):
+            raise job.missing("self attention in the decoder", "set attention=0")
+
+    def injected(self, place: Place) -> bool:
+        behind = place.level < INNER or (place.level == INNER and place.transformer > 0)
+        return place.part == "up" and not place.cross and behind
 
     def project(self, place: Place, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if place.cross or place.part != "up" or self.job.reached(self.k, self.control.attention):
+        if not self.injected(place) or self.job.reached(self.k, self.control.attention):
             return q, k, v
-        if self.skipped is None:
-            self.skipped = place.index  # the decoder's first layer, which the method leaves alone
-        return (q, k, v) if place.index == self.skipped else (q[:1].expand_as(q), k[:1].expand_as(k), v)
+        return q[:1].expand_as(q), k[:1].expand_as(k), v
 
     def feature(self, hidden: Tensor) -> Tensor:
         return hidden if self.job.reached(self.k, self.control.features) else hidden[:1].expand_as(hidden)

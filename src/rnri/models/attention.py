@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rnri.attention import AttentionHook, Place
+from rnri.attention import INNER, AttentionHook, Place
 from rnri.models.base import Model
 
 _ONE_AT_A_TIME = threading.RLock()
@@ -29,7 +29,7 @@ def attending(model: Model, hooks: Sequence[AttentionHook]) -> Iterator[None]:
         return
     with _ONE_AT_A_TIME, torch.compiler.set_stance("force_eager"):
         before = dict(unet.attn_processors)
-        places = _places(list(before))
+        places = _places(unet)
 
         def called(_: Any, __: Any, hidden: Tensor) -> Tensor:
             if threading.get_ident() == thread:
@@ -37,8 +37,7 @@ def attending(model: Model, hooks: Sequence[AttentionHook]) -> Iterator[None]:
                     hidden = hook.feature(hidden)
             return hidden
 
-        block = unet.up_blocks[min(1, len(unet.up_blocks) - 1)].resnets[1].conv2
-        handle = block.register_forward_hook(called)
+        handle = _residual(unet).register_forward_hook(called)
         try:
             hooked = {name: _Processor(places[name], hooks, before[name], thread) for name in before}
             unet.set_attn_processor(hooked)
@@ -46,6 +45,11 @@ def attending(model: Model, hooks: Sequence[AttentionHook]) -> Iterator[None]:
         finally:
             handle.remove()
             unet.set_attn_processor(before)
+
+
+def places(model: Model) -> tuple[Place, ...]:
+    """The attention layers of a model's network. Raises TypeError for a model that has no UNet."""
+    return tuple(_places(_unet(model)).values())
 
 
 def spelled(model: Model, prompt: str, length: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -102,9 +106,14 @@ class _Processor:
             q, k, v = hook.project(self.place, q, k, v)
         weighing = [hook for hook in self.hooks if hook.weighs(self.place, q.shape[2])]
         if weighing:
-            weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).float().softmax(-1)
+            scores = q.float() @ k.float().transpose(-1, -2)  # those of Stable Diffusion 2 are too large for float16
+            weights = (scores * q.shape[-1] ** -0.5).softmax(-1)
             for hook in weighing:
                 weights = hook.weigh(self.place, weights)
+            for hook in weighing:
+                weights = hook.rescale(self.place, weights)
+            for hook in weighing:
+                hook.look(self.place, weights)
             found = weights.to(v.dtype) @ v
         else:
             found = torch.nn.functional.scaled_dot_product_attention(q, k, v)
@@ -122,12 +131,36 @@ def _unet(model: Model) -> Any:
     return unet
 
 
-def _places(names: Sequence[str]) -> dict[str, Place]:
-    """What diffusers' names of attention layers say of them; the order of execution is down, middle, up."""
+def _places(unet: Any) -> dict[str, Place]:
+    """The attention layers by diffusers' names of them; the order of execution is down, middle, up."""
     parts: tuple[Literal["down", "mid", "up"], ...] = ("down", "mid", "up")
-    ordered = [(part, name) for part in parts for name in names if name.startswith(part)]
-    places: dict[str, Place] = {}
+    levels = _levels(unet)
+    ordered = [(part, name) for part in parts for name in unet.attn_processors if name.startswith(part)]
+    found: dict[str, Place] = {}
     for cross in (False, True):
         kind = [(part, name) for part, name in ordered if (".attn2." in name) is cross]
-        places |= {name: Place(part, cross, n, len(kind)) for n, (part, name) in enumerate(kind)}
-    return places
+        for index, (part, name) in enumerate(kind):
+            block, _, inner = name.partition(".attentions.")
+            found[name] = Place(part, cross, index, len(kind), levels[block], int(inner.partition(".")[0]))
+    return found
+
+
+def _levels(unet: Any) -> dict[str, int]:
+    """How often the latents were halved on the way to each block, by its name."""
+    level, found = 0, {}
+    for n, block in enumerate(unet.down_blocks):
+        found[f"down_blocks.{n}"] = level
+        level += bool(block.downsamplers)
+    found["mid_block"] = level
+    for n, block in enumerate(unet.up_blocks):
+        found[f"up_blocks.{n}"] = level
+        level -= bool(block.upsamplers)
+    return found
+
+
+def _residual(unet: Any) -> Any:
+    """The last convolution of the decoder's second residual block at level 2, or at the deepest if none is as deep."""
+    levels = _levels(unet)
+    inner = min(INNER, levels["mid_block"])
+    (block, *_) = (each for n, each in enumerate(unet.up_blocks) if levels[f"up_blocks.{n}"] == inner)
+    return block.resnets[1].conv2
