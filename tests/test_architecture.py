@@ -16,7 +16,8 @@ LIMIT = 400
 # Rooms of the package that each room may import, besides itself. A room that is not named here is anyone's guest:
 # nothing but another such room, or itself, may import it.
 ARROWS: dict[str, set[str]] = {
-    "equation": set(),
+    "threads": set(),
+    "equation": {"threads"},
     "schedule": {"equation"},
     "driver": {"equation"},
     "registry": set(),
@@ -28,11 +29,11 @@ ARROWS: dict[str, set[str]] = {
     "presets": {"budget", "driver", "edit_friendly", "inversion", "schedule", "solvers"},
     "references": {"methods", "presets", "registry", "solvers"},
     "guidance": {"schedule"},
-    "images": set(),
+    "images": {"threads"},
     "attention": set(),
     "controls": {"attention", "images", "inversion", "models", "registry"},
     "loading": set(),
-    "models": {"attention", "guidance", "limits", "loading", "schedule"},
+    "models": {"attention", "guidance", "limits", "loading", "schedule", "threads"},
     "editing": {"controls", "guidance", "inversion", "models", "schedule"},
     "editor": {
         "loading",
@@ -45,12 +46,13 @@ ARROWS: dict[str, set[str]] = {
         "images",
         "schedule",
         "limits",
+        "threads",
         "timings",
     },
     "limits": set(),
     "timings": set(),
     "previews": {"editing", "images", "inversion", "models", "schedule"},
-    "batches": {"editor", "images", "inversion", "limits", "presets"},
+    "batches": {"editor", "images", "inversion", "limits", "presets", "threads"},
     "methods": {
         "controls",
         "edit_friendly",
@@ -68,9 +70,9 @@ ARROWS: dict[str, set[str]] = {
     "paths": set(),
     "blending": {"controls", "editor", "images", "inversion", "limits", "paths"},
     "describe": {"images", "models", "scenes"},
-    "metrics": {"scenes"},
+    "metrics": {"scenes", "threads"},
     "fidelity": {"driver", "inversion", "editor", "images", "metrics"},
-    "scenes": set(),
+    "scenes": {"threads"},
 }
 
 # Third parties that only some rooms may import.
@@ -90,6 +92,7 @@ KEPT: dict[str, set[str]] = {
     "rich": {"cli", "bench"},
 }
 PURE = {
+    "threads",
     "loading",
     "equation",
     "schedule",

@@ -1,84 +1,23 @@
-"""The default on the embedded models: at equal or fewer calls, edits no worse than with any fixed choice."""
+"""The default on the embedded models: the calls it takes, and that what it inverts is reconstructed.
+
+How its edits compare with those of other solvers is measured by `rnri bench convergence`, see
+docs/choosing-a-solver.md.
+"""
 
 from __future__ import annotations
-
-from statistics import fmean, median
 
 import pytest
 
 from rnri import models
-from rnri.bench.convergence import Convergence, Measurement, grid
-
-PICTURES = list(range(8))
-FEW, MANY = ("scenes-turbo", 4), ("scenes", 20)
+from rnri.bench.convergence import Convergence, grid
 
 
-@pytest.fixture(scope="module")
-def bench() -> Convergence:
-    return Convergence({name: models.load(name, device="cpu") for name, _ in (FEW, MANY)}, len(PICTURES))
-
-
-@pytest.fixture(scope="module")
-def auto(bench: Convergence) -> list[Measurement]:
-    return measured(bench, "auto", "informed")
-
-
-@pytest.fixture(scope="module")
-def drawn(bench: Convergence) -> list[Measurement]:
-    return measured(bench, "auto", "informed", of=MANY)
-
-
-def measured(
-    bench: Convergence, solver: str, way: str, *, correct: bool = False, of: tuple[str, int] = FEW
-) -> list[Measurement]:
-    """At two calls a step, or what an inverter takes that solves nothing."""
-    name, steps = of
-    only = {name: bench.models[name]}
-    [one] = grid(only, steps=[steps], budgets=[2], solvers=[solver], ways=[way], correct=correct, split="tuning")
-    return bench(one, PICTURES)
-
-
-@pytest.mark.parametrize(
-    ("solver", "way", "correct"),
-    [
-        ("explicit", "published", True),
-        ("anderson", "published", False),
-        ("anderson", "informed", False),
-        ("chebyshev", "informed", False),
-        ("barzilai-borwein", "informed", False),
-    ],
-)
-def test_edits_are_no_worse_than_with_a_fixed_choice(
-    bench: Convergence, auto: list[Measurement], solver: str, way: str, correct: bool
+@pytest.mark.parametrize(("name", "steps", "calls"), [("scenes-turbo", 4, 8), ("scenes", 20, 20)])
+def test_reconstruction_is_within_a_twentieth_of_a_decibel_of_the_autoencoder(
+    name: str, steps: int, calls: int
 ) -> None:
-    fixed = measured(bench, solver, way, correct=correct)
-    assert fmean(each.edit_rmse for each in auto) < 1.03 * fmean(each.edit_rmse for each in fixed)
-
-
-@pytest.mark.parametrize("inverter", ["edit-friendly", "edict", "bdia"])
-def test_edits_are_no_worse_than_by_what_solves_nothing(
-    bench: Convergence, auto: list[Measurement], inverter: str
-) -> None:
-    exact = measured(bench, inverter, "published")
-    assert fmean(each.edit_rmse for each in auto) < 1.03 * fmean(each.edit_rmse for each in exact)
-
-
-@pytest.mark.parametrize("solver", ["edit-friendly", "edict", "bdia", "fixed-point", "anderson"])
-def test_edits_of_many_steps_are_nearer_than_the_published_for_half_their_calls(
-    bench: Convergence, drawn: list[Measurement], solver: str
-) -> None:
-    assert {each.cost.calls for each in drawn} == {20}
-    published = measured(bench, solver, "published", of=MANY)
-    assert fmean(each.edit_rmse for each in drawn) < fmean(each.edit_rmse for each in published)
-    assert min(each.psnr_db - each.bound_db for each in drawn) > -0.05
-
-
-def test_reconstruction_is_within_a_twentieth_of_a_decibel_of_the_autoencoder(auto: list[Measurement]) -> None:
-    assert {each.cost.calls for each in auto} == {8}
-    assert min(each.psnr_db - each.bound_db for each in auto) > -0.05
-
-
-def test_a_solver_alone_comes_twice_as_near_as_the_published(bench: Convergence) -> None:
-    ours = median(each.latent_rmse for each in measured(bench, "barzilai-borwein", "informed"))
-    for name in ("gnri", "gnri-released", "anderson"):
-        assert 2 * ours < median(each.latent_rmse for each in measured(bench, name, "published"))
+    model = {name: models.load(name, device="cpu")}
+    [one] = grid(model, steps=[steps], budgets=[2], solvers=["auto"], ways=["informed"], split="tuning")
+    found = Convergence(model, 2)(one, [0, 1])
+    assert {each.cost.calls for each in found} == {calls}
+    assert min(each.psnr_db - each.bound_db for each in found) > -0.05

@@ -12,6 +12,7 @@ from rnri.images import ImageLike
 from rnri.inversion import Inversion
 from rnri.limits import check_guidance, listed
 from rnri.presets import plan
+from rnri.threads import running
 
 
 def invert_all(
@@ -46,9 +47,10 @@ def invert_all(
                 "give one resolution for all, or invert them one by one"
             )
     latents = torch.cat([each.latents for each in encoded]).to(editor.model.device)
-    schedule = editor.schedule(latents, steps=steps, strength=strength, seed=seed)
-    denoiser = editor.denoiser(texts, guidance)
-    whole = plan(solver, schedule, tol=tol).invert(denoiser, schedule, latents, tol=tol, seed=seed)
+    with running(alone=editor.model.one_at_a_time):
+        schedule = editor.schedule(latents, steps=steps, strength=strength, seed=seed)
+        denoiser = editor.denoiser(texts, guidance)
+        whole = plan(solver, schedule, tol=tol).invert(denoiser, schedule, latents, tol=tol, seed=seed)
     named = replace(whole, model=editor.model.fingerprint, guidance=guidance)
     return [
         replace(_row(named, k), prompt=prompt, size=each.size)

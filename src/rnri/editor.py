@@ -22,6 +22,7 @@ from rnri.loading import Loading
 from rnri.models.base import Model
 from rnri.presets import plan
 from rnri.schedule import Denoiser, Schedule
+from rnri.threads import runs
 from rnri.timings import Timings
 
 __all__ = ["Editor", "Encoded", "Timings"]
@@ -41,8 +42,10 @@ class Encoded(NamedTuple):
 class Editor:
     """Edits images by text with one model: invert once, then edit as often as wanted.
 
-    It keeps nothing between calls. Sizes are (width, height), as in PIL. Every call takes `timings`, a `Timings` that
-    it adds to. Steps and guidance not given are the model's `defaults`; inverting, there is no guidance unless given.
+    It keeps nothing between calls, and any number of threads may call it: each gets, to the bit, what it would get
+    alone. Networks run beside each other unless they are compiled or offloaded. Sizes are (width, height), as in PIL.
+    Every call takes `timings`, a `Timings` that it adds to, one for each thread. Steps and guidance not given are the
+    model's `defaults`; inverting, there is no guidance unless given.
     """
 
     model: Model
@@ -67,6 +70,7 @@ class Editor:
         """
         return cls(models.from_pipe(pipe, scheduler=scheduler, spacing=spacing))
 
+    @runs
     def invert(
         self,
         image: ImageLike | Encoded,
@@ -111,6 +115,7 @@ class Editor:
             found = chosen.invert(denoiser, schedule, latents, tol=tol, seed=seed)
         return replace(found, prompt=prompt, model=self.model.fingerprint, size=size, guidance=guidance)
 
+    @runs
     def encode(
         self, image: ImageLike | Encoded, *, resolution: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Encoded:
@@ -135,6 +140,7 @@ class Editor:
             size = self._fitting((height, width)) if resolution is None else resolution[::-1]
             return Encoded(self.model.encode(images.resize(pixels, size)), (width, height))
 
+    @runs
     def decode(
         self, latents: Tensor, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> list[Picture]:
@@ -143,12 +149,14 @@ class Editor:
         with (timings or Timings()).measure("decode", self.model.device):
             return images.to_pil(self._pixels(latents, *(size or (None, None))))
 
+    @runs
     def schedule(self, latents: Tensor, *, steps: int | None = None, strength: float = 1.0, seed: int = 0) -> Schedule:
         """The model's sampler for latents (B, C, h, w) as a table of steps, whose noise, if any, ``seed`` draws."""
         steps = self.model.defaults.steps if steps is None else steps
         shape = (latents.shape[1], latents.shape[2], latents.shape[3])
         return self.model.schedule(steps, strength=strength, generator=generator(seed), shape=shape)
 
+    @runs
     def denoiser(self, prompts: list[str], guidance: float | None = None, negative: str | None = None) -> Denoiser:
         """The network bound to the prompts, guided away from `negative`; see `rnri.editing.bound`."""
         return bound(self.model, prompts, guidance, negative)
@@ -183,6 +191,7 @@ class Editor:
         timings: Timings | None = None,
     ) -> list[Picture]: ...
 
+    @runs
     def edit(
         self,
         source: Inversion,
@@ -217,6 +226,7 @@ class Editor:
         pictures = self.finish(source, drawn, paste=paste, size=size, timings=timings)
         return pictures[0] if isinstance(prompt, str) else pictures
 
+    @runs
     def edited(
         self,
         source: Inversion,
@@ -239,6 +249,7 @@ class Editor:
         with timings.measure("edit", self.model.device):
             return retraced(self.denoiser([text], guidance), source, drawn, prompt=text, guidance=guidance)
 
+    @runs
     def draw(
         self,
         source: Inversion,
@@ -258,6 +269,7 @@ class Editor:
             active = usual(source) if controls is None else chosen
             return draw(self.model, source, prompts, guidance=guidance, negative=negative, controls=active)
 
+    @runs
     def finish(
         self,
         source: Inversion,
@@ -284,6 +296,7 @@ class Editor:
                 pixels = kept + share * (pixels - kept)
             return images.to_pil(pixels)
 
+    @runs
     def reconstruct(
         self, source: Inversion, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Picture:
@@ -293,6 +306,7 @@ class Editor:
         drawn = self.draw(source, [source.prompt], guidance=source.guidance, controls=(), timings=timings)
         return self.finish(source, drawn, size=size, timings=timings)[0]
 
+    @runs
     def autoencoded(
         self, source: Inversion, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Picture:
@@ -326,6 +340,7 @@ class Editor:
         timings: Timings | None = None,
     ) -> list[Picture]: ...
 
+    @runs
     def generate(
         self,
         prompt: str | list[str],

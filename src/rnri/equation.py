@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+
+from rnri.threads import running
 
 
 def dot(x: Tensor, y: Tensor) -> Tensor:
@@ -52,6 +56,15 @@ class Gaussian:
 
     mean: Tensor
     variance: float
+
+
+class _PlainAttention(TorchFunctionMode):
+    """Attention as products and a softmax, for this thread: `torch.nn.attention.sdpa_kernel` is for all of them."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_attention_math(*args, **(kwargs or {}))[0]
+        return function(*args, **(kwargs or {}))
 
 
 class Equation:
@@ -111,7 +124,7 @@ class Equation:
     def jvp(self, z: Tensor, v: Tensor) -> Tensor:
         """(∂g/∂z)·v, exact, in forward mode; attention runs in its plain form, the only one with a tangent."""
         self.njvp += 1
-        with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        with running(alone=True), _PlainAttention(), torch.no_grad():
             return torch.func.jvp(self._g, (z,), (v,))[1]
 
     def vjp(self, z: Tensor, w: Tensor) -> Tensor:

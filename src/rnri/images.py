@@ -20,6 +20,8 @@ import torch
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from rnri.threads import WARNING_FILTERS
+
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 Picture: TypeAlias = Image.Image
 Size: TypeAlias = tuple[int, int]
@@ -263,7 +265,7 @@ def _from_file(path: Path) -> Tensor:
 def _from_stream(file: BinaryIO, name: str, max_pixels: int | None = None) -> Tensor:
     most = min(max_pixels or MAX_PIXELS, MAX_PIXELS)
     try:
-        with warnings.catch_warnings():
+        with WARNING_FILTERS, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(file, formats=sorted(set(FORMATS.values())))
     except UnidentifiedImageError as error:

@@ -11,6 +11,7 @@ import torch
 
 from rnri.loading import Loading
 from rnri.models import Condition, Family, from_parts, part
+from rnri.threads import loading as loads
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Architecture:
         Raises ValueError for what of `loading` concerns files: there are none.
         """
         where = device if loading is None or loading.offload == "none" else torch.device("cpu")
-        with _default_dtype(dtype), torch.random.fork_rng(), where, torch.no_grad():
+        with loads(), _default_dtype(dtype), torch.random.fork_rng(), where, torch.no_grad():
             torch.manual_seed(0)
             parts = {name: part(*made) for name, made in (("network", self.network), ("vae", self.vae))}
         return from_parts(self.pipeline, **parts, scheduler=part(*self.scheduler), device=device, loading=loading)

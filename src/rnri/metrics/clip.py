@@ -12,6 +12,7 @@ from torch import Tensor
 from rnri.metrics.metric import Judged, Metric
 from rnri.metrics.networks import Networks
 from rnri.metrics.weights import CLIP, pretrained
+from rnri.threads import TOKENIZERS
 
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 MARGIN = 0.1
@@ -53,7 +54,10 @@ class Clip:
     def tokens(self, prompts: Sequence[str]) -> Any:
         """Texts as the network wants them, cut at the length it takes."""
         longest = self.model.config.text_config.max_position_embeddings
-        found = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        with TOKENIZERS:
+            found = self.tokenizer(
+                list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+            )
         return found.to(self.model.device)
 
 

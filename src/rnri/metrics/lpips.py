@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rnri import threads
 from rnri.metrics.metric import Metric, average, blackened, check_pair, of_background, shared, to_truth
 from rnri.metrics.weights import lpips_files
 
@@ -81,7 +82,7 @@ class Lpips(nn.Module):
         """From the published files in ``folder``, by default torch's cache; ``ValueError`` with the command that
         fetches them if they are not there."""
         features, heads = lpips_files(trunk, folder)
-        with torch.random.fork_rng(devices=[]):
+        with threads.loading(), torch.random.fork_rng(devices=[]):
             network = cls(trunk)
         weights = torch.load(features, map_location="cpu", weights_only=True)
         prefix = "features."

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from rnri import threads
+
 CLIP = "openai/clip-vit-large-patch14"
 DINO = "facebook/dino-vitb8"
 
@@ -75,7 +77,8 @@ def pretrained(name: str, source: str, *loaders: Callable[..., Any]) -> list[Any
     ``ValueError`` with the command that fetches them if they are not there.
     """
     try:
-        return [load(source, local_files_only=True) for load in loaders]
+        with threads.loading():
+            return [load(source, local_files_only=True) for load in loaders]
     except (OSError, ValueError) as error:
         cure = "give a folder that holds it"
         if source in (CLIP, DINO):

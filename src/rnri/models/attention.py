@@ -12,8 +12,7 @@ from torch import Tensor
 
 from rnri.attention import INNER, AttentionHook, Place
 from rnri.models.base import Model
-
-_ONE_AT_A_TIME = threading.RLock()
+from rnri.threads import TOKENIZERS, running
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def attending(model: Model, hooks: Sequence[AttentionHook]) -> Iterator[None]:
     if not hooks:
         yield
         return
-    with _ONE_AT_A_TIME, torch.compiler.set_stance("force_eager"):
+    with running(alone=True), torch.compiler.set_stance("force_eager"):
         before = dict(unet.attn_processors)
         places = _places(unet)
 
@@ -61,7 +60,9 @@ def spelled(model: Model, prompt: str, length: int) -> tuple[tuple[str, tuple[in
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is None or not hasattr(tokenizer, "convert_ids_to_tokens"):
         raise TypeError(f"{model.name} does not say which tokens are which word: use a Stable Diffusion model")
-    pieces = tokenizer.convert_ids_to_tokens(tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids)
+    with TOKENIZERS:
+        ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
+    pieces = tokenizer.convert_ids_to_tokens(ids)
     words: list[tuple[str, tuple[int, ...]]] = []
     begun: list[int] = []
     for position, piece in enumerate(pieces[: length - 2], start=1):

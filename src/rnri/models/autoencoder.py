@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnri import threads
 from rnri.loading import Loading
 from rnri.models.parts import first_line, not_given, quiet
 
@@ -61,7 +62,7 @@ def sound(vae: Any, *, where: torch.device) -> Any:
 
 def in_float32(vae: Any, where: torch.device) -> Any:
     """A copy in float32, of an autoencoder that may be offloaded."""
-    with torch.device("meta"), quiet():
+    with threads.running(), torch.device("meta"), quiet():
         copy = type(vae).from_config(vae.config)
     state = {name: each.detach().float() for name, each in _named_weights(vae)}
     copy.load_state_dict(state, assign=True)
@@ -96,7 +97,7 @@ def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype,
 
     folder = Path(name) if Path(name).is_dir() else _downloaded(name, loading)
     try:
-        with torch.random.fork_rng(devices=[]), quiet():
+        with threads.loading(), torch.random.fork_rng(devices=[]), quiet():
             tiny, report = AutoencoderTiny.from_pretrained(
                 folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
             )

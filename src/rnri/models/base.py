@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -25,6 +27,37 @@ or not at all, where that was distilled away."""
 
 class PromptWarning(UserWarning):
     """Part of a prompt does not reach the network: it is too long, or holds words the model does not know."""
+
+
+_COLLECTED: ContextVar[list[str] | None] = ContextVar("prompt warnings of this thread", default=None)
+
+
+def warn_of_prompt(message: str) -> None:
+    """Issue a `PromptWarning` where a model's `embed` is called, or add it to what this thread collects."""
+    collected = _COLLECTED.get()
+    if collected is None:
+        warnings.warn(message, PromptWarning, stacklevel=4)
+    else:
+        collected.append(message)
+
+
+@contextmanager
+def prompt_warnings() -> Iterator[list[str]]:
+    """Collect this thread's prompt warnings in a list instead of issuing them.
+
+    `warnings.catch_warnings` would collect those of all threads.
+
+    >>> with prompt_warnings() as collected:
+    ...     warn_of_prompt("the prompt is too long")
+    >>> collected
+    ['the prompt is too long']
+    """
+    collected: list[str] = []
+    token = _COLLECTED.set(collected)
+    try:
+        yield collected
+    finally:
+        _COLLECTED.reset(token)
 
 
 class GuidanceWarning(UserWarning):
@@ -88,6 +121,8 @@ class Condition:
 class Model(Protocol):
     """One family of text-to-image models: deterministic, without state, float32 outside whatever the network's dtype.
 
+    Any number of threads may call it.
+
     Images are (B, 3, H, W) in [-1, 1], latents (B, C, h, w) of about unit variance.
     """
 
@@ -98,6 +133,10 @@ class Model(Protocol):
     """Both sides of an image are multiples of this many pixels."""
     max_side: int
     """Neither has more than this many: a network with a table of places has none beyond."""
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether threads use its networks one after another: they are compiled, offloaded, or keep state."""
 
     @property
     def device(self) -> torch.device:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BlipForConditionalGeneration
 
+from rnri import threads
 from rnri.models.parts import first_line, quiet
 
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -31,7 +32,7 @@ class Captioner:
         """
         found: dict[str, Any] = {"local_files_only": local_files_only}
         try:
-            with torch.random.fork_rng(devices=[]), quiet(bars=True):
+            with threads.loading(), torch.random.fork_rng(devices=[]), quiet(bars=True):
                 network = BlipForConditionalGeneration.from_pretrained(name, use_safetensors=True, **found)
                 tokenizer = AutoTokenizer.from_pretrained(name, **found)
         except Exception as error:  # of the files, or on the way to them

@@ -20,11 +20,13 @@ from rnri.guidance import combine
 from rnri.limits import MAX_SIDE
 from rnri.loading import Loading
 from rnri.models import autoencoder, speed
-from rnri.models.base import Condition, Defaults, Guidance, PromptWarning
+from rnri.models.base import Condition, Defaults, Guidance, warn_of_prompt
+from rnri.models.hooks import bound, bound_layers
 from rnri.models.lora import add_loras
 from rnri.models.parts import needs, parts_of, quiet
 from rnri.models.samplers import choose, last, noise_scale, table
 from rnri.schedule import Denoiser, Schedule
+from rnri.threads import TOKENIZERS, WARNING_FILTERS, running
 
 WORDS = "words.json"
 """Beside the tokenizer's files: a sorted JSON list of all words the model was taught. Most models have none."""
@@ -81,12 +83,14 @@ class Family(ABC):
         self.name, self.pipe, self.words = name, pipe, frozenset(words)
         self.scheduler = choose(pipe.scheduler, scheduler, spacing)
         self.vae = autoencoder.sound(pipe.vae, where=pipe._execution_device)
+        self._wide_vae: Any = None
         self.tiny = preview
         self.factor = self._factor()
         self.multiple: int = self.factor * self.patch
         self.max_side = min(MAX_SIDE, self._places() * self.multiple)
         self.image_size = self._image_size()
         self.defaults = defaults or self._defaults()
+        self._bound_layers = bound_layers(self.networks)
 
     @classmethod
     def from_folder(
@@ -132,7 +136,7 @@ class Family(ABC):
         known = inspect.signature(pipeline.__init__).parameters
         given = {name: value for name, value in parts.items() if name in known and name != "scheduler"}
         absent = [name for name, each in known.items() if name != "self" and each.default is inspect.Parameter.empty]
-        with quiet(), warnings.catch_warnings():
+        with WARNING_FILTERS, quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it says of settings does not concern its parts
             pipe = pipeline(**{**dict.fromkeys(absent), **given})
         pipe.register_modules(scheduler=parts["scheduler"])
@@ -155,6 +159,7 @@ class Family(ABC):
                 network.to(device)
         speed.prepare(self.network, self.vae, device, loading)
         self.replayed = loading.cuda_graphs
+        self._bound_layers = bound_layers(self.networks)
 
     # --- what a family is -------------------------------------------------------------------------------------------
 
@@ -234,12 +239,21 @@ class Family(ABC):
         found = [self.vae if part == "vae" else getattr(self.pipe, part, None) for part in parts]
         return [network for network in found if network is not None]
 
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether a network is compiled or hooked now, or a layer was when the model was made or placed."""
+        return self._bound_layers or any(map(bound, self.networks))
+
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits told by some 64 values of every weight tensor, rounded to bfloat16.
 
         So neither the device nor bfloat16 makes it another model; float16, which rounds elsewhere, may.
         """
+        with running(alone=self.one_at_a_time):
+            return self._digest()
+
+    def _digest(self) -> str:
         digest = hashlib.sha256(str(self.vae.config.get("scaling_factor")).encode())
         for network in self.networks:
             weights = [weight.detach().flatten() for weight in autoencoder.weights(network)]
@@ -267,14 +281,21 @@ class Family(ABC):
         return autoencoder.decode(vae, latent.to(self.device))
 
     def _finite(self, made_by: Callable[[Any, Tensor], Tensor], given: Tensor) -> Tensor:
-        """What the autoencoder makes of finite numbers; from now on in float32, if that overflows in float16."""
-        self._send_back()
-        made = made_by(self.vae, given)
-        if self.vae.dtype == torch.float16 and not made.isfinite().all() and given.isfinite().all():
-            self.vae = autoencoder.in_float32(self.vae, self.device)
+        """What the autoencoder makes of finite numbers; of those that overflow in float16, its copy in float32."""
+        with running(alone=self.one_at_a_time):
+            self._send_back()
             made = made_by(self.vae, given)
-        self._send_back()
-        return made
+            if self.vae.dtype == torch.float16 and not made.isfinite().all() and given.isfinite().all():
+                made = made_by(self._vae_in_float32(), given)
+            self._send_back()
+            return made
+
+    def _vae_in_float32(self) -> Any:
+        """The autoencoder's copy in float32, made when it is first needed."""
+        with running(alone=True):
+            if self._wide_vae is None:
+                self._wide_vae = autoencoder.in_float32(self.vae, self.device)
+            return self._wide_vae
 
     def _send_back(self, *, but: Any = None) -> None:
         """Return networks that are offloaded whole to main memory, all but one.
@@ -289,7 +310,8 @@ class Family(ABC):
     def preview(self, latent: Tensor) -> Tensor:
         if self.tiny is None:
             return self.decode(latent)
-        return self._decode(self.tiny, latent).clamp(-1, 1)
+        with running():
+            return self._decode(self.tiny, latent).clamp(-1, 1)
 
     def embed(self, prompts: Sequence[str]) -> Condition:
         return self._embed(prompts, lambda: self.read(list(prompts)))
@@ -300,11 +322,12 @@ class Family(ABC):
         return Condition(one.prompts * count, one.tokens.expand(count, -1, -1), rows)
 
     def _embed(self, prompts: Sequence[str], read: Callable[[], dict[str, Tensor]]) -> Condition:
-        for prompt in dict.fromkeys(prompts):
-            self._warn_of_what_is_not_read(prompt)
-        self._send_back(but=self.pipe.text_encoder)  # which reads first
-        with torch.no_grad(), quiet():
-            given = read()
+        with running(alone=self.one_at_a_time), TOKENIZERS:
+            for prompt in dict.fromkeys(prompts):
+                self._warn_of_what_is_not_read(prompt)
+            self._send_back(but=self.pipe.text_encoder)  # which reads first
+            with torch.no_grad(), quiet():
+                given = read()
         told = {name: each.float() if each.is_floating_point() else each for name, each in given.items()}
         return Condition(tuple(prompts), told.pop("tokens"), told)
 
@@ -317,12 +340,14 @@ class Family(ABC):
         shape: tuple[int, int, int] | None = None,
     ) -> Schedule:
         shape = shape or self.latent_shape(self.image_size)
-        told, own = self._spacing(num_steps, shape), self._scheduler(num_steps)
-        return last(table(own, num_steps, shape=shape, generator=generator, timesteps=told), strength)
+        with running():
+            told, own = self._spacing(num_steps, shape), self._scheduler(num_steps)
+            return last(table(own, num_steps, shape=shape, generator=generator, timesteps=told), strength)
 
     def noise_scale(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> float:
-        told = self._spacing(num_steps, shape or self.latent_shape(self.image_size))
-        return noise_scale(self._scheduler(num_steps), num_steps, timesteps=told)
+        with running():
+            told = self._spacing(num_steps, shape or self.latent_shape(self.image_size))
+            return noise_scale(self._scheduler(num_steps), num_steps, timesteps=told)
 
     def _scheduler(self, num_steps: int) -> Any:
         return self.scheduler
@@ -332,10 +357,13 @@ class Family(ABC):
         return self.timesteps(num_steps, shape) if whole and "flow" in self.samplers else None
 
     def denoiser(self, condition: Condition, guidance: float = 1.0) -> Denoiser:
-        told = self._told(condition, guidance)
+        alone = self.one_at_a_time
+        with running(alone=alone):
+            told = self._told(condition, guidance)
 
         def m(z: Tensor, t: float) -> Tensor:
-            return self._call(told, z, t)().to(z.dtype, copy=self.replayed)
+            with running(alone=alone):
+                return self._call(told, z, t)().to(z.dtype, copy=self.replayed)
 
         return m
 
@@ -377,10 +405,12 @@ class Family(ABC):
         if len(ids) > length:
             added = tokenizer.num_special_tokens_to_add()
             cut = tokenizer.decode(ids[length - 1 : -1])
-            _warn(f"the prompt is longer than the {length - added} tokens {self.name} reads; this was cut: {cut!r}")
+            warn_of_prompt(
+                f"the prompt is longer than the {length - added} tokens {self.name} reads; this was cut: {cut!r}"
+            )
         unknown = [word for word in _words(prompt) if word not in self.words]
         if self.words and unknown:
-            _warn(f"{self.name} does not know {', '.join(unknown)}; it knows {', '.join(sorted(self.words))}")
+            warn_of_prompt(f"{self.name} does not know {', '.join(unknown)}; it knows {', '.join(sorted(self.words))}")
 
 
 def check_place(device: torch.device, loading: Loading) -> None:
@@ -393,7 +423,3 @@ def check_place(device: torch.device, loading: Loading) -> None:
 
 def _words(prompt: str) -> Iterator[str]:
     return iter(dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower())))
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, PromptWarning, stacklevel=4)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rnri import threads
 from rnri.loading import Loading
 from rnri.models.parts import first_line, needs, not_given, quiet
 
@@ -30,14 +31,14 @@ def add_loras(name: str, pipe: Any, loading: Loading) -> None:
         origin, scale = spelt(said)
         file = _file(origin, loading)
         try:
-            with quiet():
+            with threads.loading(), quiet():
                 pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=ADAPTER)
         except Exception as error:  # diffusers, peft and safetensors each have their own
             raise ValueError(f"LoRA {said} cannot be added to {name} ({first_line(error)})") from error
         changed = [part for part in pipe.get_list_adapters() if _changed(getattr(pipe, part))]
         if not changed:
             raise ValueError(f"LoRA {said} changes nothing in {name}: it was made for another kind of model")
-        with quiet():
+        with threads.loading(), quiet():
             pipe.fuse_lora(changed, lora_scale=scale, adapter_names=[ADAPTER])
             pipe.unload_lora_weights()
 

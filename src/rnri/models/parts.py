@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from rnri import threads
 from rnri.loading import Loading
 from rnri.models.base import SETTINGS
 
@@ -226,7 +227,11 @@ def _load(name: str, folder: Path, kind: Any, dtype: torch.dtype, loading: Loadi
                 found = kind.from_pretrained(folder, local_files_only=True)
             _check_vocabulary(found, folder)
             return found
-        with torch.random.fork_rng(devices=[]), quiet():  # weights start random before they are filled
+        with (
+            threads.loading(),
+            torch.random.fork_rng(devices=[]),
+            quiet(),
+        ):  # weights start random before they are filled
             component, report = kind.from_pretrained(
                 folder,
                 local_files_only=True,

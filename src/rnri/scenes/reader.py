@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from rnri.scenes.attributes import ATTRIBUTES, ITEM_ATTRIBUTES, NONE, SCENE_ATTRIBUTES, Attribute
 from rnri.scenes.captions import caption
 from rnri.scenes.scene import PLACES, Item, Scene
+from rnri.threads import running
 
 SIZE = 128
 """Side in pixels of the pictures the network reads; others are resized to it."""
@@ -97,7 +98,7 @@ class Reader:
             raise ValueError(f"{folder} holds no reader; train one with training.reader, or install the package anew")
         if json.loads((folder / "config.json").read_text())["attributes"] != _as_json(ATTRIBUTES):
             raise ValueError(f"the reader in {folder} was trained with other attributes; train it anew")
-        with torch.device("meta"):  # draws no random numbers
+        with running(), torch.device("meta"):  # draws no random numbers
             network = Network()
         weights = {name: _widened(weight) for name, weight in load_file(folder / "reader.safetensors").items()}
         network.load_state_dict(weights, assign=True)

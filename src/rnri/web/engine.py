@@ -18,11 +18,12 @@ from rnri.editor import Editor, Timings
 from rnri.fidelity import fidelity, residual, status
 from rnri.images import ImageLike, Picture
 from rnri.inversion import Inversion
+from rnri.models.base import prompt_warnings
 from rnri.web.batch import ending, joined
 from rnri.web.queue import FairQueue
 from rnri.web.store import Cost, Inverted, Kept, Quality, Settings, Store
 from rnri.web.tickets import Closed, Full, Stopped, Superseded, Ticket
-from rnri.web.watched import heard, watched
+from rnri.web.watched import watched
 
 T = TypeVar("T")
 
@@ -338,7 +339,7 @@ class Engine:
             else:
                 pixels = images.read(image)
         encoded = editor.encode(pixels, timings=timings)
-        with heard() as remarks:
+        with prompt_warnings() as remarks:
             found = editor.invert(encoded, prompt, timings=timings, **asdict(how))
         reached = fidelity(editor, found, pixels)
         quality = Quality(reached.reconstruction, reached.autoencoder_bound, status(found).name, residual(found))
@@ -352,7 +353,7 @@ class Engine:
     def _edit(self, editor: Editor, group: list[_Job[Edited]]) -> list[Edited]:
         """The results of edits that agree, or of one."""
         timings, drawings, sources, again = Timings(), list[Drawing](), list[Inversion](), False
-        with heard() as remarks:
+        with prompt_warnings() as remarks:
             for job in group:
                 id, owner, drawing = cast("tuple[str, str, Drawing]", job.drawing)
                 kept = self.find(id, owner)
@@ -381,15 +382,14 @@ class Engine:
 
     def _again(self, editor: Editor, kept: Kept, timings: Timings) -> Inversion:
         """An inversion that was given up, from the latents of its picture."""
-        about = kept.about
-        with heard():
-            found = editor.invert(kept.encoded, about.prompt, timings=timings, **asdict(about.settings))
-        self.store.restore(about.id, found)
+        with prompt_warnings():
+            found = editor.invert(kept.encoded, kept.about.prompt, timings=timings, **asdict(kept.about.settings))
+        self.store.restore(kept.about.id, found)
         return found
 
     def _remarks(self, drawing: Drawing) -> list[str]:
         """What the model cannot read of a drawing's prompts."""
-        with heard() as remarks:
+        with prompt_warnings() as remarks:
             self.editor.model.embed(drawing.prompts)
         return remarks
 

@@ -1,16 +1,14 @@
-"""A model under observation: what it is about to do, and what it says it cannot do."""
+"""A model that is watched: a function is called before each call of its network."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor
 
-from rnri.models import Condition, Model, PromptWarning
+from rnri.models import Condition, Model
 from rnri.schedule import Denoiser
 
 Look = Callable[[int], None]
@@ -51,20 +49,3 @@ def watched(model: Model, look: Look) -> Model:
     [1]
     """
     return cast(Model, _Watched(model, look))
-
-
-@contextmanager
-def heard() -> Iterator[list[str]]:
-    """What models say they cannot read of prompts, in a list that is filled when the block ends.
-
-    The filters of warnings belong to the process: one thread at a time may do this.
-    """
-    said: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", PromptWarning)
-        yield said
-    for each in caught:
-        if issubclass(each.category, PromptWarning):
-            said.append(str(each.message))
-        else:
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
