@@ -271,7 +271,8 @@ class Engine:
         source = kept.inversion
         steps = kept.table[-max(1, int(len(kept.table) * drawing.strength + 1e-9)) :]
         shape = *source.noise.shape, source.corrections is None, source.guidance
-        return steps, shape, drawing.guidance, drawing.negative, drawing.strength, drawing.size or source.size
+        asked = drawing.guidance, drawing.negative, drawing.strength, drawing.controls
+        return steps, shape, asked, drawing.size or source.size
 
     def _run(self) -> None:
         while group := self._next():
@@ -362,7 +363,7 @@ class Engine:
                 sources += [ending(source, drawing.strength)] * len(drawing.prompts)
             pictures = iter(
                 editor.edit(
-                    sources[0] if len(sources) == 1 else joined(sources),
+                    sources[0] if len(group) == 1 else joined(sources),
                     [prompt for drawing in drawings for prompt in drawing.prompts],
                     guidance=drawings[0].guidance,
                     negative=drawings[0].negative,
