@@ -33,7 +33,7 @@ class KeepWords(Control):
     beside: ClassVar = True
 
     threshold: float = option(0.3, "share of the most attention that counts as some", low=0.0, high=1.0)
-    cells: int = option(256, "attention is read where the grid has at most this many cells", low=1)
+    cells: int = option(256, "attention is read where the grid has at most this many cells", low=1, high=16384)
     grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
     soft: float = option(0.5, "how soft its edges become, in cells", low=0.0, high=16.0)
 

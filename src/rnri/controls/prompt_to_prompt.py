@@ -32,7 +32,7 @@ class PromptToPrompt(Control):
     mode: Literal["refine", "replace"] = option("refine", "what changed words look at")
     cross: float = option(0.8, "share of the steps whose cross attention is the source's", low=0.0, high=1.0)
     layout: float = option(0.4, "share of the steps whose self attention is the source's", low=0.0, high=1.0)
-    cells: int = option(256, "self attention is copied where the grid has at most this many cells", low=0)
+    cells: int = option(256, "self attention is copied where the grid has at most this many cells", low=0, high=16384)
 
     def bind(self, job: Job) -> Bound:
         return _Copying(job, self)
