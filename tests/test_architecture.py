@@ -28,7 +28,8 @@ ARROWS: dict[str, set[str]] = {
     "presets": {"budget", "driver", "edit_friendly", "inversion", "schedule", "solvers"},
     "references": {"methods", "presets", "registry", "solvers"},
     "guidance": {"schedule"},
-    "images": set(),
+    "images": {"raster"},
+    "raster": set(),
     "attention": set(),
     "controls": {"attention", "images", "inversion", "models", "registry"},
     "loading": set(),
@@ -78,7 +79,7 @@ ARROWS: dict[str, set[str]] = {
 KEPT: dict[str, set[str]] = {
     "diffusers": {"models"},
     "transformers": {"models", "metrics"},
-    "PIL": {"images"},
+    "PIL": {"images", "raster"},
     "gradio": {"web"},
     "playwright": {"bench"},
     "fastapi": {"web"},

@@ -1,4 +1,4 @@
-"""Pictures in and out: the only place that knows of files, colour modes and pixels.
+"""Pictures in and out: the only place, with `raster`, that has to do with files and pixels.
 
 Inside the package a picture is a float32 tensor (B, 3, H, W) in [-1, 1], upright sRGB. Sizes are (height, width).
 """
@@ -9,31 +9,26 @@ import io
 import math
 import os
 import secrets
-import struct
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from rnri import raster
+
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-Picture: TypeAlias = Image.Image
+Picture: TypeAlias = raster.Picture
 Size: TypeAlias = tuple[int, int]
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+FORMATS, BACKGROUND = raster.FORMATS, raster.BACKGROUND
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
-BACKGROUND = "white"  # what shows through a transparent picture
 MAX_STRETCH = 2  # a side given to a network is at most this many times longer or shorter than the one it was made for
 
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # above it PIL takes a file for a decompression bomb
-
-_KINDS = "PNG, JPEG or WebP"
 _QUALITY: dict[str, dict[str, int]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what PIL raises on broken files
 
 
 def read(image: ImageLike) -> Tensor:
@@ -55,7 +50,7 @@ def read(image: ImageLike) -> Tensor:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, Image.Image):
-        return _from_pil(image, "the image given")
+        return _from_array(raster.as_array(image, "the image given"))
     if isinstance(image, (str, os.PathLike)):
         return _from_file(Path(image))
     raise TypeError(f"cannot read a {type(image).__name__} as an image: give a path, PIL image, numpy array or tensor")
@@ -75,7 +70,7 @@ def mask(image: ImageLike) -> Tensor:
 
 def decode(data: bytes, *, max_pixels: int | None = None) -> Tensor:
     """A PNG, JPEG or WebP file that is in memory, read as `read` does; ValueError for more pixels than are allowed."""
-    return _from_stream(io.BytesIO(data), "the image", max_pixels)
+    return _from_array(raster.decode(io.BytesIO(data), "the image", max_pixels))
 
 
 def encode(image: ImageLike, kind: str = "PNG") -> bytes:
@@ -176,7 +171,7 @@ def _put(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {_reason(error)}") from error
+        raise ValueError(f"cannot write {path}: {raster.reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -253,72 +248,11 @@ def _from_file(path: Path) -> Tensor:
         raise ValueError(f"{path} is a directory: give one image file")
     try:
         if path.stat().st_size == 0:
-            raise ValueError(f"{path} is empty (0 bytes): give a {_KINDS} image")
+            raise ValueError(f"{path} is empty (0 bytes): give a {raster.KINDS} image")
         with path.open("rb") as file:
-            return _from_stream(file, str(path))
+            return _from_array(raster.decode(file, str(path)))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
-
-
-def _from_stream(file: BinaryIO, name: str, max_pixels: int | None = None) -> Tensor:
-    most = min(max_pixels or MAX_PIXELS, MAX_PIXELS)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(file, formats=sorted(set(FORMATS.values())))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a {_KINDS} image: convert it to one of these") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{name} has over {most:,} pixels: scale it down first") from error
-    except OSError as error:
-        if error.errno is None:  # from the decoder, not from the disk
-            raise _damaged(name, error) from error
-        raise
-    with opened:
-        if opened.width * opened.height > most:
-            raise ValueError(f"{name} has {opened.width}×{opened.height} pixels, over {most:,}: scale it down first")
-        return _from_pil(opened, name)
-
-
-def _from_pil(image: Picture, name: str) -> Tensor:
-    try:
-        image.load()
-        array = np.asarray(_plain(_upright(image)))
-    except _DAMAGE as error:
-        raise _damaged(name, error) from error
-    if array.dtype.kind in "iu" and array.dtype.itemsize > 1:
-        array = array.clip(0, 65535).astype(np.uint16)  # PIL keeps 16-bit greys in several integer types
-    return _from_array(array)
-
-
-def _upright(image: Picture) -> Picture:
-    """The image turned as its EXIF says; an unreadable EXIF says nothing."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except (SyntaxError, struct.error):
-        return image
-
-
-def _plain(image: Picture) -> Picture:
-    """The image in one of PIL's modes RGB, I (16-bit grey) and F: opaque, in sRGB, without a palette."""
-    profile = image.info.get("icc_profile")  # phones embed wide ones
-    if image.mode.startswith("I") or image.mode == "F":
-        return image
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, BACKGROUND)
-        image.alpha_composite(layer)
-    if image.mode not in ("L", "CMYK"):
-        image = image.convert("RGB")
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if not ImageCms.getProfileDescription(source).startswith("sRGB"):
-                srgb = ImageCms.createProfile("sRGB")
-                image = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
-        except (ImageCms.PyCMSError, OSError):
-            pass  # an unusable profile: the colours are taken for sRGB, as every viewer does
-    return image.convert("RGB")
+        raise ValueError(f"{path} cannot be read: {raster.reason(error)}") from error
 
 
 def _from_array(array: np.ndarray) -> Tensor:
@@ -358,16 +292,6 @@ def _check_range(pixels: Tensor, low: float, high: float, name: str) -> None:
     slack = 1e-3
     if not (low - slack <= least and most <= high + slack):  # also catches NaN
         raise ValueError(f"the {name} has values from {least:.4g} to {most:.4g}: scale them to [{low}, {high}]")
-
-
-def _damaged(name: str, error: BaseException) -> ValueError:
-    return ValueError(f"{name} is truncated or damaged ({_reason(error)}): get a whole copy of it")
-
-
-def _reason(error: BaseException) -> str:
-    """Why, in one line."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:

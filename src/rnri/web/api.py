@@ -212,8 +212,8 @@ async def readiness(request: Request) -> StateAnswer:
     """Whether the server takes on work."""
     engine = _engine(request)
     if engine.closing or engine.waiting >= engine.limits.queue:
-        reason = "the server stops" if engine.closing else "as many requests wait as may"
-        raise HTTPException(503, f"{reason}: ask again in a while", {"Retry-After": str(int(problems.RETRY_AFTER))})
+        reason = engine.closing or "as many requests wait as may: ask again in a while"
+        raise HTTPException(503, reason, {"Retry-After": str(int(problems.RETRY_AFTER))})
     return StateAnswer(status="ready")
 
 

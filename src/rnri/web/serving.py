@@ -14,11 +14,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from rnri.web.access import Access, loopback
-from rnri.web.engine import Engine
+from rnri.web.engine import LAST, Engine
 from rnri.web.live import MAX_MESSAGE
 
 REST = 2.0
 """Seconds from the end of the work to the end of the connections."""
+_LOOK = 0.1
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,19 @@ class Server:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> bool:
         """Serve; `ready` is called once requests are taken. Whether all that was taken on was finished."""
+        self._engine.warm()
         asyncio.run(self._run(ready))
         return self._finished
 
     def stop(self) -> None:
         """Have it stop; from any thread."""
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin_to_stop)
+
+    @property
+    def patience(self) -> float:
+        """Seconds from `stop` to the end of `run`, at most."""
+        return self._grace + LAST + 2 * REST
 
     async def _run(self, ready: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -92,16 +99,23 @@ class Server:
 
 @contextmanager
 def background(server: Server) -> Iterator[str]:
-    """A server that runs in a thread, at the URL given, for as long as the block."""
+    """A server that runs in a thread, at the URL given, for as long as the block.
+
+    Raises RuntimeError where it does not start, or does not stop within its `patience`.
+    """
     ready = threading.Event()
-    thread = threading.Thread(target=server.run, args=(ready.set,), name="rnri-server")
+    thread = threading.Thread(target=server.run, args=(ready.set,), name="rnri-server", daemon=True)
     thread.start()
-    ready.wait()
+    while not ready.wait(_LOOK):
+        if not thread.is_alive():
+            raise RuntimeError(f"the server at {server.url} ended as it started")
     try:
         yield server.url
     finally:
         server.stop()
-        thread.join()
+        thread.join(server.patience)
+    if thread.is_alive():
+        raise RuntimeError(f"the server at {server.url} did not stop within {server.patience:g} s")
 
 
 class _Uvicorn(uvicorn.Server):
