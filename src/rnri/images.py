@@ -27,6 +27,7 @@ Size: TypeAlias = tuple[int, int]
 FORMATS, BACKGROUND = raster.FORMATS, raster.BACKGROUND
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
 MAX_STRETCH = 2  # a side given to a network is at most this many times longer or shorter than the one it was made for
+TALLEST = 4  # in a sheet, a picture is at most this many times higher than wide
 
 _QUALITY: dict[str, dict[str, int]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
 
@@ -197,7 +198,8 @@ def animate(
 def sheet(tiles: Sequence[tuple[ImageLike, str]], *, columns: int | None = None, width: int = 256) -> Picture:
     """Pictures side by side, each with its caption under it: the first line dark, the others grey and smaller.
 
-    Every picture is scaled to `width` pixels; captions wrap to it. Rows of equal length, at most five, unless told.
+    Every picture is scaled to `width` pixels, and a very tall one to `TALLEST` times that; captions wrap to it. Rows of
+    equal length, at most five, unless told.
 
     >>> grey = np.full((8, 8, 3), 128, np.uint8)
     >>> sheet([(grey, "original"), (grey, "edit\\na blue ball, on sand")]).width
@@ -224,8 +226,9 @@ def _strip(tiles: Sequence[tuple[ImageLike, str]], width: int, gap: int) -> Pict
     pictures, captions = [], []
     for image, caption in tiles:
         picture = to_pil(read(image))[0]
-        height = max(1, round(picture.height * width / picture.width))
-        pictures.append(picture.resize((width, height), Image.Resampling.LANCZOS))
+        scale = min(width / picture.width, TALLEST * width / picture.height)
+        shape = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        pictures.append(picture.resize(shape, Image.Resampling.LANCZOS))
         title, _, text = caption.partition("\n")
         lines = [(line, head, "#111111") for line in _wrap(title, head, width)]
         captions.append(lines + [(line, body, "#5c5c5c") for line in _wrap(text, body, width)])
@@ -304,9 +307,16 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: 
                 lines.append(line)
                 line = ""
             line = f"{line} {word}".strip()
-            while font.getlength(line) > width and len(line) > 1:
-                cut = max(n for n in range(1, len(line)) if n == 1 or font.getlength(line[:n]) <= width)
-                lines.append(line[:cut])
-                line = line[cut:]
+            while (fits := _fitting(line, font, width)) < len(line):
+                lines.append(line[:fits])
+                line = line[fits:]
         lines.append(line)
     return lines
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> int:
+    """How many characters of a text fit into `width` pixels: one in any case. Looks no further than that."""
+    count = min(1, len(text))
+    while count < len(text) and font.getlength(text[: count + 1]) <= width:
+        count += 1
+    return count

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -116,6 +118,17 @@ def background(server: Server) -> Iterator[str]:
         thread.join(server.patience)
     if thread.is_alive():
         raise RuntimeError(f"the server at {server.url} did not stop within {server.patience:g} s")
+
+
+def leave(engine: Engine) -> None:
+    """End this process at once, with exit code 0, if the thread of a closed engine is within what nothing ends.
+
+    The interpreter would wait for it, or break down when it comes back.
+    """
+    if engine.alive:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 class _Uvicorn(uvicorn.Server):
