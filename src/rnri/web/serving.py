@@ -16,8 +16,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from rnri.web.access import Access, loopback
+from rnri.web.bodies import MAX_TEXT
 from rnri.web.engine import LAST, Engine
-from rnri.web.live import MAX_MESSAGE
 
 REST = 2.0
 """Seconds from the end of the work to the end of the connections."""
@@ -59,7 +59,7 @@ class Server:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                ws_max_size=4 * MAX_MESSAGE,
+                ws_max_size=4 * MAX_TEXT,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=round(REST),
             )
