@@ -29,7 +29,8 @@ ARROWS: dict[str, set[str]] = {
     "presets": {"budget", "driver", "edit_friendly", "inversion", "schedule", "solvers"},
     "references": {"methods", "presets", "registry", "solvers"},
     "guidance": {"schedule"},
-    "images": {"threads"},
+    "images": {"raster"},
+    "raster": {"threads"},
     "attention": set(),
     "controls": {"attention", "images", "inversion", "models", "registry"},
     "loading": set(),
@@ -79,7 +80,7 @@ ARROWS: dict[str, set[str]] = {
 KEPT: dict[str, set[str]] = {
     "diffusers": {"models"},
     "transformers": {"models", "metrics"},
-    "PIL": {"images"},
+    "PIL": {"images", "raster"},
     "gradio": {"web"},
     "playwright": {"bench"},
     "fastapi": {"web"},

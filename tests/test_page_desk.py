@@ -53,7 +53,7 @@ def wish(found: dict[str, Any], *prompts: str, **more: Any) -> dict[str, Any]:
 
 
 def pixels(url: str) -> torch.Tensor:
-    return from_url(url, what="picture", max_pixels=10**6)
+    return images.decode(from_url(url, what="picture"))
 
 
 def test_hello_tells_every_solver_with_its_fields(engine: Engine) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rnri.controls import CONTROLS, Control
 from rnri.editor import Editor
 from rnri.images import encode
 from rnri.web.engine import Drawing, Engine, Limits, Missing
@@ -129,6 +130,49 @@ def test_edits_together_equal_edits_alone(engine: Engine, options: dict[str, Any
         assert (one.batch, other.batch) == (6, 1)
         assert one.cost.nfe == other.cost.nfe
         assert same(one.pictures[0], other.pictures[0])
+
+
+def control(name: str) -> Control:
+    """One of a name, so set that it changes something."""
+    return CONTROLS[name](**SETTING.get(name, {}))
+
+
+SETTING: dict[str, dict[str, Any]] = {
+    "keep": {"mask": np.tile(np.array([0, 255], np.uint8), (4, 2))},
+    "reweight": {"word": "ball", "weight": 3.0},
+    "negative": {"prompt": OTHER},
+}
+
+
+@pytest.fixture(scope="module")
+def shared(editor: Editor) -> Iterator[tuple[Engine, str]]:
+    """An engine and the id of an inversion of two steps with corrections."""
+    with Engine(editor) as engine:
+        yield engine, invert(engine, steps=2, correct=True)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_several_targets_of_a_control_are_those_of_the_editor(
+    shared: tuple[Engine, str], editor: Editor, name: str
+) -> None:
+    (engine, id), controls = shared, (control(name),)
+    prompts, source = [TARGET, "a green ball on the sand", "a small red ball"], engine.find(id).inversion
+    assert not controls[0].idle
+    assert source is not None
+    for count in (2, 3):
+        edited = engine.edit(id, Drawing(tuple(prompts[:count]), 2.0, controls=controls)).result()
+        expected = editor.edit(source, prompts[:count], guidance=2.0, controls=controls)
+        assert all(same(*pair, 0) for pair in zip(edited.pictures, expected, strict=True))
+
+
+def test_no_controls_are_not_the_usual_ones(shared: tuple[Engine, str], editor: Editor) -> None:
+    (engine, id), choices = shared, (None, ())
+    source, gate = engine.find(id).inversion, Gate(engine)
+    assert source is not None
+    tickets = [engine.edit(id, Drawing((TARGET,), controls=controls)) for controls in choices]
+    gate.open()
+    for ticket, controls in zip(tickets, choices, strict=True):
+        assert same(ticket.result().pictures[0], editor.edit(source, TARGET, controls=controls), 0)
 
 
 def test_what_differs_is_not_drawn_together(engine: Engine) -> None:

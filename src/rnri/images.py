@@ -1,4 +1,4 @@
-"""Pictures in and out: the only place that knows of files, colour modes and pixels.
+"""Pictures in and out: the only place, with `raster`, that has to do with files and pixels.
 
 Inside the package a picture is a float32 tensor (B, 3, H, W) in [-1, 1], upright sRGB. Sizes are (height, width).
 """
@@ -9,33 +9,27 @@ import io
 import math
 import os
 import secrets
-import struct
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from rnri.threads import WARNING_FILTERS
+from rnri import raster
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-Picture: TypeAlias = Image.Image
+Picture: TypeAlias = raster.Picture
 Size: TypeAlias = tuple[int, int]
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+FORMATS, BACKGROUND = raster.FORMATS, raster.BACKGROUND
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG"}
-BACKGROUND = "white"  # what shows through a transparent picture
 MAX_STRETCH = 2  # a side given to a network is at most this many times longer or shorter than the one it was made for
+TALLEST = 4  # in a sheet, a picture is at most this many times higher than wide
 
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # above it PIL takes a file for a decompression bomb
-
-_KINDS = "PNG, JPEG or WebP"
 _QUALITY: dict[str, dict[str, int]] = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what PIL raises on broken files
 
 
 def read(image: ImageLike) -> Tensor:
@@ -57,7 +51,7 @@ def read(image: ImageLike) -> Tensor:
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, Image.Image):
-        return _from_pil(image, "the image given")
+        return _from_array(raster.as_array(image, "the image given"))
     if isinstance(image, (str, os.PathLike)):
         return _from_file(Path(image))
     raise TypeError(f"cannot read a {type(image).__name__} as an image: give a path, PIL image, numpy array or tensor")
@@ -77,7 +71,7 @@ def mask(image: ImageLike) -> Tensor:
 
 def decode(data: bytes, *, max_pixels: int | None = None) -> Tensor:
     """A PNG, JPEG or WebP file that is in memory, read as `read` does; ValueError for more pixels than are allowed."""
-    return _from_stream(io.BytesIO(data), "the image", max_pixels)
+    return _from_array(raster.decode(io.BytesIO(data), "the image", max_pixels))
 
 
 def encode(image: ImageLike, kind: str = "PNG") -> bytes:
@@ -178,7 +172,7 @@ def _put(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {_reason(error)}") from error
+        raise ValueError(f"cannot write {path}: {raster.reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -204,7 +198,8 @@ def animate(
 def sheet(tiles: Sequence[tuple[ImageLike, str]], *, columns: int | None = None, width: int = 256) -> Picture:
     """Pictures side by side, each with its caption under it: the first line dark, the others grey and smaller.
 
-    Every picture is scaled to `width` pixels; captions wrap to it. Rows of equal length, at most five, unless told.
+    Every picture is scaled to `width` pixels, and a very tall one to `TALLEST` times that; captions wrap to it. Rows of
+    equal length, at most five, unless told.
 
     >>> grey = np.full((8, 8, 3), 128, np.uint8)
     >>> sheet([(grey, "original"), (grey, "edit\\na blue ball, on sand")]).width
@@ -231,8 +226,9 @@ def _strip(tiles: Sequence[tuple[ImageLike, str]], width: int, gap: int) -> Pict
     pictures, captions = [], []
     for image, caption in tiles:
         picture = to_pil(read(image))[0]
-        height = max(1, round(picture.height * width / picture.width))
-        pictures.append(picture.resize((width, height), Image.Resampling.LANCZOS))
+        scale = min(width / picture.width, TALLEST * width / picture.height)
+        shape = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        pictures.append(picture.resize(shape, Image.Resampling.LANCZOS))
         title, _, text = caption.partition("\n")
         lines = [(line, head, "#111111") for line in _wrap(title, head, width)]
         captions.append(lines + [(line, body, "#5c5c5c") for line in _wrap(text, body, width)])
@@ -255,72 +251,11 @@ def _from_file(path: Path) -> Tensor:
         raise ValueError(f"{path} is a directory: give one image file")
     try:
         if path.stat().st_size == 0:
-            raise ValueError(f"{path} is empty (0 bytes): give a {_KINDS} image")
+            raise ValueError(f"{path} is empty (0 bytes): give a {raster.KINDS} image")
         with path.open("rb") as file:
-            return _from_stream(file, str(path))
+            return _from_array(raster.decode(file, str(path)))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
-
-
-def _from_stream(file: BinaryIO, name: str, max_pixels: int | None = None) -> Tensor:
-    most = min(max_pixels or MAX_PIXELS, MAX_PIXELS)
-    try:
-        with WARNING_FILTERS, warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(file, formats=sorted(set(FORMATS.values())))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a {_KINDS} image: convert it to one of these") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{name} has over {most:,} pixels: scale it down first") from error
-    except OSError as error:
-        if error.errno is None:  # from the decoder, not from the disk
-            raise _damaged(name, error) from error
-        raise
-    with opened:
-        if opened.width * opened.height > most:
-            raise ValueError(f"{name} has {opened.width}×{opened.height} pixels, over {most:,}: scale it down first")
-        return _from_pil(opened, name)
-
-
-def _from_pil(image: Picture, name: str) -> Tensor:
-    try:
-        image.load()
-        array = np.asarray(_plain(_upright(image)))
-    except _DAMAGE as error:
-        raise _damaged(name, error) from error
-    if array.dtype.kind in "iu" and array.dtype.itemsize > 1:
-        array = array.clip(0, 65535).astype(np.uint16)  # PIL keeps 16-bit greys in several integer types
-    return _from_array(array)
-
-
-def _upright(image: Picture) -> Picture:
-    """The image turned as its EXIF says; an unreadable EXIF says nothing."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except (SyntaxError, struct.error):
-        return image
-
-
-def _plain(image: Picture) -> Picture:
-    """The image in one of PIL's modes RGB, I (16-bit grey) and F: opaque, in sRGB, without a palette."""
-    profile = image.info.get("icc_profile")  # phones embed wide ones
-    if image.mode.startswith("I") or image.mode == "F":
-        return image
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, BACKGROUND)
-        image.alpha_composite(layer)
-    if image.mode not in ("L", "CMYK"):
-        image = image.convert("RGB")
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if not ImageCms.getProfileDescription(source).startswith("sRGB"):
-                srgb = ImageCms.createProfile("sRGB")
-                image = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
-        except (ImageCms.PyCMSError, OSError):
-            pass  # an unusable profile: the colours are taken for sRGB, as every viewer does
-    return image.convert("RGB")
+        raise ValueError(f"{path} cannot be read: {raster.reason(error)}") from error
 
 
 def _from_array(array: np.ndarray) -> Tensor:
@@ -362,16 +297,6 @@ def _check_range(pixels: Tensor, low: float, high: float, name: str) -> None:
         raise ValueError(f"the {name} has values from {least:.4g} to {most:.4g}: scale them to [{low}, {high}]")
 
 
-def _damaged(name: str, error: BaseException) -> ValueError:
-    return ValueError(f"{name} is truncated or damaged ({_reason(error)}): get a whole copy of it")
-
-
-def _reason(error: BaseException) -> str:
-    """Why, in one line."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
-
-
 def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
     """The text in lines no wider than `width` pixels, broken between words, and within one only if it must."""
     lines: list[str] = []
@@ -382,9 +307,16 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: 
                 lines.append(line)
                 line = ""
             line = f"{line} {word}".strip()
-            while font.getlength(line) > width and len(line) > 1:
-                cut = max(n for n in range(1, len(line)) if n == 1 or font.getlength(line[:n]) <= width)
-                lines.append(line[:cut])
-                line = line[cut:]
+            while (fits := _fitting(line, font, width)) < len(line):
+                lines.append(line[:fits])
+                line = line[fits:]
         lines.append(line)
     return lines
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> int:
+    """How many characters of a text fit into `width` pixels: one in any case. Looks no further than that."""
+    count = min(1, len(text))
+    while count < len(text) and font.getlength(text[: count + 1]) <= width:
+        count += 1
+    return count

@@ -95,10 +95,10 @@ class Plan:
         )
 
 
-def check(how: str) -> None:
-    """Raise ``ValueError`` unless ``how`` names a preset or is the spec of a solver."""
+def check(how: str, *, plain: bool = False) -> None:
+    """Raise ``ValueError`` unless ``how`` names a preset or is the spec of a solver, ``plain`` as in `rnri.solver`."""
     if how not in PRESETS:
-        _solver(how)
+        _solver(how, plain=plain)
 
 
 def plan(
@@ -164,10 +164,10 @@ def plan(
     return replace(made, budget=allot(schedule, spent, made.solver))
 
 
-def _solver(spec: str) -> Solver:
+def _solver(spec: str, *, plain: bool = False) -> Solver:
     """The solver of a spec; of a name that is none, the error names the presets too."""
     try:
-        return find_solver(spec)
+        return find_solver(spec, plain=plain)
     except ValueError as error:
         unknown = spec.partition(":")[0].partition("+")[0] not in SOLVERS
         raise ValueError(f"{error}; presets are {', '.join(PRESETS)}" if unknown else str(error)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from types import NoneType, UnionType
@@ -46,7 +45,7 @@ class Option:
     """One such field, as commands, pages and tables show it; ``choices`` is empty unless it is a choice.
 
     ``kind`` is bool, int, float or str, or object for what is given as a file by name and as anything in Python. A
-    default of None leaves the choice to what the field is for.
+    default of None leaves the choice to what the field is for. Only ``plain`` ones may be set by a request.
     """
 
     name: str
@@ -56,6 +55,11 @@ class Option:
     low: float
     high: float
     choices: tuple[str, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether its values are numbers, words or choices; any other type may name a file, a folder or an address."""
+        return self.kind in (bool, int, float, str)
 
     @property
     def example(self) -> object:
@@ -68,13 +72,13 @@ class Option:
             return
         if self.choices:
             if value not in self.choices:
-                raise ValueError(f"{self.name}={value!r} is not one of {', '.join(self.choices)}")
+                raise ValueError(f"{self.name}={_short(repr(value))} is not one of {', '.join(self.choices)}")
             return
         accepted = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind in (int, float, str)):
-            raise ValueError(f"{self.name}={value!r} is not a {self.kind.__name__}")
+            raise ValueError(f"{self.name}={_short(repr(value))} is not a {self.kind.__name__}")
         if isinstance(value, (int, float)) and not self.low <= value <= self.high:
-            raise ValueError(f"{self.name}={value!r} is outside {self.low:g} to {self.high:g}")
+            raise ValueError(f"{self.name}={_short(repr(value))} is outside {self.low:g} to {self.high:g}")
 
     def parse(self, text: str) -> object:
         """The value that ``text`` spells, checked."""
@@ -110,41 +114,85 @@ class Registered:
 
 
 _Kind = TypeVar("_Kind", bound=Registered)
-
-_APART = {mark: re.compile(rf"{mark}(?=(?:[^'\"]|'[^']*'|\"[^\"]*\")*$)") for mark in ",;"}
-"""A mark outside quotes."""
+_SHOWN = 200
+"""Characters of a spec that an error repeats."""
 
 
 def apart(text: str, mark: Literal[",", ";"]) -> list[str]:
-    """The parts of a text between marks that stand outside quotes; none for an empty one.
+    """The parts of a text between marks outside quotes, in one pass; none for an empty text.
 
-    >>> apart("a='1,2',b=3", ",")
-    ["a='1,2'", 'b=3']
+    A quote opens at the start of a part or after ``=``, and stands doubled for itself. Raises ``ValueError`` for one
+    that is not closed.
+
+    >>> apart("a='1,2',b=don't", ",")
+    ["a='1,2'", "b=don't"]
     """
-    return [part.strip() for part in _APART[mark].split(text) if part.strip()]
+    parts, start, quote, opens = list[str](), 0, "", True
+    for n, each in enumerate(text):
+        closes = each == quote
+        if quote:
+            quote = "" if closes else quote
+        elif each in "'\"" and opens:
+            quote = each
+        elif each == mark:
+            parts.append(text[start:n])
+            start = n + 1
+        opens = closes or each in ("=", mark) or (opens and each.isspace())
+    if quote:
+        raise ValueError(f"a quote {quote} is not closed in {_short(text)!r}: close it, or double it to mean itself")
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
 
 
-def make(registry: Mapping[str, type[_Kind]], spec: str, what: str, *, hint: str = "", **values: Any) -> _Kind:
+def spell(name: str, values: Mapping[str, object]) -> str:
+    """The spec of a name with these fields, which :func:`make` reads back.
+
+    >>> spell("negative", {"prompt": "fog, rain"}), spell("polish", {})
+    ("negative:prompt='fog, rain'", 'polish')
+    """
+    settings = ",".join(f"{field}={_spelled(value)}" for field, value in values.items())
+    return f"{name}:{settings}" if settings else name
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and (set(value) & set(",;'\"") or value != value.strip()):
+        doubled = value.replace("'", "''")
+        return f"'{doubled}'"
+    return str(value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def make(
+    registry: Mapping[str, type[_Kind]], spec: str, what: str, *, hint: str = "", plain: bool = False, **values: Any
+) -> _Kind:
     """One of the registry, with the fields that ``spec`` sets: ``"name"`` or ``"name:field=value,field=value"``.
 
-    A value that holds a comma stands in quotes, ``"name:field='a,b'"``. Raises ``ValueError`` for an unknown name, an
-    unknown field or a value that does not fit, saying what does; ``what`` the registry holds is named in it.
+    A value that holds a comma stands in quotes, ``"name:field='a,b'"``. With ``plain``, for specs of requests, fields
+    that take a file are refused. Raises ``ValueError`` for an unknown name, an unknown field or a value that does not
+    fit, saying what does; ``what`` the registry holds is named in it.
     """
     name, _, settings = spec.partition(":")
     if name not in registry:
-        raise ValueError(f"no {what} is called {name!r}; there are {', '.join(registry)}{hint}")
+        raise ValueError(f"no {what} is called {_short(name)!r}; there are {', '.join(registry)}{hint}")
     known = {option.name: option for option in registry[name].options()}
     for setting in apart(settings, ","):
         field, given, text = (part.strip() for part in setting.partition("="))
         if field not in known:
             has = f"its fields are {', '.join(known)}" if known else "it has no fields"
-            raise ValueError(f"{what} {name!r} has no field {field!r}; {has}")
+            raise ValueError(f"{what} {name!r} has no field {_short(field)!r}; {has}")
+        if plain and not known[field].plain:
+            raise ValueError(f"{what} {name!r}: {field} is a file, and a request may not name one: upload the picture")
         if not given:
             raise ValueError(f"{what} field {field!r} needs a value, as in {name}:{field}={known[field].example}")
         if field in values:
-            raise ValueError(f"{what} field {field!r} is given twice in {spec!r}")
+            raise ValueError(f"{what} field {field!r} is given twice in {_short(spec)!r}")
         if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-            text = text[1:-1]
+            text = text[1:-1].replace(text[0] * 2, text[0])
         try:
             values[field] = known[field].parse(text)
         except ValueError as error:

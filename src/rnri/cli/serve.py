@@ -62,7 +62,7 @@ def serve(
     from rnri.web.access import LOCAL_NAMES, Access, loopback, read_keys
     from rnri.web.api import Options, create_app
     from rnri.web.engine import Engine, Limits
-    from rnri.web.serving import Address, Server, check_address
+    from rnri.web.serving import Address, Server, check_address, leave
 
     keys = read_keys(api_key_file) if api_key_file else frozenset()
     local = LOCAL_NAMES if loopback(host) and not keys else frozenset()
@@ -78,6 +78,7 @@ def serve(
         server = Server(create_app(engine, Options(access, size)), engine, Address(host, listen), grace=rest)
         finished = server.run(lambda: screen.say(f"serving {model} at {server.url}; Ctrl-C or SIGTERM stops it"))
     screen.say("stopped" if finished else "stopped; what was not done in time was given up")
+    leave(engine)
 
 
 def check_extra() -> None:

@@ -40,7 +40,7 @@ def ui(
     from rnri.editor import Timings
     from rnri.web.access import LOCAL_NAMES, Access, loopback
     from rnri.web.engine import Engine, Limits
-    from rnri.web.serving import Address, Server
+    from rnri.web.serving import Address, Server, leave
 
     if not (loopback(host) or insecure):
         raise ValueError(f"--host {host} lets everyone on the network use the page: say --insecure if that is wanted")
@@ -55,6 +55,7 @@ def ui(
     with Engine(editor, Limits(bytes=megabytes * 2**20)) as engine:
         server = Server(page.app(engine, access), engine, Address(host, number))
         server.run(lambda: screen.say(f"{model} at {server.url}; Ctrl-C or SIGTERM stops it"))
+    leave(engine)
 
 
 def check_extra() -> None:

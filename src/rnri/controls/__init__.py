@@ -37,15 +37,16 @@ CONTROLS: dict[str, type[Control]] = {
 __all__ = ["CONTROLS", "Bound", "Control", "Job", "control", "controls"]
 
 
-def control(spec: str) -> Control:
+def control(spec: str, *, plain: bool = False) -> Control:
     """The control that ``spec`` names, with the fields it sets: ``"name"`` or ``"name:field=value,field=value"``.
 
-    A value that holds a comma stands in quotes. Raises ``ValueError`` for what does not fit, saying what does.
+    A value that holds a comma stands in quotes. ``plain``, for specs of requests, refuses fields that take a file.
+    Raises ``ValueError`` for what does not fit, saying what does.
 
     >>> control("keep-difference:threshold=0.5,grow=2")
     KeepDifference(threshold=0.5, looks=4, grow=2, soft=0.5)
     """
-    return make(CONTROLS, spec, "control")
+    return make(CONTROLS, spec, "control", plain=plain)
 
 
 def controls(specs: str) -> tuple[Control, ...]:

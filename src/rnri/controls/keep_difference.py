@@ -27,7 +27,7 @@ class KeepDifference(Control):
     neutral: ClassVar = {"threshold": 0.0}
 
     threshold: float = option(0.35, "share of the largest difference that counts as one", low=0.0, high=1.0)
-    looks: int = option(4, "how many of the steps are looked at, evenly spread", low=1)
+    looks: int = option(4, "how many of the steps are looked at, evenly spread", low=1, high=1000)
     grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
     soft: float = option(0.5, "how soft its edges become, in cells", low=0.0, high=16.0)
 

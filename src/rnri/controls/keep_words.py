@@ -33,7 +33,7 @@ class KeepWords(Control):
     beside: ClassVar = True
 
     threshold: float = option(0.3, "share of the most attention that counts as some", low=0.0, high=1.0)
-    level: int = option(INNER, "attention is read where latents are halved this many times", low=0)
+    level: int = option(INNER, "attention is read where latents are halved this many times", low=0, high=16)
     start: float = option(0.2, "share of the steps before latents are kept; the picture is, always", low=0.0, high=1.0)
     grow: int = option(1, "cells of that grid that the mask is grown by", low=0, high=16)
     soft: float = option(0.0, "how soft its edges become, in cells of the latents", low=0.0, high=16.0)

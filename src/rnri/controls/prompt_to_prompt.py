@@ -33,7 +33,7 @@ class PromptToPrompt(Control):
     mode: Literal["refine", "replace"] = option("refine", "what changed words look at")
     cross: float = option(0.8, "share of the steps whose cross attention is the source's", low=0.0, high=1.0)
     layout: float = option(0.4, "share of the steps whose self attention is the source's", low=0.0, high=1.0)
-    level: int = option(1, "self attention is copied where latents are halved this many times or more", low=0)
+    level: int = option(1, "self attention is copied where latents are halved this many times or more", low=0, high=16)
 
     def bind(self, job: Job) -> Bound:
         return _Copying(job, self)

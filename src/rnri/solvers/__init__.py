@@ -59,12 +59,17 @@ WRAPPERS: dict[str, type[Wrapper]] = {
 __all__ = ["OURS", "SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "solver"]
 
 
-def solver(spec: str) -> Method:
+MAX_WRAPPERS = 8
+"""Around one solver."""
+
+
+def solver(spec: str, *, plain: bool = False) -> Method:
     """The solver that ``spec`` names, with the fields it sets and the wrappers around it.
 
     ``"name"`` or ``"name:field=value,field=value"``, then any number of ``"+wrapper"``, with fields in the same form,
-    each around all to its left. Raises ``ValueError`` for an unknown name, an unknown field or a value that does not
-    fit, saying what does.
+    each around all to its left. ``plain`` refuses fields that take a file, for specs of requests. Raises ``ValueError``
+    for an unknown name, an unknown field or a value that does not fit, saying what does, and for more than
+    :data:`MAX_WRAPPERS`.
 
     >>> solver("gnri:eta=1,beta=dense")
     Gnri(weight=0.1, beta='dense', smoothing=0.001, eta=1.0)
@@ -72,9 +77,11 @@ def solver(spec: str) -> Method:
     BestSoFar(inner=Polish(inner=Explicit(), steps=2))
     """
     first, *around = re.split(r"\+(?=[a-z])", spec)
+    if len(around) > MAX_WRAPPERS:
+        raise ValueError(f"{len(around)} wrappers are around {first[:100]!r}: give at most {MAX_WRAPPERS}")
     name = first.partition(":")[0]
     hint = f"; {name} is a wrapper, and follows a solver: gnri+{name}" if name in WRAPPERS else ""
-    method = make(SOLVERS, first, "solver", hint=hint)
+    method = make(SOLVERS, first, "solver", hint=hint, plain=plain)
     for part in around:
-        method = make(WRAPPERS, part, "wrapper", inner=method)
+        method = make(WRAPPERS, part, "wrapper", inner=method, plain=plain)
     return method

@@ -27,7 +27,7 @@ class Polish(Wrapper):
     than ``steps`` iterations is all polish.
     """
 
-    steps: int = option(1, "how many of the iterations given", low=1)
+    steps: int = option(1, "how many of the iterations given", low=1, high=1000)
 
     def most(self) -> int | None:
         return None if self.inner.max_iter is None else self.inner.max_iter + self.steps

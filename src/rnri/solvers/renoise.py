@@ -45,14 +45,14 @@ class Renoise(Method):
     source: ClassVar = sources.RENOISE
     passage: ClassVar = "Algorithm 1; iterations, averages and regularisation as in the published code"
 
-    window: int = option(2, "how many of the last values are averaged", low=1)
+    window: int = option(2, "how many of the last values are averaged", low=1, high=1000)
     band: float = option(250.0, "below this timestep the first values are averaged; 0 for none", low=0.0)
-    near: int = option(5, "how many of the first values are averaged there", low=1)
+    near: int = option(5, "how many of the first values are averaged there", low=1, high=1000)
     kl: float = option(0.0, "the weight of the patch divergence", low=0.0)
     correlation: float = option(0.0, "the weight of the auto-correlation", low=0.0)
-    rounds: int = option(4, "how often both are descended, each time", low=1)
-    rolls: int = option(5, "how many random shifts a descent of the auto-correlation takes", low=1)
-    seed: int = option(0, "of the shifts, and of the noised picture", low=0)
+    rounds: int = option(4, "how often both are descended, each time", low=1, high=32)
+    rolls: int = option(5, "how many random shifts a descent of the auto-correlation takes", low=1, high=32)
+    seed: int = option(0, "of the shifts, and of the noised picture", low=0, high=2**63 - 1)
 
     def init(self, z: Tensor, max_iter: int) -> State:
         return State(max_iter, (), None)

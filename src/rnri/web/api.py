@@ -20,6 +20,7 @@ from rnri import images, models
 from rnri.solvers import SOLVERS, WRAPPERS, Method
 from rnri.web import live, problems
 from rnri.web.access import Access
+from rnri.web.bodies import MAX_TEXT
 from rnri.web.engine import Drawing, Edited, Engine, Missing
 from rnri.web.guard import Guard, Meters
 from rnri.web.schemas import (
@@ -61,7 +62,7 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
         "headers": {name: {"description": about, "schema": {"type": "string"}} for name, about in FACTS.items()},
     }
 }
-_BUSY = problems.responses(400, 401, 403, 413, 422, 503, 504)
+_BUSY = problems.responses(400, 401, 403, 408, 413, 422, 503, 504)
 
 router = APIRouter()
 Id = Annotated[str, Path(pattern=ID_PATTERN, description="What POST /v1/inversions answered.")]
@@ -104,7 +105,7 @@ def create_app(engine: Engine, options: Options | None = None) -> FastAPI:
             allow_headers=["Authorization", "X-API-Key", "Content-Type"],
             expose_headers=[*FACTS, "Location", "Retry-After"],
         )
-    app.add_middleware(Guard, access=options.access, max_bytes=options.max_bytes, meters=meters)
+    app.add_middleware(Guard, access=options.access, max_bytes=options.max_bytes, max_text=MAX_TEXT, meters=meters)
     return app
 
 
@@ -212,8 +213,8 @@ async def readiness(request: Request) -> StateAnswer:
     """Whether the server takes on work."""
     engine = _engine(request)
     if engine.closing or engine.waiting >= engine.limits.queue:
-        reason = "the server stops" if engine.closing else "as many requests wait as may"
-        raise HTTPException(503, f"{reason}: ask again in a while", {"Retry-After": str(int(problems.RETRY_AFTER))})
+        reason = engine.closing or "as many requests wait as may: ask again in a while"
+        raise HTTPException(503, reason, {"Retry-After": str(int(problems.RETRY_AFTER))})
     return StateAnswer(status="ready")
 
 

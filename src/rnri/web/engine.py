@@ -2,97 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
+from torch import Tensor
+
 from rnri import images
-from rnri.controls import Control
-from rnri.editor import Editor, Timings
-from rnri.fidelity import fidelity, residual, status
-from rnri.images import ImageLike, Picture
-from rnri.inversion import Inversion
-from rnri.models.base import prompt_warnings
-from rnri.web.batch import ending, joined
+from rnri.editor import Editor
+from rnri.images import ImageLike
+from rnri.web.jobs import Drawing, Edited, File, Job, Limits
 from rnri.web.queue import FairQueue
-from rnri.web.store import Cost, Inverted, Kept, Quality, Settings, Store
+from rnri.web.store import Inverted, Kept, Settings, Store
 from rnri.web.tickets import Closed, Full, Stopped, Superseded, Ticket
+from rnri.web.uploads import Uploads
 from rnri.web.watched import watched
+from rnri.web.work import Missing, Work
+
+__all__ = ["Drawing", "Edited", "Engine", "File", "Limits", "Missing"]
 
 T = TypeVar("T")
+LAST = 1.0
+"""Seconds in which what was stopped may come to its next network call; what does not is left behind."""
+STOPS = "the server stops: ask again in a while"
+BROKEN = "the engine broke down: restart the server"
 
-
-@dataclass(frozen=True)
-class Limits:
-    """How much an engine takes on. `wait` is how many seconds an edit waits for others to share its network calls."""
-
-    queue: int = 64
-    batch: int = 8
-    wait: float = 0.005
-    bytes: int = 256 * 2**20
-    seconds: float = 60.0
-    pixels: int = 16_000_000
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What is to be drawn from an inversion, in the names of `Editor.edit`; `strength` keeps its last steps only.
-
-    With controls that are not the usual ones it shares its network calls with no other.
-    """
-
-    prompts: tuple[str, ...]
-    guidance: float | None = None
-    negative: str = ""
-    size: tuple[int, int] | None = None
-    strength: float = 1.0
-    controls: tuple[Control | str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Edited:
-    """Pictures of a drawing's prompts, what they cost, and how many were drawn in the same network calls.
-
-    `again` says that the inversion had to be made again first.
-    """
-
-    pictures: tuple[Picture, ...]
-    cost: Cost
-    batch: int
-    again: bool
-    remarks: tuple[str, ...]
-
-
-@dataclass(eq=False)
-class _Job(Generic[T]):
-    """Work for a ticket. `drawing` is the id, its owner and what to draw of it, where that may be done with others."""
-
-    ticket: Ticket[T]
-    work: Callable[[Editor, _Job[T]], T]
-    drawing: tuple[str, str, Drawing] | None = None
-    started: float = 0.0
-
-    @property
-    def session(self) -> str:
-        return self.ticket.session
-
-    @property
-    def dead(self) -> bool:
-        return self.ticket.stopped is not None
-
-    @property
-    def waited(self) -> float:
-        return self.started - self.ticket.submitted
-
-
-class Missing(LookupError):
-    """There is no inversion of this id for who asks; whether another has one is not told."""
+_LOG = logging.getLogger(__name__)
 
 
 class Engine:
@@ -117,12 +58,15 @@ class Engine:
         self.editor = editor
         self.limits = limits or Limits()
         self.store = Store(self.limits.bytes)
+        self._work = Work(self.store)
         self.counts: Counter[str] = Counter()
         self._changed = threading.Condition()
-        self._queue: FairQueue[_Job[Any]] = FairQueue()
-        self._running: list[_Job[Any]] = []
+        self._queue: FairQueue[Job[Any]] = FairQueue()
+        self._uploads = Uploads(self.limits, self._changed, self.counts, self._queue.put, self._room)
+        self._running: list[Job[Any]] = []
         self._newest: WeakValueDictionary[str, Ticket[Any]] = WeakValueDictionary()
-        self._closing = False
+        self._closing: str = ""
+        self._until = 0.0
         self._pace = 0.5  # seconds a job takes, by the last few
         self._worker = threading.Thread(target=self._run, name="rnri-engine", daemon=True)
         self._worker.start()
@@ -139,17 +83,27 @@ class Engine:
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         with self._changed:
-            return len(self._queue)
+            return len(self._queue) + len(self._uploads)
 
     @property
-    def closing(self) -> bool:
-        """Whether it takes on nothing any more."""
+    def closing(self) -> str:
+        """Why it takes on nothing any more; empty while it does."""
         return self._closing
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs, which nothing can end within a network call."""
+        return self._worker.is_alive()
+
+    def warm(self) -> None:
+        """Start the processes that decode files, which are started by the first file otherwise."""
+        with self._changed:
+            self._uploads.start()
 
     def invert(
         self,
-        image: bytes | ImageLike,
-        prompt: str,
+        image: File | bytes | ImageLike,
+        prompt: str | Callable[[Tensor], str],
         settings: Settings | None = None,
         *,
         owner: str = "",
@@ -159,11 +113,22 @@ class Engine:
     ) -> Ticket[Inverted]:
         """Invert a picture, given as a file's bytes or in any form of `rnri.images.read`, and keep the inversion.
 
+        Bytes are decoded in another process. A `prompt` may be what makes one of pixels (1, 3, H, W) in [-1, 1].
         Raises `Full` or `Closed`; the ticket raises ValueError for a picture or a setting that is none.
         """
         how, ticket = settings or Settings(), Ticket[Inverted](session, self._seconds(seconds))
-        work = partial(self._invert, image=image, prompt=prompt, how=how, owner=owner)
-        return self._submit(_Job(ticket, work), latest)
+        file = File(image) if isinstance(image, bytes) else image if isinstance(image, File) else None
+        given = None if isinstance(image, bytes | File) else image
+        work = partial(self._work.invert, given=given, prompt=prompt, how=how, owner=owner)
+        return self._submit(Job(ticket, work, file=file), latest)
+
+    def decode(self, file: File, *, session: str = "", seconds: float | None = None) -> Ticket[Tensor]:
+        """The picture in a file, decoded in another process, as `rnri.images.read` gives it.
+
+        Raises `Full` or `Closed`; the ticket raises ValueError for what is no picture.
+        """
+        ticket = Ticket[Tensor](session, self._seconds(seconds))
+        return self._submit(Job(ticket, lambda _, job: images.read(job.decoded()), file=file), False)
 
     def edit(
         self,
@@ -181,7 +146,7 @@ class Engine:
         setting that is none.
         """
         ticket = Ticket[Edited](session, self._seconds(seconds))
-        job = _Job(ticket, lambda editor, job: self._edit(editor, [job])[0], (id, owner, drawing))
+        job = Job(ticket, lambda editor, job: self._work.edit(editor, [job])[0], (id, owner, drawing))
         return self._submit(job, latest)
 
     def do(
@@ -194,64 +159,74 @@ class Engine:
     ) -> Ticket[T]:
         """Any other work with the editor, in the engine's thread; stopped, it ends at its next network call."""
         ticket = Ticket[T](session, self._seconds(seconds))
-        return self._submit(_Job(ticket, lambda editor, _: work(editor)), latest)
+        return self._submit(Job(ticket, lambda editor, _: work(editor)), latest)
 
     def find(self, id: str, owner: str = "") -> Kept:
         """A kept inversion; `Missing` if this owner has none of this id."""
-        kept = self.store.get(id, owner)
-        if kept is None:
-            raise Missing(f"there is no inversion {id!r}: invert the image first, or again")
-        return kept
+        return self._work.find(id, owner)
 
     def close(self, seconds: float = 30.0) -> bool:
-        """Take on nothing more, do what waits, stop what is not done in time; whether all was done."""
+        """Take on nothing more, do what waits, stop what is not done in time; whether all was done.
+
+        What is stopped and comes to no network call within `LAST` seconds is left behind. A second call waits no longer
+        than the first.
+        """
         with self._changed:
-            self._closing = True
+            if not self._closing:
+                self._closing, self._until = STOPS, time.monotonic() + seconds
             self._changed.notify_all()
-        self._worker.join(seconds)
+        self._worker.join(max(0.0, self._until - time.monotonic()))
         done = not self._worker.is_alive()
+        self._stop(Closed(self._closing))
+        self._uploads.join()
+        self._worker.join(max(0.0, self._until + LAST - time.monotonic()))
+        return done
+
+    def _stop(self, why: Closed) -> None:
+        """Stop everything that waits or is at work."""
         with self._changed:
-            left = [*self._queue.drain(), *self._running]
+            left = [*self._queue.drain(), *self._uploads.stop(), *self._running]
             self._changed.notify_all()
         for job in left:
-            job.ticket.stop(Closed("the server stops: ask again in a while"))
-        self._worker.join()
-        return done
+            job.ticket.stop(why)
 
     # --- the queue ----------------------------------------------------------------------------------------------
 
     def _seconds(self, asked: float | None) -> float:
         return self.limits.seconds if asked is None else min(asked, self.limits.seconds)
 
-    def _submit(self, job: _Job[T], latest: bool) -> Ticket[T]:
+    def _submit(self, job: Job[T], latest: bool) -> Ticket[T]:
         with self._changed:
             if self._closing:
-                raise Closed("the server stops: ask again in a while")
+                raise Closed(self._closing)
             if latest:
                 older = self._newest.get(job.session)
                 if older is not None and older.stop(Superseded("a newer request took its place")):
                     self.counts["superseded"] += 1
                 self._newest[job.session] = job.ticket
-            waiting = len(self._queue)
+            waiting = len(self._queue) + len(self._uploads)
             if waiting >= self.limits.queue:
                 self.counts["refused"] += 1
                 raise Full(waiting, max(1.0, waiting * self._pace))
             self.counts["accepted"] += 1
-            self._queue.put(job)
+            if job.file is None:
+                self._queue.put(job)
+            else:
+                self._uploads.put(job)
             self._changed.notify_all()
         return job.ticket
 
-    def _next(self) -> list[_Job[Any]]:
+    def _next(self) -> list[Job[Any]]:
         """The jobs to be done now: one, or several edits at once; none when all is done and the engine closes."""
         with self._changed:
             while (first := self._queue.pop()) is None:
-                if self._closing:
+                if self._closing and self._uploads.idle:
                     return []
                 self._changed.wait()
             group, key = [first], self._key(first)
             until = time.monotonic() + self.limits.wait
-            while key is not None and (room := self.limits.batch - sum(map(_rows, group))) > 0:
-                other = self._queue.pop(lambda job: _rows(job) <= room and self._key(job) == key)
+            while key is not None and (room := self.limits.batch - sum(job.rows for job in group)) > 0:
+                other = self._queue.pop(lambda job: job.rows <= room and self._key(job) == key)
                 if other is not None:
                     group.append(other)
                 elif (left := until - time.monotonic()) <= 0 or self._closing:
@@ -259,9 +234,14 @@ class Engine:
                 else:
                     self._changed.wait(left)
             self._running = group
+            self._changed.notify_all()  # there may be room for another picture
             return group
 
-    def _key(self, job: _Job[Any]) -> Hashable | None:
+    def _room(self) -> bool:
+        """Whether another decoded picture may wait for its turn."""
+        return self._queue.count(lambda job: job.pixels is not None) < self.limits.decoders
+
+    def _key(self, job: Job[Any]) -> Hashable | None:
         """What edits must agree in to share network calls; None for what shares none."""
         if job.drawing is None or self.limits.batch < 2:
             return None
@@ -272,9 +252,18 @@ class Engine:
         source = kept.inversion
         steps = kept.table[-max(1, int(len(kept.table) * drawing.strength + 1e-9)) :]
         shape = *source.noise.shape, source.corrections is None, source.guidance
-        return steps, shape, drawing.guidance, drawing.negative, drawing.strength, drawing.size or source.size
+        asked = drawing.guidance, drawing.negative, drawing.strength, drawing.controls
+        return steps, shape, asked, drawing.size or source.size
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException:  # whatever it is, nobody may wait for a thread that is gone
+            _LOG.exception("the engine broke down")
+            self._closing = BROKEN
+            self._stop(Closed(BROKEN))
+
+    def _serve(self) -> None:
         while group := self._next():
             began = time.monotonic()
             for job in group:
@@ -283,15 +272,15 @@ class Engine:
             with self._changed:
                 self._running = []
             self._pace += 0.2 * ((time.monotonic() - began) / len(group) - self._pace)
-            del group  # a ticket lives as long as somebody waits for it
+            del group, job  # a ticket lives as long as somebody waits for it
 
-    def _do(self, group: list[_Job[Any]]) -> None:
+    def _do(self, group: list[Job[Any]]) -> None:
         """Do the jobs, at once if there are several; each alone if that fails, so that none fails for another."""
         try:
             if len(group) == 1:
                 results: Sequence[Any] = [group[0].work(self._editor(group), group[0])]
             else:
-                results = self._edit(self._editor(group), cast("list[_Job[Edited]]", group))
+                results = self._work.edit(self._editor(group), cast("list[Job[Edited]]", group))
         except Stopped:
             self.counts["stopped"] += len(group)
         except Exception as error:
@@ -306,9 +295,9 @@ class Engine:
             for job, result in zip(group, results, strict=True):
                 self.counts["done" if job.ticket.finish(result) else "stopped"] += 1
 
-    def _editor(self, group: list[_Job[Any]]) -> Editor:
+    def _editor(self, group: list[Job[Any]]) -> Editor:
         """The editor, which stops before a network call that nobody waits for."""
-        rows = sum(map(_rows, group))
+        rows = sum(job.rows for job in group)
 
         def look(latents: int) -> None:
             reasons = [job.ticket.stopped for job in group]
@@ -319,81 +308,3 @@ class Engine:
                 job.ticket.calls += max(1, latents // rows)
 
         return Editor(watched(self.editor.model, look))
-
-    # --- the work -----------------------------------------------------------------------------------------------
-
-    def _invert(
-        self,
-        editor: Editor,
-        job: _Job[Inverted],
-        *,
-        image: bytes | ImageLike,
-        prompt: str,
-        how: Settings,
-        owner: str,
-    ) -> Inverted:
-        timings = Timings()
-        with timings.measure("encode"):
-            if isinstance(image, bytes):
-                pixels = images.decode(image, max_pixels=self.limits.pixels)
-            else:
-                pixels = images.read(image)
-        encoded = editor.encode(pixels, timings=timings)
-        with prompt_warnings() as remarks:
-            found = editor.invert(encoded, prompt, timings=timings, **asdict(how))
-        reached = fidelity(editor, found, pixels)
-        quality = Quality(reached.reconstruction, reached.autoencoder_bound, status(found).name, residual(found))
-        cost = Cost(found.nfe, found.njvp, found.nvjp, timings, job.waited)
-        steps = len(found.schedule)
-        about = Inverted(Store.new_id(), prompt, how, encoded.size, steps, quality, cost, tuple(remarks))
-        if job.ticket.stopped is None:
-            self.store.put(Kept(about, owner, encoded, found))
-        return about
-
-    def _edit(self, editor: Editor, group: list[_Job[Edited]]) -> list[Edited]:
-        """The results of edits that agree, or of one."""
-        timings, drawings, sources, again = Timings(), list[Drawing](), list[Inversion](), False
-        with prompt_warnings() as remarks:
-            for job in group:
-                id, owner, drawing = cast("tuple[str, str, Drawing]", job.drawing)
-                kept = self.find(id, owner)
-                again = kept.inversion is None
-                source = self._again(editor, kept, timings) if kept.inversion is None else kept.inversion
-                drawings.append(drawing)
-                sources += [ending(source, drawing.strength)] * len(drawing.prompts)
-            pictures = iter(
-                editor.edit(
-                    sources[0] if len(sources) == 1 else joined(sources),
-                    [prompt for drawing in drawings for prompt in drawing.prompts],
-                    guidance=drawings[0].guidance,
-                    negative=drawings[0].negative or None,
-                    controls=drawings[0].controls,
-                    size=drawings[0].size,
-                    timings=timings,
-                )
-            )
-        results = []
-        for job, drawing in zip(group, drawings, strict=True):
-            said = tuple(remarks if len(group) == 1 else self._remarks(drawing) if remarks else ())
-            mine = tuple(next(pictures) for _ in drawing.prompts)
-            cost = Cost(job.ticket.calls, 0, 0, timings, job.waited)
-            results.append(Edited(mine, cost, len(sources), again, said))
-        return results
-
-    def _again(self, editor: Editor, kept: Kept, timings: Timings) -> Inversion:
-        """An inversion that was given up, from the latents of its picture."""
-        with prompt_warnings():
-            found = editor.invert(kept.encoded, kept.about.prompt, timings=timings, **asdict(kept.about.settings))
-        self.store.restore(kept.about.id, found)
-        return found
-
-    def _remarks(self, drawing: Drawing) -> list[str]:
-        """What the model cannot read of a drawing's prompts."""
-        with prompt_warnings() as remarks:
-            self.editor.model.embed(drawing.prompts)
-        return remarks
-
-
-def _rows(job: _Job[Any]) -> int:
-    """How many pictures a job draws."""
-    return 1 if job.drawing is None else len(job.drawing[2].prompts)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from rnri.web.access import Access
+from rnri.web.bodies import Body, holds_files, too_large
 from rnri.web.engine import Engine
 from rnri.web.problems import GONE, of, problem
 
@@ -41,13 +42,15 @@ _ROUTES = frozenset(
 
 
 class Guard:
-    """Middleware that refuses whom `access` does not let in and what is larger than `max_bytes`, and counts the rest.
+    """Middleware that refuses whom `access` does not let in and bodies that are too much, and counts the rest.
 
-    It leaves who asks in the request's state, as `owner`.
+    A form with files may have `max_bytes`, any other body `max_text`. It leaves who asks in the request's state, as
+    `owner`.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, max_bytes: int, meters: Meters) -> None:
-        self._app, self._access, self._max_bytes, self._meters = app, access, max_bytes, meters
+    def __init__(self, app: ASGIApp, access: Access, max_bytes: int, max_text: int, meters: Meters) -> None:
+        self._app, self._access, self._meters = app, access, meters
+        self._max_bytes, self._max_text = max_bytes, min(max_text, max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
@@ -92,27 +95,22 @@ class Guard:
         elif owner is None and scope["path"] not in UNGUARDED and not preflight:
             cure = "a key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
             await problem(401, cure, headers={"WWW-Authenticate": "Bearer"})(scope, receive, send)
-        elif _length(headers) > self._max_bytes:
-            await problem(413, self._too_large(), headers={"Connection": "close"})(scope, receive, send)
         else:
             scope.setdefault("state", {})["owner"] = owner or ""
-            await self._app(scope, self._limited(receive), send)
+            await self._bounded(scope, headers, receive, send)
 
-    def _limited(self, receive: Receive) -> Receive:
-        """What is received, until it is too much."""
-        came = [0]
-
-        async def limited() -> Message:
-            message = await receive()
-            came[0] += len(message.get("body", b""))
-            if came[0] > self._max_bytes:
-                raise HTTPException(413, self._too_large(), {"Connection": "close"})
-            return message
-
-        return limited
-
-    def _too_large(self) -> str:
-        return f"the request is larger than {self._max_bytes:,} bytes: send a smaller image"
+    async def _bounded(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        files = holds_files(headers)
+        most = self._max_bytes if files else self._max_text
+        try:
+            if _length(headers) > most:
+                raise too_large(most)
+            body = Body(receive, most)
+            bounded = body.receive if files else await body.checked()
+        except HTTPException as refused:
+            await of(refused)(scope, receive, send)
+            return
+        await self._app(scope, bounded, send)
 
 
 def _length(headers: Headers) -> int:

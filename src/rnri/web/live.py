@@ -13,12 +13,11 @@ from starlette.websockets import WebSocketDisconnect
 
 from rnri import images
 from rnri.web import problems
+from rnri.web.bodies import MAX_TEXT, check_json
 from rnri.web.engine import Edited, Engine
 from rnri.web.schemas import LiveRequest, SecondsAnswer
 from rnri.web.tickets import Cancelled, Superseded, Ticket
 
-MAX_MESSAGE = 16_384
-"""Bytes of a message that is read."""
 TRY_LATER, TOO_LARGE, PLAIN_TEXT = 1013, 1009, 1003
 """Codes with which a connection is closed (RFC 6455, section 7.4.1)."""
 
@@ -72,9 +71,9 @@ class _Session:
                 if message["type"] == "websocket.disconnect":
                     return
                 text = message.get("text")
-                if text is None or len(text) > MAX_MESSAGE:
+                if text is None or len(text) > MAX_TEXT:
                     code = PLAIN_TEXT if text is None else TOO_LARGE
-                    await self._socket.close(code, f"send JSON text of up to {MAX_MESSAGE} characters")
+                    await self._socket.close(code, f"send JSON text of up to {MAX_TEXT} characters")
                     return
                 await self._take(text)
         finally:
@@ -85,10 +84,14 @@ class _Session:
 
     async def _take(self, text: str) -> None:
         try:
+            check_json(text.encode("utf-8", "surrogatepass"))
             wanted = LiveRequest.model_validate_json(text)
         except ValidationError as error:
             told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
             await self._tell(None, ValueError(told))
+            return
+        except ValueError as error:
+            await self._tell(None, error)
             return
         try:
             ticket = self._engine.edit(

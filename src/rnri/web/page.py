@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported, and again by each app
@@ -11,18 +12,23 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio
 import torch
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from rnri.web.access import Access
+from rnri.web.bodies import holds_files
 from rnri.web.engine import Engine
 from rnri.web.guard import Guard, Meters
 from rnri.web.page_desk import MAX_BYTES, Desk
+from rnri.web.problems import problem
 
 _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = ("words.js", "stage.js", "panels.js", "page.js", "listen.js")
 _SELF = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 """Tells browsers to load nothing from anywhere else; Gradio's own scripts are inline, and compile templates."""
+_READ = re.compile(r"/|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/config")
+_ASKED = re.compile(r"/gradio_api/component_server/?")
 _FONTS = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "Consolas", "monospace")
 
 
@@ -49,7 +55,10 @@ def page(engine: Engine) -> gradio.Blocks:
 
 
 class _Closed:
-    """Middleware that has browsers keep to this server."""
+    """Middleware that serves what the page is made of and its own functions, and has browsers keep to this server.
+
+    Gradio has endpoints besides that take paths, addresses and files.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,14 +71,28 @@ class _Closed:
                 MutableHeaders(scope=message)["Content-Security-Policy"] = _SELF
             await send(message)
 
-        await self._app(scope, receive, answer)
+        if scope["type"] == "http":
+            reads = scope["method"] in ("GET", "HEAD")
+            if not (_READ if reads else _ASKED).fullmatch(scope["path"]):
+                await problem(404, "the page has nothing there: open its address without a path")(
+                    scope, receive, answer
+                )
+            elif not reads and holds_files(Headers(scope=scope)):
+                await problem(415, "the page takes JSON alone: send pictures as data URLs")(scope, receive, answer)
+            else:
+                await self._app(scope, receive, answer)
+        elif scope["type"] == "websocket":
+            await WebSocketClose(1008, "the page has no sockets")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def app(engine: Engine, access: Access) -> FastAPI:
     """The page as an application, at its root, for those whom `access` lets in."""
+    most = 3 * MAX_BYTES  # in base64, and a mask beside it
     bare = FastAPI(title="rnri", docs_url=None, redoc_url=None, openapi_url=None)
     bare.add_middleware(_Closed)
-    bare.add_middleware(Guard, access=access, max_bytes=3 * MAX_BYTES, meters=Meters(engine))  # base64, and a mask
+    bare.add_middleware(Guard, access=access, max_bytes=most, max_text=most, meters=Meters(engine))
     theme = gradio.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
     return gradio.mount_gradio_app(
         bare,

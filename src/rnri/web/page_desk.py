@@ -9,10 +9,12 @@ is the tab's, and by it the tab has its turn. The desk itself keeps nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import reprlib
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,13 +23,16 @@ from weakref import WeakValueDictionary
 from torch import Tensor
 
 from rnri import images
+from rnri.controls import control
 from rnri.driver import Status
 from rnri.images import Picture
 from rnri.inversion import Inversion
+from rnri.presets import check
+from rnri.registry import spell
 from rnri.scenes.reader import Reader
 from rnri.web import page_facts
 from rnri.web.batch import ending
-from rnri.web.engine import Drawing, Edited, Engine, Missing
+from rnri.web.engine import Drawing, Edited, Engine, File, Missing
 from rnri.web.page_code import Recipe
 from rnri.web.page_pictures import as_url, from_url, live_size, live_url, masked, to_url
 from rnri.web.store import Inverted, Kept, Settings
@@ -37,8 +42,13 @@ Asked: TypeAlias = Mapping[str, Any]
 Answer: TypeAlias = dict[str, Any]
 Counter: TypeAlias = Callable[[Asked], Coroutine[Any, Any, Answer]]
 
-MAX_TARGETS, MAX_CONTROLS, MAX_PROMPT, MAX_BYTES = 8, 8, 2000, 24 * 2**20
+MAX_TARGETS, MAX_CONTROLS, MAX_FIELDS, MAX_PROMPT, MAX_BYTES = 8, 8, 32, 2000, 24 * 2**20
+FAULT = "The server failed at this: try other controls or settings, and start it again if that does not help."
 _NAME = 120  # characters of a file's name
+_LINE = 500  # characters of an error
+_AT_ONCE = 2
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,17 +68,16 @@ class Desk:
     async def invert(self, asked: Asked) -> Answer:
         """Invert a picture with its prompt; a scene without one is described, of any other `ask` asks for one."""
         token, prompt = _token(asked), _prompt(asked, "prompt", empty=True)
-        settings = self._settings(asked)
-        pixels = await asyncio.to_thread(self._pixels, asked, "picture")
+        settings, file = self._settings(asked), _file(asked, "picture")
         if not prompt and not page_facts.draws_scenes(self.engine.editor):
             return {"ask": True}
-        if not prompt:
-            prompt = await asyncio.to_thread(lambda: self._reader.describe(pixels))
-        ticket = self.engine.invert(pixels, prompt, settings, owner=token, session=token, latest=True)
+        ticket = self.engine.invert(
+            file, prompt or self._reader.describe, settings, owner=token, session=token, latest=True
+        )
         self._inverting[token] = ticket
         about = await ticket.answer()
         found = self.engine.find(about.id, token).inversion
-        return _told(about, found) | {"ideas": page_facts.ideas(prompt)}
+        return _told(about, found) | {"ideas": page_facts.ideas(about.prompt)}
 
     async def progress(self, asked: Asked) -> Answer:
         """How many network calls the tab's inversion has taken so far, if one is under way."""
@@ -92,11 +101,19 @@ class Desk:
 
     async def keep(self, asked: Asked) -> Answer:
         """A file to download: the picture in full size, a sheet of all pictures, or the inversion."""
-        token, (id, drawing) = _token(asked), self._drawing(asked, live=False)
         kind = asked.get("kind")
         if kind not in ("image", "sheet", "inversion"):
-            raise ValueError(f"kind={kind!r} is not one of image, sheet, inversion")
-        result = await self.engine.edit(id, drawing, owner=token, session=f"{token} keep").answer()
+            raise ValueError(f"kind={_short(kind)} is not one of image, sheet, inversion")
+        token, (id, drawing) = _token(asked), self._drawing(asked, live=kind != "image")
+        if kind != "sheet":
+            drawing = replace(drawing, prompts=drawing.prompts[:1])
+        async with self._room:
+            return await self._kept(asked, kind, token, id, drawing)
+
+    async def _kept(self, asked: Asked, kind: str, token: str, id: str, drawing: Drawing) -> Answer:
+        """The file of that kind."""
+        session = f"{token} keep"
+        result = await self.engine.edit(id, drawing, owner=token, session=session).answer()
         kept = self.engine.find(id, token)
         recipe = self._recipe(asked, kept.about, drawing)
         if kind == "inversion":
@@ -104,20 +121,24 @@ class Desk:
                 raise Missing("the inversion has to be made again")
             data = await asyncio.to_thread(_stored, ending(kept.inversion, drawing.strength))
             return {"name": f"{Path(recipe.name).stem}.safetensors", "data": to_url(data, "application/octet-stream")}
-        original = await asyncio.to_thread(self._pixels, asked, "picture")
-        pictures = result.pictures
-        if asked.get("mask"):
-            mask = await asyncio.to_thread(self._pixels, asked, "mask")
-            pictures = tuple(masked(picture, original, mask) for picture in pictures)
+        files = {what: _file(asked, what) for what in ("picture", "mask") if asked.get(what)}
+        if kind == "image" and "mask" not in files:
+            return {"name": recipe.output, "data": await asyncio.to_thread(as_url, result.pictures[0])}
+        given = {what: await self.engine.decode(file, session=session).answer() for what, file in files.items()}
+        original, pictures = given["picture"], result.pictures
+        if "mask" in given:
+            pictures = await asyncio.to_thread(
+                lambda: tuple(masked(picture, original, given["mask"]) for picture in pictures)
+            )
         if kind == "image":
-            return {"name": recipe.output, "data": as_url(pictures[0])}
+            return {"name": recipe.output, "data": await asyncio.to_thread(as_url, pictures[0])}
         guidance = kept.about.settings.guidance
         if guidance is None:
             guidance = self.engine.editor.model.guidance_threshold
-        again = Drawing((kept.about.prompt,), guidance)
-        drawn = await self.engine.edit(id, again, owner=token, session=f"{token} keep").answer()
+        again = Drawing((kept.about.prompt,), guidance, size=drawing.size)
+        drawn = await self.engine.edit(id, again, owner=token, session=session).answer()
         sheet = await asyncio.to_thread(_sheet, original, kept, drawn.pictures[0], drawing.prompts, pictures)
-        return {"name": f"{Path(recipe.name).stem}-sheet.png", "data": as_url(sheet)}
+        return {"name": f"{Path(recipe.name).stem}-sheet.png", "data": await asyncio.to_thread(as_url, sheet)}
 
     @cached_property
     def _reader(self) -> Reader:
@@ -127,8 +148,10 @@ class Desk:
     def _inverting(self) -> WeakValueDictionary[str, Ticket[Inverted]]:
         return WeakValueDictionary()
 
-    def _pixels(self, asked: Asked, what: str) -> Tensor:
-        return from_url(asked.get(what), what=what, max_pixels=self.engine.limits.pixels)
+    @cached_property
+    def _room(self) -> asyncio.Semaphore:
+        """Of pictures in full size, few are in memory at once."""
+        return asyncio.Semaphore(_AT_ONCE)
 
     def _settings(self, asked: Asked) -> Settings:
         """How to invert; what is the model's own default is left to it."""
@@ -140,11 +163,14 @@ class Desk:
             try:
                 option.check(value)
             except ValueError:
-                raise ValueError(f"{label} {value!r} is out of range: {option.low:g} to {option.high:g}") from None
+                raise ValueError(
+                    f"{label} {_short(value)} is out of range: {option.low:g} to {option.high:g}"
+                ) from None
             values[option.name] = value
         if values["steps"] == self.engine.editor.model.defaults.steps:
             values["steps"] = None
         spec = _spec({"name": asked.get("solver", Settings.solver), "fields": asked.get("fields")})
+        check(spec, plain=True)
         return Settings(solver=spec, **values)
 
     def _drawing(self, asked: Asked, *, live: bool = True) -> tuple[str, Drawing]:
@@ -160,10 +186,10 @@ class Desk:
         controls = asked.get("controls") or []
         if not isinstance(controls, list) or len(controls) > MAX_CONTROLS:
             raise ValueError(
-                f"controls={controls!r} is no list of at most {MAX_CONTROLS} controls: see 'rnri controls'"
+                f"controls={_short(controls)} is no list of at most {MAX_CONTROLS} controls: see 'rnri controls'"
             )
-        specs = tuple(map(_spec, controls)) or None
-        return kept.about.id, Drawing(texts, guidance, size=size, strength=strength, controls=specs)
+        chosen = tuple(control(_spec(each), plain=True) for each in controls) or None
+        return kept.about.id, Drawing(texts, guidance, size=size, strength=strength, controls=chosen)
 
     def _recipe(self, asked: Asked, about: Inverted, drawing: Drawing) -> Recipe:
         given = asked.get("name")
@@ -177,7 +203,7 @@ class Desk:
             about.settings,
             drawing.strength,
             model.defaults.edit_guidance if guidance is None else guidance,
-            tuple(map(str, drawing.controls or ())),
+            tuple(map(_spec, asked.get("controls") or ())),
         )
 
 
@@ -192,7 +218,10 @@ def _answering(act: Counter) -> Counter:
         except Missing:
             return {"missing": True}
         except (Stopped, ValueError, TypeError) as error:
-            return {"error": f"{error}."}
+            return {"error": f"{' '.join(str(error).split())[:_LINE]}."}
+        except Exception:
+            _LOG.exception("a fault in answering %s", act.__name__)
+            return {"error": FAULT}
 
     answer.__name__ = act.__name__
     return answer
@@ -212,27 +241,32 @@ def _prompt(asked: Asked, name: str, *, empty: bool = False) -> str:
     return text.strip()
 
 
+def _file(asked: Asked, what: str) -> File:
+    """A picture that was uploaded; no name of a file, nor an address, is one."""
+    return File(from_url(asked.get(what), what=what), f"the {what}")
+
+
 def _number(asked: Asked, name: str, high: float) -> float:
     value = asked.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= high:
-        raise ValueError(f"{name}={value!r} is out of range: give 0 to {high:g}")
+        raise ValueError(f"{name}={_short(value)} is out of range: give 0 to {high:g}")
     return float(value)
 
 
 def _spec(asked: object) -> str:
     """The spec of a solver or a control: its name, and the fields it sets."""
     name, given = (asked.get("name"), asked.get("fields") or {}) if isinstance(asked, Mapping) else (None, {})
-    if not isinstance(name, str) or not isinstance(given, Mapping):
-        raise ValueError(f"{asked!r} has no name, or no fields: see 'rnri solvers' and 'rnri controls'")
-    spelled = ",".join(f"{field}={_spelled(value)}" for field, value in given.items())
-    return f"{name}:{spelled}" if spelled else name
+    if not isinstance(name, str) or not isinstance(given, Mapping) or len(given) > MAX_FIELDS:
+        raise ValueError(f"{_short(asked)} has no name, or no fields: see 'rnri solvers' and 'rnri controls'")
+    for field, value in given.items():
+        if not field.isidentifier() or not isinstance(value, (bool, int, float, str)) or len(str(value)) > MAX_PROMPT:
+            raise ValueError(f"{_short(field)}={_short(value)} is no field: see 'rnri solvers' and 'rnri controls'")
+    return spell(name, given)
 
 
-def _spelled(value: object) -> str:
-    """A field as a spec has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"'{value}'" if isinstance(value, str) and "," in value else str(value)
+def _short(value: object) -> str:
+    """A value as errors show it."""
+    return reprlib.repr(value)
 
 
 def _told(about: Inverted, found: Inversion | None) -> Answer:

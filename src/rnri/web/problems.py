@@ -21,6 +21,8 @@ MEDIA = "application/problem+json"
 GONE = 499
 """What is noted of a request whose client went away; nobody reads it."""
 RETRY_AFTER = 5.0
+MAX_ERRORS = 20
+"""Fields that are named in one answer."""
 
 
 class FieldProblem(BaseModel):
@@ -80,7 +82,8 @@ def of(error: Exception) -> JSONResponse:
     if isinstance(error, Missing):
         return problem(404, str(error.args[0]))
     if isinstance(error, RequestValidationError):
-        errors = [FieldProblem(field=_place(each["loc"]), detail=_told(each["msg"])) for each in error.errors()]
+        wrong = error.errors()[:MAX_ERRORS]
+        errors = [FieldProblem(field=_place(each["loc"]), detail=_told(each["msg"])) for each in wrong]
         return problem(422, "; ".join(f"{each.field}: {each.detail}" for each in errors[:3]), errors=errors)
     if isinstance(error, HTTPException):
         return problem(error.status_code, str(error.detail), headers=error.headers)

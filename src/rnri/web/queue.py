@@ -54,6 +54,11 @@ class FairQueue(Generic[W]):
                 return item
         return None
 
+    def count(self, fits: Callable[[W], bool]) -> int:
+        """How many of them `fits`."""
+        self._bury()
+        return sum(fits(item) for line in self._sessions.values() for item in line)
+
     def drain(self) -> list[W]:
         """All that wait, in no particular order; none is left."""
         left = [item for line in self._sessions.values() for item in line]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Form
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from rnri.driver import Status
 from rnri.editor import Timings
@@ -18,13 +18,14 @@ from rnri.web.store import Inverted, Settings
 MAX_PROMPT = 1000
 MAX_SIDE = 4096
 MAX_STEPS = 1000
+MAX_FIELDS = 16
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
 _BUDGET = r"^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2}){0,99}$"
 
 
 def _known(spec: str) -> str:
-    check(spec)
+    check(spec, plain=True)
     return spec
 
 
@@ -56,6 +57,15 @@ class EditRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"prompt": "a blue metal ball on sand", "guidance": 1.0}}
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, given: Any) -> Any:
+        """Nothing is said of each of very many fields."""
+        if isinstance(given, dict) and len(given) > MAX_FIELDS:
+            raise ValueError(f"{len(given)} fields are given: send some of {', '.join(cls.model_fields)}")
+        return given
+
     prompt: Prompt = Field(description="What the result shows.", examples=["a blue metal ball on sand"])
     guidance: Guidance | None = Field(default=None, description=GUIDANCE)
     negative: Negative = Field(default="", description=NEGATIVE)

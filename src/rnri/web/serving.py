@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,11 +16,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from rnri.web.access import Access, loopback
-from rnri.web.engine import Engine
-from rnri.web.live import MAX_MESSAGE
+from rnri.web.bodies import MAX_TEXT
+from rnri.web.engine import LAST, Engine
 
 REST = 2.0
 """Seconds from the end of the work to the end of the connections."""
+_LOOK = 0.1
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Server:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                ws_max_size=4 * MAX_MESSAGE,
+                ws_max_size=4 * MAX_TEXT,
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=round(REST),
             )
@@ -64,13 +67,19 @@ class Server:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> bool:
         """Serve; `ready` is called once requests are taken. Whether all that was taken on was finished."""
+        self._engine.warm()
         asyncio.run(self._run(ready))
         return self._finished
 
     def stop(self) -> None:
         """Have it stop; from any thread."""
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin_to_stop)
+
+    @property
+    def patience(self) -> float:
+        """Seconds from `stop` to the end of `run`, at most."""
+        return self._grace + LAST + 2 * REST
 
     async def _run(self, ready: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -92,16 +101,34 @@ class Server:
 
 @contextmanager
 def background(server: Server) -> Iterator[str]:
-    """A server that runs in a thread, at the URL given, for as long as the block."""
+    """A server that runs in a thread, at the URL given, for as long as the block.
+
+    Raises RuntimeError where it does not start, or does not stop within its `patience`.
+    """
     ready = threading.Event()
-    thread = threading.Thread(target=server.run, args=(ready.set,), name="rnri-server")
+    thread = threading.Thread(target=server.run, args=(ready.set,), name="rnri-server", daemon=True)
     thread.start()
-    ready.wait()
+    while not ready.wait(_LOOK):
+        if not thread.is_alive():
+            raise RuntimeError(f"the server at {server.url} ended as it started")
     try:
         yield server.url
     finally:
         server.stop()
-        thread.join()
+        thread.join(server.patience)
+    if thread.is_alive():
+        raise RuntimeError(f"the server at {server.url} did not stop within {server.patience:g} s")
+
+
+def leave(engine: Engine) -> None:
+    """End this process at once, with exit code 0, if the thread of a closed engine is within what nothing ends.
+
+    The interpreter would wait for it, or break down when it comes back.
+    """
+    if engine.alive:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 class _Uvicorn(uvicorn.Server):

@@ -1,0 +1,175 @@
+"""Pictures from outside are decoded in processes of their own, each killed and replaced at its limits.
+
+A file of some hundred kilobytes can take minutes to decode, and no thread can be interrupted in a library's loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import numpy as np
+
+from rnri.web import decoder
+
+if sys.platform == "linux":
+    import fcntl
+
+PER_PIXEL = 64
+"""Bytes that decoding may take for each pixel allowed: some copies of four channels, and a JPEG's coefficients."""
+LEAST = 256 * 2**20
+"""Bytes that it may take in any case."""
+SLACK = 3.0
+"""How many times longer than its processor time a picture may take by the clock, where others use the processor."""
+
+_CODE = "import sys; sys.path[:] = {path}; from rnri.web import decoder; decoder.main({pixels}, {seconds}, {memory})"
+_ROOM = 2**20
+_POLL = 0.05
+_OUT_OF_TIME = (-getattr(signal, "SIGXCPU", 0) or None,)
+"""The exit code of a process that worked too long."""
+
+
+class Dropped(Exception):
+    """Nobody waits for the picture any more."""
+
+
+class Decoder:
+    """A process that decodes pictures one by one, started when it is first needed; for one thread at a time.
+
+    A picture may have `pixels`, and take `seconds` of processor time; where the system has no such limit, `SLACK` times
+    that by the clock.
+    """
+
+    def __init__(self, pixels: int, seconds: int) -> None:
+        self._seconds = seconds
+        memory = LEAST + PER_PIXEL * pixels
+        code = _CODE.format(path=json.dumps(sys.path), pixels=pixels, seconds=seconds, memory=memory)
+        self._command = [sys.executable, "-I", "-c", code]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready = self._stopped = False
+        self._pipe = ThreadPoolExecutor(1, "rnri-decoder")
+
+    def start(self) -> None:
+        """Start the process, without waiting until it is ready."""
+        self._ready = False
+        self._process = subprocess.Popen(
+            self._command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        _widen(self._process)
+
+    def decode(self, data: bytes, name: str = "the image", stopped: Callable[[], bool] = lambda: False) -> np.ndarray:
+        """The picture in a file, as `rnri.raster.decode` gives it.
+
+        Raises ValueError, which calls the file `name`, as that does and where a limit is reached; `Dropped` once
+        `stopped` holds or it is stopped; RuntimeError if no process can be had.
+        """
+        if self._process is None:
+            self.start()
+        reply, until = self._pipe.submit(self._exchange, data, name), time.monotonic() + SLACK * self._seconds
+        try:
+            while not wait([reply], _POLL).done:
+                if stopped():
+                    raise Dropped
+                if time.monotonic() > until:
+                    raise ValueError(self._refusal(name, slow=True))
+            return reply.result()
+        except (OSError, EOFError):  # it ended
+            was_ready, code = self._ready, self._end()
+            if self._stopped:
+                raise Dropped from None
+            if not was_ready:
+                raise RuntimeError(f"the process that decodes pictures ended with {code} as it started") from None
+            raise ValueError(self._refusal(name, slow=code in _OUT_OF_TIME)) from None
+        finally:
+            if not reply.done():
+                self._end()
+            if self._process is None and not self._stopped:
+                self.start()
+
+    def stop(self) -> None:
+        """Kill the process for good; from any thread."""
+        self._stopped, process = True, self._process
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """End the process, and let go of its pipes."""
+        self._stopped = True
+        self._end()
+        self._pipe.shutdown(wait=False)
+
+    def _refusal(self, name: str, *, slow: bool) -> str:
+        why = f"takes more than {self._seconds} s to decode" if slow else "cannot be decoded"
+        return f"{name} {why}: save it again as a plain PNG or JPEG"
+
+    def _exchange(self, data: bytes, name: str) -> np.ndarray:
+        """Ask the process, and wait for what it answers."""
+        process = self._process
+        assert process is not None
+        if not self._ready:
+            _read(process, bytearray(decoder.ANSWER.size))
+            self._ready = True
+        named = name.encode()
+        for part in (decoder.REQUEST.pack(len(named), len(data)) + named, data):
+            _write(process, part)
+        kind, height, width, size = decoder.ANSWER.unpack(_read(process, bytearray(decoder.ANSWER.size)))
+        if kind == decoder.ERROR:
+            raise ValueError(bytes(_read(process, bytearray(size))).decode())
+        array = np.empty(size, np.uint8)
+        _read(process, array.data)
+        flat = array.view(decoder.KINDS[kind])
+        return flat.reshape(height, width, -1) if kind == b"b" else flat.reshape(height, width)
+
+    def _end(self) -> int | None:
+        """Kill the process, and give its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.kill()
+        code = process.wait()
+        self._pipe.submit(bool).result()  # the thread at the pipes has seen their end
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        return code
+
+
+def _widen(process: subprocess.Popen[bytes]) -> None:
+    """Give the pipes room for many pixels, where they can have it: each turn of two processes then moves more."""
+    if sys.platform == "linux":
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _ROOM)
+
+
+def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    left = memoryview(data)
+    while left:
+        left = left[process.stdin.write(left) :]
+
+
+def _read(process: subprocess.Popen[bytes], into: bytearray | memoryview) -> bytearray | memoryview:
+    """The buffer, filled; EOFError where the process ended first."""
+    assert process.stdout is not None
+    left = memoryview(into)
+    while left:
+        count = process.stdout.readinto(left)  # type: ignore[attr-defined]  # unbuffered, it is a raw file
+        if not count:
+            raise EOFError
+        left = left[count:]
+    return into

@@ -1,0 +1,117 @@
+"""Files of jobs on their way to the engine's queue: decoded in processes of their own, sessions in turn."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from rnri.web.decoding import Decoder, Dropped
+from rnri.web.jobs import Job, Limits
+from rnri.web.queue import FairQueue
+
+_LOG = logging.getLogger(__name__)
+_LOOK = 0.5
+"""Seconds after which it is seen that nobody waits for a picture that kept others from being decoded."""
+_END = 2.0
+
+
+class Uploads:
+    """Decodes what jobs bring, and gives each job to `decoded`; a session has one file decoded at a time.
+
+    `room` says whether another decoded picture may be held. Both are called with the lock of `changed`, which is
+    notified, held; how each ended is counted in `counts`. A job whose file is no picture fails.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        changed: threading.Condition,
+        counts: Counter[str],
+        decoded: Callable[[Job[Any]], None],
+        room: Callable[[], bool],
+    ) -> None:
+        self._changed, self._counts, self._decoded, self._room = changed, counts, decoded, room
+        self._queue: FairQueue[Job[Any]] = FairQueue()
+        self._current: dict[str, Job[Any]] = {}
+        self._stopped = False
+        self._decoders = [Decoder(limits.pixels, limits.decoding) for _ in range(limits.decoders)]
+        self._threads: list[threading.Thread] = []
+
+    def __len__(self) -> int:
+        """How many wait to be decoded; asked with the lock held."""
+        return len(self._queue)
+
+    @property
+    def idle(self) -> bool:
+        """Whether none waits and none is at work; asked with the lock held."""
+        return not self._current and not len(self._queue)
+
+    def put(self, job: Job[Any]) -> None:
+        """Have its file decoded; with the lock held."""
+        self._queue.put(job)
+        self.start()
+
+    def start(self) -> None:
+        """Start the processes, unless they are; with the lock held."""
+        if not self._threads and not self._stopped:
+            for decoder in self._decoders:
+                thread = threading.Thread(target=self._run, args=(decoder,), name="rnri-upload", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def stop(self) -> list[Job[Any]]:
+        """Decode nothing more, kill what is at work, and give what is left; with the lock held."""
+        self._stopped = True
+        for decoder in self._decoders:
+            decoder.stop()
+        return [*self._queue.drain(), *self._current.values()]
+
+    def join(self) -> None:
+        """Wait until the processes have ended; without the lock."""
+        for thread in self._threads:
+            thread.join(_END)
+
+    def _next(self) -> Job[Any] | None:
+        """The job whose file is decoded now; none once it is stopped."""
+        with self._changed:
+            while not self._stopped:
+                if self._room():
+                    job = self._queue.pop(lambda job: job.session not in self._current)
+                    if job is not None:
+                        self._current[job.session] = job
+                        return job
+                self._changed.wait(_LOOK if len(self._queue) else None)
+            return None
+
+    def _run(self, decoder: Decoder) -> None:
+        try:
+            decoder.start()
+            while job := self._next():
+                ended = self._decode(decoder, job)
+                with self._changed:
+                    self._counts[ended] += 1
+                    del self._current[job.session]
+                    if job.pixels is not None and not self._stopped:
+                        self._decoded(job)
+                    self._changed.notify_all()
+                del job  # a ticket lives as long as somebody waits for it
+        finally:
+            decoder.close()
+
+    def _decode(self, decoder: Decoder, job: Job[Any]) -> str:
+        """Decode its file, and say how that ended, as the engine's counts call it."""
+        file, job.file = job.file, None
+        assert file is not None
+        try:
+            job.pixels = decoder.decode(file.data, file.name, lambda: job.dead)
+        except Dropped:
+            return "stopped"
+        except Exception as error:
+            if not isinstance(error, ValueError):
+                _LOG.exception("a fault in decoding")
+            job.ticket.fail(error)
+            return "failed"
+        return "decoded"
