@@ -122,7 +122,7 @@ def noise_scale(scheduler: Any, num_steps: int, *, timesteps: Mapping[str, Any] 
 
     >>> from diffusers import EulerDiscreteScheduler
     >>> [round(noise_scale(EulerDiscreteScheduler(timestep_spacing=how), 4), 2) for how in ("trailing", "leading")]
-    [157.41, 22.81]
+    [157.41, 17.41]
     """
     return float(getattr(_fresh(scheduler, num_steps, timesteps), "init_noise_sigma", 1.0))
 
