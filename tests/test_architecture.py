@@ -55,6 +55,7 @@ ARROWS: dict[str, set[str]] = {
     "previews": {"editing", "images", "inversion", "models", "schedule"},
     "batches": {"editor", "images", "inversion", "limits", "presets", "threads"},
     "methods": {
+        "attention",
         "controls",
         "edit_friendly",
         "editor",

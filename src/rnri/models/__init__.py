@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from rnri.loading import Loading
+from rnri.models import speed
 from rnri.models.base import Condition, Defaults, Guidance, GuidanceWarning, Model, PromptWarning
-from rnri.models.family import Family, check_place
+from rnri.models.family import Family
 from rnri.models.parts import folder_of, pipeline_class
 from rnri.models.samplers import choose
 
@@ -121,7 +122,7 @@ def from_parts(
     for option in ("lora", "variant", "preview", "allow_pickle"):
         if getattr(loading, option):
             raise ValueError(f"{option} has no effect on a model that is made of its parts: leave it out")
-    check_place(device, loading)
+    speed.check_place(device, loading)
     for module in (network, vae):
         module.requires_grad_(False).eval()
     own = choose(scheduler, loading.scheduler, loading.spacing)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
-import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,10 +18,12 @@ from rnri.guidance import combine
 from rnri.limits import MAX_SIDE
 from rnri.loading import Loading
 from rnri.models import autoencoder, speed
-from rnri.models.base import Condition, Defaults, Guidance, warn_of_prompt
+from rnri.models.base import Condition, Defaults, Guidance
+from rnri.models.fingerprint import digest
 from rnri.models.hooks import bound, bound_layers
 from rnri.models.lora import add_loras
-from rnri.models.parts import needs, parts_of, quiet
+from rnri.models.parts import parts_of, quiet
+from rnri.models.prompts import warn_of_unread
 from rnri.models.samplers import choose, last, noise_scale, table
 from rnri.schedule import Denoiser, Schedule
 from rnri.threads import TOKENIZERS, WARNING_FILTERS, running
@@ -100,7 +100,7 @@ class Family(ABC):
 
         Raises ValueError naming the part that is missing, incomplete or of another family.
         """
-        check_place(device, loading)
+        speed.check_place(device, loading)
         parts = parts_of(name, folder, {**cls.parts, "scheduler": ()}, dtype, loading)
         parts["scheduler"] = choose(parts["scheduler"], loading.scheduler, loading.spacing)
         kind = json.loads((folder / "model_index.json").read_text())["_class_name"]
@@ -251,16 +251,7 @@ class Family(ABC):
         So neither the device nor bfloat16 makes it another model; float16, which rounds elsewhere, may.
         """
         with running(alone=self.one_at_a_time):
-            return self._digest()
-
-    def _digest(self) -> str:
-        digest = hashlib.sha256(str(self.vae.config.get("scaling_factor")).encode())
-        for network in self.networks:
-            weights = [weight.detach().flatten() for weight in autoencoder.weights(network)]
-            digest.update(repr([len(weight) for weight in weights]).encode())
-            samples = torch.cat([weight[:: max(1, len(weight) // 64)].bfloat16() for weight in weights])
-            digest.update(samples.view(torch.int16).cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
+            return digest(self.networks, str(self.vae.config.get("scaling_factor")))
 
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
         height, width = image_size
@@ -324,7 +315,7 @@ class Family(ABC):
     def _embed(self, prompts: Sequence[str], read: Callable[[], dict[str, Tensor]]) -> Condition:
         with running(alone=self.one_at_a_time), TOKENIZERS:
             for prompt in dict.fromkeys(prompts):
-                self._warn_of_what_is_not_read(prompt)
+                warn_of_unread(prompt, *self.reader(), self.name, self.words)
             self._send_back(but=self.pipe.text_encoder)  # which reads first
             with torch.no_grad(), quiet():
                 given = read()
@@ -396,30 +387,3 @@ class Family(ABC):
         """The tokenizer that reads most of a prompt, and how many tokens it reads."""
         tokenizer = self.pipe.tokenizer
         return tokenizer, self.max_tokens or tokenizer.model_max_length
-
-    def _warn_of_what_is_not_read(self, prompt: str) -> None:
-        tokenizer, length = self.reader()
-        if tokenizer is None:
-            return
-        ids = tokenizer(prompt, verbose=False).input_ids
-        if len(ids) > length:
-            added = tokenizer.num_special_tokens_to_add()
-            cut = tokenizer.decode(ids[length - 1 : -1])
-            warn_of_prompt(
-                f"the prompt is longer than the {length - added} tokens {self.name} reads; this was cut: {cut!r}"
-            )
-        unknown = [word for word in _words(prompt) if word not in self.words]
-        if self.words and unknown:
-            warn_of_prompt(f"{self.name} does not know {', '.join(unknown)}; it knows {', '.join(sorted(self.words))}")
-
-
-def check_place(device: torch.device, loading: Loading) -> None:
-    """Raise ValueError for offloading that cannot be done here."""
-    if loading.offload != "none":
-        needs("accelerate", "offload", f"offload {loading.offload!r}")
-    if loading.offload == "sequential" and device.type == "cpu":
-        raise ValueError("offload 'sequential' needs an accelerator: on the CPU there is nothing to bring over")
-
-
-def _words(prompt: str) -> Iterator[str]:
-    return iter(dict.fromkeys(re.findall(r"[^\W\d_]+", prompt.lower())))

@@ -7,6 +7,15 @@ from typing import Any
 import torch
 
 from rnri.loading import Loading
+from rnri.models.parts import needs
+
+
+def check_place(device: torch.device, loading: Loading) -> None:
+    """Raise ValueError for offloading that cannot be done here."""
+    if loading.offload != "none":
+        needs("accelerate", "offload", f"offload {loading.offload!r}")
+    if loading.offload == "sequential" and device.type == "cpu":
+        raise ValueError("offload 'sequential' needs an accelerator: on the CPU there is nothing to bring over")
 
 
 def fuse(network: Any) -> None:
