@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rnri import images
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from rnri.models import EMBEDDED
 from rnri.scenes.captions import caption, parse
 from rnri.scenes.edits import Edit, Kind

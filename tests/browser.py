@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rnri.bench.ui import chromium
+from rnri.evaluation.page import chromium
 
 _CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 

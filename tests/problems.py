@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from rnri_core.sampling.steps import Step, ddim
+from rnri_core.solvers import solver
+from rnri_core.solvers.equation import Equation
+from rnri_core.solvers.solve import Solution, solve
 from torch import Tensor
-
-from rnri.driver import Solution, solve
-from rnri.equation import Equation
-from rnri.schedule import Step, ddim
-from rnri.solvers import solver
 
 SHAPE = (3, 2, 2, 3)  # images, channels, height, width
 DIMENSION = 12

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from rnri.images import encode
 from rnri.web.access import LOCAL_NAMES, Access
 from rnri.web.api import Options, create_app

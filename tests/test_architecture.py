@@ -177,7 +177,7 @@ def test_files_are_short_and_named_for_what_they_hold(path: Path) -> None:
 
 def test_every_solver_file_is_one_solver() -> None:
     """A file in `solvers` that defines a registered solver defines one only."""
-    from rnri.solvers import SOLVERS
+    from rnri_core.solvers import SOLVERS
 
     homes = [method.__module__ for method in SOLVERS.values()]
     assert len(set(homes)) == len(homes)

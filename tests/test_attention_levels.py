@@ -14,18 +14,18 @@ from diffusers import DDIMScheduler, LEditsPPPipelineStableDiffusion
 from diffusers.models.attention_processor import Attention
 from diffusers.models.downsampling import Downsample2D
 from PIL import Image
+from rnri_core.inversion.inversion import Inversion
 from torch import Tensor
 from torch.nn import functional
 
-from rnri.attention import AttentionHook, Place, grid
+from rnri.baselines.canvas import Canvas
+from rnri.baselines.ledits import Ledits
 from rnri.controls import Bound, Control, Job, control
 from rnri.controls.keep_words import KeepWords, _Watching
 from rnri.controls.word_maps import WordMaps
-from rnri.editor import Editor
-from rnri.inversion import Inversion
-from rnri.methods.canvas import Canvas
-from rnri.methods.ledits import Ledits
+from rnri.editing.editor import Editor
 from rnri.models.attention import _Processor, _residual, attending, places
+from rnri.models.attention_hooks import AttentionHook, Place, grid
 from tests import tiny, tiny_levels
 from tests.test_editor import SOURCE, TARGET, picture
 

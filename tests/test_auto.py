@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from rnri import models
-from rnri.bench.convergence import Convergence, grid
+from rnri.evaluation.solvers.convergence import Convergence, grid
 
 
 @pytest.mark.parametrize(("name", "steps", "calls"), [("scenes-turbo", 4, 8), ("scenes", 20, 20)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rnri.batches import invert_all
-from rnri.editor import Editor
+from rnri.editing.batch import invert_all
+from rnri.editing.editor import Editor
 from tests import tiny
 
 PROMPTS = ["a red ball on sand", "a small green cube", "a blue ball"]

@@ -12,16 +12,24 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from rnri_core.solvers.equation import Equation
 
 from rnri import models
-from rnri.bench.convergence import WAYS, Configuration, Convergence, Measurement, correlation, grid, kurtosis
-from rnri.bench.report import Row, markdown
-from rnri.bench.run import environment, read, run
-from rnri.bench.settings import Setting, grouped
-from rnri.bench.spectra import Spectra, SpectrumConfiguration, largest
-from rnri.bench.statistics import Estimate
 from rnri.cli.bench_convergence import DEFAULT_BUDGETS
-from rnri.equation import Equation
+from rnri.evaluation.records import environment, read, run
+from rnri.evaluation.solvers.convergence import (
+    WAYS,
+    Configuration,
+    Convergence,
+    Measurement,
+    correlation,
+    grid,
+    kurtosis,
+)
+from rnri.evaluation.solvers.report import Row, markdown
+from rnri.evaluation.solvers.settings import Setting, grouped
+from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration, largest
+from rnri.evaluation.statistics import Estimate
 from tests.conftest import Run
 from tests.problems import normal
 

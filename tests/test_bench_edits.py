@@ -19,11 +19,11 @@ from PIL import Image
 
 import rnri
 from rnri import images
-from rnri.bench.edits import Edits
-from rnri.bench.edits_report import Table, markdown, summary, tables
-from rnri.bench.run import Key, Line, read
-from rnri.bench.tuning import candidates
-from rnri.methods import METHODS, method
+from rnri.baselines import METHODS, method
+from rnri.evaluation.edits.report import Table, markdown, summary, tables
+from rnri.evaluation.edits.run import Edits
+from rnri.evaluation.edits.tuning import candidates
+from rnri.evaluation.records import Key, Line, read
 from rnri.metrics import METRICS, Networks
 from tests import sets, tiny
 from tests.conftest import Run
@@ -291,7 +291,7 @@ def test_a_picture_that_cannot_be_read_stops_it_with_one_line(run: Run, model: P
 
 
 def test_every_benchmark_names_metrics_that_there_are() -> None:
-    from rnri.bench.datasets import DATASETS
+    from rnri.evaluation.datasets import DATASETS
 
     for dataset in DATASETS.values():
         axes = {dataset.keep, dataset.pixels, dataset.rank} | ({dataset.goal} if dataset.goal else set())
@@ -307,13 +307,15 @@ def test_every_setting_that_is_tried_can_be_made() -> None:
 def test_methods_that_the_model_cannot_serve_are_left_out(
     run: Run, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rnri.methods.METHODS", {name: METHODS[name] for name in ("sdedit", "flowedit")})
+    monkeypatch.setattr("rnri.baselines.METHODS", {name: METHODS[name] for name in ("sdedit", "flowedit")})
     code, out, err = run("bench", "scenes", "--model", model, "--device", "cpu", "--limit", 1, "-o", "found")
     assert (code, out.splitlines()[0]) == (0, "3 new measurements")
     assert "warning: left out: flowedit: flowedit is for rectified flows" in err
     assert {name for _, name in told(Path("found"))} == {"unedited", "autoencoded", "sdedit"}
-    monkeypatch.setattr("rnri.bench.tuning.METHODS", {name: METHODS[name] for name in ("sdedit", "flowedit")})
-    monkeypatch.setattr("rnri.bench.tuning.GRIDS", {"sdedit": {"strength": ("0.5",)}})
+    monkeypatch.setattr(
+        "rnri.evaluation.edits.tuning.METHODS", {name: METHODS[name] for name in ("sdedit", "flowedit")}
+    )
+    monkeypatch.setattr("rnri.evaluation.edits.tuning.GRIDS", {"sdedit": {"strength": ("0.5",)}})
     assert run("bench", "tune", "--model", model, "--device", "cpu", "--limit", 1, "-o", "tuned")[0] == 0
     assert json.loads(Path("tuned/tuned.json").read_text())["methods"] == {"sdedit": "sdedit:strength=0.5"}
 
@@ -333,8 +335,8 @@ def test_a_method_may_be_given_each_edits_own_mask(run: Run, model: Path) -> Non
 
 
 def test_other_networks_make_another_setting(model: Path, tmp_path: Path) -> None:
-    from rnri.bench.datasets.scenes import Scenes
-    from rnri.editor import Editor
+    from rnri.editing.editor import Editor
+    from rnri.evaluation.datasets.scenes import Scenes
 
     editor, edits = Editor.from_pretrained(str(model), device="cpu"), Scenes("heldout", 1, 32)
     usual, other = (

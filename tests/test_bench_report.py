@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rnri_core.inversion.presets import PRESETS
+from rnri_core.solvers import OURS, SOLVERS
 
-from rnri.bench import guidances, reports
-from rnri.bench.convergence import INVERTERS
-from rnri.bench.guidances import Tuned, choose
-from rnri.bench.looks import COLOURS, Look, apart
-from rnri.bench.report import Row, markdown
-from rnri.bench.rivals import Entry, comparison, exact, origin
-from rnri.bench.run import Line, read
-from rnri.bench.settings import grouped, scores
-from rnri.bench.statistics import Estimate
-from rnri.presets import PRESETS
-from rnri.solvers import OURS, SOLVERS
+from rnri.evaluation import reports
+from rnri.evaluation.plotting import COLOURS, Look, apart
+from rnri.evaluation.records import Line, read
+from rnri.evaluation.solvers import guidances
+from rnri.evaluation.solvers.convergence import INVERTERS
+from rnri.evaluation.solvers.guidances import Tuned, choose
+from rnri.evaluation.solvers.report import Row, markdown
+from rnri.evaluation.solvers.rivals import Entry, comparison, exact, origin
+from rnri.evaluation.solvers.settings import grouped, scores
+from rnri.evaluation.statistics import Estimate
 from tests.conftest import Run
 
 RUN = {"device": "abacus", "threads": 1, "system": "none", "versions": {}}

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("gradio", reason="the page needs the extra ui: pip install 'rnri[ui]'")
 
 from rnri import models
-from rnri.bench.ui import PAUSE, Latency, latency
+from rnri.evaluation.page import PAUSE, Latency, latency
 
 SLOWED = 0.02
 """Seconds that a call of the network is made to take at least."""

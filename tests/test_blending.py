@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rnri_core.inversion.inversion import Inversion
+from rnri_core.sampling.noise_paths import PathName, _angle, _log_chi, centroid, lerp, nao, path, slerp
 from scipy import stats
 from torch import Tensor
 
 from rnri import images
-from rnri.blending import concept, interpolate
-from rnri.editor import Editor
-from rnri.inversion import Inversion
-from rnri.paths import PathName, _angle, _log_chi, centroid, lerp, nao, path, slerp
+from rnri.editing.editor import Editor
+from rnri.editing.interpolate import concept, interpolate
 from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 from tests.problems import normal

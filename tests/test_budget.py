@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import pytest
 import torch
+from rnri_core.inversion.budget import CAP, cost
+from rnri_core.sampling.steps import Schedule, ddim, flow
+from rnri_core.solvers import SOLVERS
+from rnri_core.solvers.solve import solve
 
 from rnri import Inversion, allot, invert, solver
-from rnri.budget import CAP, cost
-from rnri.driver import solve
-from rnri.schedule import Schedule, ddim, flow
-from rnri.solvers import SOLVERS
 from tests.problems import ALPHAS_CUMPROD, PROBLEMS, gaussian_denoiser, normal
 
 

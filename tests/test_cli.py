@@ -14,14 +14,14 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from rnri_core.inversion.inversion import Inversion
+from rnri_core.solvers import WRAPPERS
 
 import rnri
 from rnri import images, models
 from rnri.cli import outputs, screen, values
-from rnri.editor import Editor
-from rnri.inversion import Inversion
+from rnri.editing.editor import Editor
 from rnri.limits import MAX_GUIDANCE, MAX_SEED, MAX_SIDE
-from rnri.solvers import WRAPPERS
 from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 

@@ -13,11 +13,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipTextConfig, BlipVisionConfig
 
 from rnri import images
+from rnri.baselines import METHODS
 from rnri.cli import steering
 from rnri.controls import CONTROLS
-from rnri.describe import describe
-from rnri.editor import Editor
-from rnri.methods import METHODS
+from rnri.editing.captioning import describe
+from rnri.editing.editor import Editor
 from rnri.models.captioner import Captioner
 from rnri.scenes.render import render
 from rnri.scenes.scene import Item, Scene

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from rnri.loading import Loading
+from rnri.models.load_options import Loading
 from tests.conftest import SOURCE, Run
 
 COMMANDS = ("edit", "invert", "generate", "interpolate", "concept", "ui", "serve", "bench speed")

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from rnri import Inversion
-from rnri.attention import Place
 from rnri.controls import CONTROLS, Bound, Control, Job, control, controls
 from rnri.controls.alignment import align
 from rnri.controls.base import Words
 from rnri.controls.keep import Keep
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
+from rnri.models.attention_hooks import Place
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from rnri_core.inversion.coupled import COUPLED, Bdia, Coupled, Edict
+from rnri_core.registry import Source
+from rnri_core.sampling.steps import Schedule, ddim, euler, euler_ancestral, flow
 from torch import Tensor
 
-from rnri.coupled import COUPLED, Bdia, Coupled, Edict
-from rnri.registry import Source
-from rnri.schedule import Schedule, ddim, euler, euler_ancestral, flow
 from tests.problems import ALPHAS_CUMPROD, normal
 
 SHAPE = (2, 3, 4, 4)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from rnri.bench.datasets.coco import Coco
-from rnri.bench.datasets.folder import Folder
-from rnri.bench.datasets.pie import Pie, mask
-from rnri.bench.datasets.scenes import Scenes
+from rnri.evaluation.datasets.coco import Coco
+from rnri.evaluation.datasets.folder import Folder
+from rnri.evaluation.datasets.pie import Pie, mask
+from rnri.evaluation.datasets.scenes import Scenes
 from rnri.scenes.edits import PIE_BENCH_TYPES
 from rnri.scenes.splits import split_of
 from tests import sets

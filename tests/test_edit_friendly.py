@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from rnri_core.inversion.edit_friendly import edit_friendly
+from rnri_core.sampling.steps import Schedule, euler, euler_ancestral, flow
+from rnri_core.solvers.solve import Status
 from torch import Tensor
 
 from rnri import Inversion, sample
-from rnri.driver import Status
-from rnri.edit_friendly import edit_friendly
-from rnri.schedule import Schedule, euler, euler_ancestral, flow
 from tests.problems import gaussian_schedule, normal
 
 SHAPE = (2, 4, 16, 16)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from rnri import Inversion, Status
-from rnri.editor import Editor, Timings
+from rnri.editing.editor import Editor, Timings
 from tests import tiny
 
 SOURCE, TARGET, OTHER = "a red ball on sand", "a blue ball on sand", "a small green cube"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rnri.bench.embedded import BATCH, Accuracy, EmbeddedReport, confusions, embedded
+from rnri.evaluation.embedded import BATCH, Accuracy, EmbeddedReport, confusions, embedded
 from rnri.models import Defaults
 from rnri.scenes.attributes import attributes
 from rnri.scenes.scene import Item, Scene

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderTiny, AutoModel, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from rnri.models import EMBEDDED, Defaults, embedded
 from training.export import export, shipped
 

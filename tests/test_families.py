@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from rnri_core.inversion.inversion import invert, sample
+from rnri_core.sampling.steps import Denoiser
 from torch import Tensor
 
-from rnri import Status, editing, models, solver
-from rnri.editor import Editor
-from rnri.inversion import invert, sample
+from rnri import Status, models, solver
+from rnri.editing import edit as editing
+from rnri.editing.editor import Editor
 from rnri.models import Family
-from rnri.schedule import Denoiser
 from tests import tiny_families
 from tests.tiny_families import CASES, Case
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rnri_core.inversion.inversion import Inversion
 from torch import Tensor
 
 from rnri import models
-from rnri.batches import invert_all
 from rnri.controls.conditions import between, joined
-from rnri.editor import Editor
-from rnri.inversion import Inversion
+from rnri.editing.batch import invert_all
+from rnri.editing.editor import Editor
 from tests import tiny_families
 from tests.test_editor import ONE_LEVEL, picture, same
 from tests.tiny_families import CASES

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from rnri.bench.architectures import ARCHITECTURES
+from rnri.evaluation.architectures import ARCHITECTURES
 from rnri.models import MODELS, serving
 
 Made = tuple[str, Mapping[str, Any]]

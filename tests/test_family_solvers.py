@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from rnri_core.inversion.inversion import invert, sample
+from rnri_core.sampling.steps import Denoiser, Schedule
+from rnri_core.solvers import SOLVERS
 
 from rnri import Status, models, solver
-from rnri.inversion import invert, sample
 from rnri.models import Family
-from rnri.schedule import Denoiser, Schedule
-from rnri.solvers import SOLVERS
 from tests import tiny_families
 from tests.tiny_families import CASES
 

@@ -9,10 +9,10 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from rnri_core.inversion.inversion import sample
 
 from rnri import models
-from rnri.editor import Editor
-from rnri.inversion import sample
+from rnri.editing.editor import Editor
 from tests import tiny, tiny_families
 from tests.test_editor import ONE_LEVEL, picture, same
 from tests.test_families import FLOAT32, assert_same_as_pipeline, noise

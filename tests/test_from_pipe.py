@@ -15,11 +15,11 @@ from diffusers import (
     PNDMScheduler,
     StableDiffusionPipeline,
 )
+from rnri_core.inversion.inversion import sample
 
 from rnri import models
-from rnri.editor import Editor
-from rnri.inversion import sample
-from rnri.loading import Loading
+from rnri.editing.editor import Editor
+from rnri.models.load_options import Loading
 from tests import tiny, tiny_families
 from tests.test_families import state
 

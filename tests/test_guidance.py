@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from rnri_core.sampling.guidance import guided, guided_pair
 from torch import Tensor
-
-from rnri.guidance import guided, guided_pair
 
 Z = torch.arange(6.0).view(2, 3)
 

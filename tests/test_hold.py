@@ -10,7 +10,7 @@ import torch
 from rnri import Inversion
 from rnri.controls import Job
 from rnri.controls.hold import Hold, _Held
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from tests import tiny
 from tests.test_editor import SOURCE, TARGET, picture
 

@@ -36,7 +36,7 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 def test_names_do_not_depend_on_what_was_imported_before() -> None:
-    code = "import rnri.driver, rnri.solvers, rnri.inversion; print(callable(rnri.solve), callable(rnri.invert))"
+    code = "import rnri_core.solvers.solve, rnri_core.solvers, rnri_core.inversion.inversion; print(callable(rnri.solve), callable(rnri.invert))"
     assert python(code) == "True True"
 
 

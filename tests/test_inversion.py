@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from rnri_core.inversion.inversion import Inversion, invert, sample
+from rnri_core.sampling.steps import Schedule, euler_ancestral, flow
+from rnri_core.solvers import SOLVERS, solver
+from rnri_core.solvers.equation import norm
+from rnri_core.solvers.solve import Status
 from torch import Tensor
 
-from rnri.driver import Status
-from rnri.equation import norm
-from rnri.inversion import Inversion, invert, sample
-from rnri.schedule import Schedule, euler_ancestral, flow
-from rnri.solvers import SOLVERS, solver
 from tests.problems import gaussian_denoiser, gaussian_schedule, normal
 
 SHAPE = (2, 3, 4, 4)

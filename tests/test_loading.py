@@ -23,12 +23,12 @@ from diffusers import (
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from rnri import Status, models
-from rnri.attention import AttentionHook, Place
-from rnri.editor import Editor
-from rnri.loading import SCHEDULERS, Loading
+from rnri.editing.editor import Editor
+from rnri.models.acceleration import fuse, prepare
 from rnri.models.attention import attending
-from rnri.models.samplers import NAMES, choose, table
-from rnri.models.speed import fuse, prepare
+from rnri.models.attention_hooks import AttentionHook, Place
+from rnri.models.load_options import SCHEDULERS, Loading
+from rnri.models.schedulers import NAMES, choose, table
 from tests import tiny, tiny_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

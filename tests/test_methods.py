@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rnri_core.sampling.steps import Schedule, flow
 from torch import Tensor
 
-from rnri.editor import Editor
-from rnri.methods import METHODS, Edited, method
-from rnri.methods.canvas import Canvas, Rival
-from rnri.methods.fireflow import _walked as fireflow
-from rnri.methods.flow_edit import FlowEdit
-from rnri.methods.infedit import InfEdit
-from rnri.methods.rf_solver import _walked as rf_solver
-from rnri.models.samplers import last
+from rnri.baselines import METHODS, Edited, method
+from rnri.baselines.canvas import Canvas, Rival
+from rnri.baselines.fireflow import _walked as fireflow
+from rnri.baselines.flow_edit import FlowEdit
+from rnri.baselines.infedit import InfEdit
+from rnri.baselines.rf_solver import _walked as rf_solver
+from rnri.editing.editor import Editor
+from rnri.models.schedulers import last
 from rnri.models.stable_diffusion import StableDiffusion
-from rnri.schedule import Schedule, flow
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 

@@ -20,11 +20,12 @@ from diffusers import (
     PNDMScheduler,
     StableDiffusionPipeline,
 )
+from rnri_core.inversion.inversion import sample
 
-from rnri import editing, models
-from rnri.inversion import sample
+from rnri import models
+from rnri.editing import edit as editing
 from rnri.models import Defaults, PromptWarning
-from rnri.models.samplers import TABLES, table
+from rnri.models.schedulers import TABLES, table
 from tests import tiny, tiny_families
 
 # diffusers' Euler schedulers, as numpy sees them
@@ -353,7 +354,7 @@ def test_a_tokenizer_whose_library_is_absent_asks_for_it(
 ) -> None:
     tiny_families.build("pixart-sigma").save_pretrained(tmp_path)
     (tmp_path / "tokenizer" / "tokenizer.json").rename(tmp_path / "tokenizer" / "spiece.model")
-    monkeypatch.setattr("rnri.models.parts.find_spec", lambda name: None if name == absent else name)
+    monkeypatch.setattr("rnri.models.components.find_spec", lambda name: None if name == absent else name)
     assert_refused(tmp_path, rf"its tokenizer needs {absent}: pip install 'rnri\[text\]'$")
 
 

@@ -10,9 +10,9 @@ from accelerate import cpu_offload_with_hook
 from accelerate.hooks import CpuOffload
 
 from rnri import models
-from rnri.editor import Editor
-from rnri.loading import Loading
+from rnri.editing.editor import Editor
 from rnri.models.autoencoder import weights
+from rnri.models.load_options import Loading
 from tests import tiny_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

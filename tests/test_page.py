@@ -15,9 +15,10 @@ from PIL import Image
 
 pytest.importorskip("gradio", reason="the page needs the extra ui: pip install 'rnri[ui]'")
 
-from rnri.bench.ui import PATIENCE
+from rnri_core.inversion.inversion import Inversion
+
+from rnri.evaluation.page import PATIENCE
 from rnri.examples import DEMO, EDITS
-from rnri.inversion import Inversion
 from rnri.scenes.captions import caption
 from rnri.scenes.render import render
 from tests.browser import Server, browsing, outside

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rnri_core.inversion.inversion import Inversion
+from rnri_core.inversion.presets import PRESETS
+from rnri_core.solvers import SOLVERS
 
 from rnri import images
-from rnri.editor import Editor
-from rnri.inversion import Inversion
-from rnri.presets import PRESETS
-from rnri.solvers import SOLVERS
+from rnri.editing.editor import Editor
 from rnri.web.engine import Engine
 from rnri.web.page_desk import MAX_TARGETS, Desk
 from rnri.web.page_pictures import as_url, from_url

@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, EulerDiscr
 from torch import Tensor
 
 from rnri import models
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from rnri.models import Family, GuidanceWarning
 from tests import tiny, tiny_families
 from tests.tiny_families import CASES, Case

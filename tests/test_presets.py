@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from rnri_core.inversion.edit_friendly import edit_friendly
+from rnri_core.inversion.presets import PATIENCE, Plan, plan
+from rnri_core.sampling.steps import Schedule, ddim, flow
 from torch import Tensor
 
 from rnri import PRESETS, Status, allot, invert, sample, solver
-from rnri.edit_friendly import edit_friendly
-from rnri.presets import PATIENCE, Plan, plan
-from rnri.schedule import Schedule, ddim, flow
 from tests.problems import ALPHAS_CUMPROD, BARS, gaussian_denoiser, normal
 
 

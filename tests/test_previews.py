@@ -13,9 +13,9 @@ from diffusers import AutoencoderTiny
 from PIL import Image, ImageSequence
 
 from rnri import images, models
-from rnri.editor import Editor
-from rnri.loading import Loading
-from rnri.previews import previews
+from rnri.editing.editor import Editor
+from rnri.editing.previews import previews
+from rnri.models.load_options import Loading
 from tests import tiny, tiny_families
 from tests.conftest import SOURCE, TARGET, Run
 

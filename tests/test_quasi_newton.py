@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from rnri_core.solvers import solver
+from rnri_core.solvers.equation import Equation
+from rnri_core.solvers.solve import Status, solve
 from torch import Tensor
 
-from rnri.driver import Status, solve
-from rnri.equation import Equation
-from rnri.solvers import solver
 from tests.problems import DIMENSION, SHAPE, saturating, solved
 
 FREE = "ridge=1e-14,growth=1e6"

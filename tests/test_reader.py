@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rnri import images
-from rnri.bench.embedded import Accuracy
+from rnri.evaluation.embedded import Accuracy
 from rnri.scenes.attributes import ATTRIBUTES, NONE, Attribute, attributes
 from rnri.scenes.captions import caption
 from rnri.scenes.reader import WEIGHTS, Network, Reader

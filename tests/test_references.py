@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rnri_core.solvers import SOLVERS
 
 import rnri
 from rnri import models
-from rnri.methods import METHODS
+from rnri.baselines import METHODS
 from rnri.references import EMBEDDED, MODELS, citation
-from rnri.solvers import SOLVERS
 
 
 def keys(entries: str) -> list[str]:

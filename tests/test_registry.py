@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rnri_core.inversion.presets import check
+from rnri_core.registry import Registered, apart, make, spell
+from rnri_core.solvers import MAX_WRAPPERS, SOLVERS, WRAPPERS, solver
 
 from rnri.controls import CONTROLS, control, controls
 from rnri.controls.negative import Negative
-from rnri.presets import check
-from rnri.registry import Registered, apart, make, spell
-from rnri.solvers import MAX_WRAPPERS, SOLVERS, WRAPPERS, solver
 
 OUTSIDE: dict[str, type[Registered]] = {**SOLVERS, **WRAPPERS, **CONTROLS}
 """All that a request may name."""

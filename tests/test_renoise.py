@@ -8,17 +8,17 @@ from itertools import pairwise
 
 import pytest
 import torch
+from rnri_core.inversion.budget import cost
+from rnri_core.inversion.presets import plan
+from rnri_core.solvers.equation import Equation
+from rnri_core.solvers.renoise import Renoise
+from rnri_core.solvers.solve import Status, solve
+from rnri_core.solvers.white_noise import PATCH, Whitening, autocorrelation, patch_kl
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from rnri import invert, sample, solver
-from rnri.bench.convergence import correlation
-from rnri.budget import cost
-from rnri.driver import Status, solve
-from rnri.equation import Equation
-from rnri.presets import plan
-from rnri.solvers.renoise import Renoise
-from rnri.solvers.white_noise import PATCH, Whitening, autocorrelation, patch_kl
+from rnri.evaluation.solvers.convergence import correlation
 from tests.problems import gaussian_denoiser, gaussian_schedule, normal, saturating
 from tests.test_solvers import NoWaiting
 

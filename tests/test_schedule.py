@@ -14,10 +14,10 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
 )
+from rnri_core.sampling.steps import Denoiser, Schedule, Step, ddim, euler, euler_ancestral, flow, lcm
 from torch import Tensor
 
-from rnri.models.samplers import table
-from rnri.schedule import Denoiser, Schedule, Step, ddim, euler, euler_ancestral, flow, lcm
+from rnri.models.schedulers import table
 from tests.problems import ALPHAS_CUMPROD, gaussian_denoiser, gaussian_schedule, normal
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

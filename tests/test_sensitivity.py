@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from rnri_core.solvers.solve import Status
 
 from rnri import models
-from rnri.bench.convergence import Convergence
-from rnri.bench.sensitivity import (
+from rnri.evaluation.solvers.convergence import Convergence
+from rnri.evaluation.solvers.sensitivity import (
     CONDITIONS,
     PHOTOS,
     Condition,
@@ -21,7 +22,6 @@ from rnri.bench.sensitivity import (
     photo,
     truthful,
 )
-from rnri.driver import Status
 from tests.conftest import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rnri_core.solvers import solver
+from rnri_core.solvers.equation import Equation, dot, l1, norm
+from rnri_core.solvers.solve import DIVERGENCE, Solver, Status, solve
 from torch import Tensor
 
-from rnri.driver import DIVERGENCE, Solver, Status, solve
-from rnri.equation import Equation, dot, l1, norm
-from rnri.solvers import solver
 from tests import tiny
 from tests.problems import DIMENSION, PROBLEMS, SHAPE, linear, normal
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
+from rnri_core.solvers import SOLVERS, solver
+from rnri_core.solvers.gnri import Gnri
 
 import rnri
 from rnri.references import citation
-from rnri.solvers import SOLVERS, solver
-from rnri.solvers.gnri import Gnri
 
 
 @pytest.mark.parametrize("name", SOLVERS)

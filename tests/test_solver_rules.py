@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from rnri_core.sampling.steps import Step
+from rnri_core.solvers import solver
+from rnri_core.solvers.anneal import Anneal
+from rnri_core.solvers.equation import Equation, l1, norm
+from rnri_core.solvers.gnri import Gnri
+from rnri_core.solvers.newton_raphson import NewtonRaphson
+from rnri_core.solvers.polish import Polish
+from rnri_core.solvers.solve import Status, solve
 from torch import Tensor
 
-from rnri.driver import Status, solve
-from rnri.equation import Equation, l1, norm
 from rnri.references import citation
-from rnri.schedule import Step
-from rnri.solvers import solver
-from rnri.solvers.anneal import Anneal
-from rnri.solvers.gnri import Gnri
-from rnri.solvers.newton_raphson import NewtonRaphson
-from rnri.solvers.polish import Polish
 from tests.problems import (
     DIMENSION,
     PROBLEMS,

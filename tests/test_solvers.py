@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from rnri_core.solvers import SOLVERS, WRAPPERS, solver
+from rnri_core.solvers.equation import Equation
+from rnri_core.solvers.solve import Status, solve
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rnri.driver import Status, solve
-from rnri.equation import Equation
-from rnri.solvers import SOLVERS, WRAPPERS, solver
 from tests.problems import (
     PROBLEMS,
     SHAPE,

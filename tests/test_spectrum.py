@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
+from rnri_core.inversion.budget import Spread, allot
+from rnri_core.inversion.inversion import invert, sample
+from rnri_core.sampling.steps import Denoiser, Schedule, ddim, flow
+from rnri_core.solvers import solver
+from rnri_core.solvers.equation import norm
 from torch import Tensor
 
-from rnri.budget import Spread, allot
-from rnri.equation import norm
-from rnri.inversion import invert, sample
-from rnri.schedule import Denoiser, Schedule, ddim, flow
-from rnri.solvers import solver
 from tests.problems import ALPHAS_CUMPROD, normal
 from tests.test_schedule import SHAPE, TABLES, perfect
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnri.bench.architectures import ARCHITECTURES, Architecture
-from rnri.bench.speed import peak, speed
-from rnri.loading import Loading
+from rnri.evaluation.architectures import ARCHITECTURES, Architecture
+from rnri.evaluation.speed import peak, speed
 from rnri.models import part
+from rnri.models.load_options import Loading
 from tests.conftest import Run
 
 PAUSE = 0.01

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rnri.bench.statistics import Estimate, holm, paired
-from rnri.bench.tables import digits
+from rnri.evaluation.statistics import Estimate, holm, paired
+from rnri.evaluation.tables import digits
 from tests.conftest import Run
 
 

@@ -20,16 +20,16 @@ from typing import Any, TypeVar
 import pytest
 import torch
 import transformers
+from rnri_core.inversion.inversion import Inversion
+from rnri_core.solvers.equation import Equation
 from torch import Tensor
 from torch._functorch import eager_transforms
 
 from rnri import images, models, threads
-from rnri.editor import Editor
-from rnri.equation import Equation
-from rnri.inversion import Inversion
-from rnri.loading import Loading
+from rnri.editing.editor import Editor
 from rnri.models import Family, PromptWarning
 from rnri.models.base import prompt_warnings
+from rnri.models.load_options import Loading
 from rnri.scenes.reader import Reader
 from tests import tiny, tiny_families
 

@@ -11,11 +11,11 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from rnri_core.solvers import SOLVERS, WRAPPERS
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from rnri.images import read
-from rnri.solvers import SOLVERS, WRAPPERS
 from rnri.web.access import Access, read_keys
 from rnri.web.api import Options
 from rnri.web.client import Client, Frame, Refused

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from rnri.controls import CONTROLS, Control
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from rnri.images import encode
 from rnri.web.engine import Drawing, Engine, Limits, Missing
 from rnri.web.store import Settings

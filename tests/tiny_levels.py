@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from rnri_core.inversion.inversion import Inversion
 
-from rnri.editor import Editor, Encoded
-from rnri.inversion import Inversion
+from rnri.editing.editor import Editor, Encoded
 from tests import tiny, tiny_families
 from tests.test_editor import SOURCE
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
+from rnri_core.sampling.steps import Step, ddim
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 from rnri.scenes.scene import Scene
-from rnri.schedule import Step, ddim
 from training.diffusion import Painter, draw, scheduler
 from training.loop import device, fit
 from training.text import ids

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
 
-from rnri.bench.embedded import Accuracy, confusions
+from rnri.evaluation.embedded import Accuracy, confusions
 from rnri.scenes.attributes import ITEM_ATTRIBUTES, SCENE_ATTRIBUTES, attributes
 from rnri.scenes.reader import Network, Reader
 from rnri.scenes.scene import PLACES, STYLES, Scene

@@ -54,17 +54,18 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from rnri.budget import allot
+    from rnri_core.inversion.budget import allot
+    from rnri_core.inversion.inversion import Inversion, invert, sample
+    from rnri_core.inversion.presets import PRESETS
+    from rnri_core.sampling.steps import Step
+    from rnri_core.solvers import SOLVERS, solver
+    from rnri_core.solvers.equation import Equation
+    from rnri_core.solvers.solve import Solution, Status, solve
+
+    from rnri.baselines import METHODS, method  # type: ignore[no-redef, unused-ignore]  # a cycle, by chance met midway
     from rnri.controls import CONTROLS, control
-    from rnri.driver import Solution, Status, solve
-    from rnri.editor import Editor
-    from rnri.equation import Equation
-    from rnri.inversion import Inversion, invert, sample
-    from rnri.methods import METHODS, method  # type: ignore[no-redef, unused-ignore]  # a cycle, by chance met midway
-    from rnri.presets import PRESETS
+    from rnri.editing.editor import Editor
     from rnri.references import citation
-    from rnri.schedule import Step
-    from rnri.solvers import SOLVERS, solver
 
 
 def __getattr__(name: str) -> Any:

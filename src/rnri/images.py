@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from rnri_core.errors import RnriError, RnriTypeError
 from torch import Tensor
 
 from rnri import raster
@@ -54,7 +55,9 @@ def read(image: ImageLike) -> Tensor:
         return _from_array(raster.as_array(image, "the image given"))
     if isinstance(image, (str, os.PathLike)):
         return _from_file(Path(image))
-    raise TypeError(f"cannot read a {type(image).__name__} as an image: give a path, PIL image, numpy array or tensor")
+    raise RnriTypeError(
+        f"cannot read a {type(image).__name__} as an image", hint="give a path, PIL image, numpy array or tensor"
+    )
 
 
 def mask(image: ImageLike) -> Tensor:
@@ -65,7 +68,7 @@ def mask(image: ImageLike) -> Tensor:
     """
     pixels = read(image)
     if len(pixels) != 1:
-        raise ValueError(f"a batch of {len(pixels)} images is not one mask: give one")
+        raise RnriError(f"a batch of {len(pixels)} images is not one mask", hint="give one")
     return pixels.mean(1, keepdim=True).add(1).div(2).clamp(0, 1)
 
 
@@ -82,7 +85,7 @@ def encode(image: ImageLike, kind: str = "PNG") -> bytes:
     """
     pictures = to_pil(read(image))
     if len(pictures) != 1:
-        raise ValueError(f"cannot write a batch of {len(pictures)} images to one file: write them one by one")
+        raise RnriError(f"cannot write a batch of {len(pictures)} images to one file", hint="write them one by one")
     encoded = io.BytesIO()
     pictures[0].save(encoded, format=kind, **_QUALITY[kind])
     return encoded.getvalue()
@@ -143,15 +146,17 @@ def check_output(
     """
     path = Path(path)
     if path.suffix.lower() not in formats:
-        raise ValueError(f"cannot write {path}: its suffix is {path.suffix!r}, use one of {', '.join(formats)}")
+        raise RnriError(f"cannot write {path}", hint=f"its suffix is {path.suffix!r}, use one of {', '.join(formats)}")
     if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a directory, give a file name")
+        raise RnriError(f"cannot write {path}", hint="it is a directory, give a file name")
     if not path.parent.is_dir():
-        raise ValueError(f"cannot write {path}: there is no directory {path.parent}, create it first")
+        raise RnriError(f"cannot write {path}", hint=f"there is no directory {path.parent}, create it first")
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"cannot write {path}: no permission to write in {path.parent}, choose another directory")
+        raise RnriError(
+            f"cannot write {path}", hint=f"no permission to write in {path.parent}, choose another directory"
+        )
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} exists: choose another name, or allow it to be overwritten")
+        raise RnriError(f"{path} exists", hint="choose another name, or allow it to be overwritten")
     return path
 
 
@@ -172,7 +177,7 @@ def _put(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {raster.reason(error)}") from error
+        raise RnriError(f"cannot write {path}", hint=f"{raster.reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -206,7 +211,7 @@ def sheet(tiles: Sequence[tuple[ImageLike, str]], *, columns: int | None = None,
     592
     """
     if not tiles:
-        raise ValueError("a sheet of no pictures: give at least one (image, caption)")
+        raise RnriError("a sheet of no pictures", hint="give at least one (image, caption)")
     columns = columns or math.ceil(len(tiles) / math.ceil(len(tiles) / 5))
     margin, gap = width // 8, width // 16
     strips = [_strip(tiles[i : i + columns], width, gap) for i in range(0, len(tiles), columns)]
@@ -246,16 +251,16 @@ def _strip(tiles: Sequence[tuple[ImageLike, str]], width: int, gap: int) -> Pict
 
 def _from_file(path: Path) -> Tensor:
     if not path.exists():
-        raise ValueError(f"{path} does not exist: check the path")
+        raise RnriError(f"{path} does not exist", hint="check the path")
     if path.is_dir():
-        raise ValueError(f"{path} is a directory: give one image file")
+        raise RnriError(f"{path} is a directory", hint="give one image file")
     try:
         if path.stat().st_size == 0:
-            raise ValueError(f"{path} is empty (0 bytes): give a {raster.KINDS} image")
+            raise RnriError(f"{path} is empty (0 bytes)", hint=f"give a {raster.KINDS} image")
         with path.open("rb") as file:
             return _from_array(raster.decode(file, str(path)))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {raster.reason(error)}") from error
+        raise RnriError(f"{path} cannot be read", hint=f"{raster.reason(error)}") from error
 
 
 def _from_array(array: np.ndarray) -> Tensor:
@@ -265,14 +270,14 @@ def _from_array(array: np.ndarray) -> Tensor:
     if array.ndim == 3:
         array = array[None]
     if array.ndim != 4 or array.shape[-1] not in (1, 3, 4) or 0 in shape:
-        raise ValueError(f"an array of shape {shape} is not an image: give (H, W), (H, W, 3) or (B, H, W, 3)")
+        raise RnriError(f"an array of shape {shape} is not an image", hint="give (H, W), (H, W, 3) or (B, H, W, 3)")
     if array.dtype in (np.uint8, np.uint16):
         pixels = torch.from_numpy(array.astype(np.float32) / np.iinfo(array.dtype).max)
     elif array.dtype.kind == "f":
         pixels = torch.from_numpy(array.astype(np.float32))
         _check_range(pixels, 0, 1, "array")
     else:
-        raise ValueError(f"an array of {array.dtype} is not an image: give uint8, uint16 or floats in [0, 1]")
+        raise RnriError(f"an array of {array.dtype} is not an image", hint="give uint8, uint16 or floats in [0, 1]")
     pixels = pixels.permute(0, 3, 1, 2)
     if pixels.shape[1] == 4:
         alpha = pixels[:, 3:]
@@ -283,9 +288,11 @@ def _from_array(array: np.ndarray) -> Tensor:
 def _from_tensor(tensor: Tensor) -> Tensor:
     pixels = tensor[None] if tensor.ndim == 3 else tensor
     if pixels.ndim != 4 or pixels.shape[1] != 3 or 0 in pixels.shape:
-        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} is not an image: give (3, H, W) or (B, 3, H, W)")
+        raise RnriError(
+            f"a tensor of shape {tuple(tensor.shape)} is not an image", hint="give (3, H, W) or (B, 3, H, W)"
+        )
     if not pixels.is_floating_point():
-        raise ValueError(f"a tensor of {tensor.dtype} is not an image: give floats in [-1, 1]")
+        raise RnriError(f"a tensor of {tensor.dtype} is not an image", hint="give floats in [-1, 1]")
     _check_range(pixels, -1, 1, "tensor")
     return pixels.detach().float()
 
@@ -294,7 +301,7 @@ def _check_range(pixels: Tensor, low: float, high: float, name: str) -> None:
     least, most = pixels.min().item(), pixels.max().item()
     slack = 1e-3
     if not (low - slack <= least and most <= high + slack):  # also catches NaN
-        raise ValueError(f"the {name} has values from {least:.4g} to {most:.4g}: scale them to [{low}, {high}]")
+        raise RnriError(f"the {name} has values from {least:.4g} to {most:.4g}", hint=f"scale them to [{low}, {high}]")
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:

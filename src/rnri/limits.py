@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import torch
+from rnri_core.errors import RnriError
 
 Size: TypeAlias = tuple[int, int]
 """(width, height)."""
@@ -18,23 +19,27 @@ def listed(prompt: str | list[str]) -> list[str]:
     """One prompt or several, as a list."""
     prompts = [prompt] if isinstance(prompt, str) else prompt
     if not prompts:
-        raise ValueError("there is no prompt in the list: give at least one")
+        raise RnriError("there is no prompt in the list", hint="give at least one")
     for text in prompts:
         if not text.strip():
-            raise ValueError(f"the prompt {text!r} is empty: say what the image shows")
+            raise RnriError(f"the prompt {text!r} is empty", hint="say what the image shows")
     return prompts
 
 
 def check_guidance(guidance: float) -> None:
     """Of a scale, whatever it means to a model."""
     if not 0 <= guidance <= MAX_GUIDANCE:
-        raise ValueError(f"guidance={guidance} is out of range: give 0 to {MAX_GUIDANCE:g}, 0 for none")
+        raise RnriError(
+            f"guidance={guidance} is out of range", hint=f"give 0 to {MAX_GUIDANCE:g}, 0 for none", field="guidance"
+        )
 
 
 def check_size(size: Size | None) -> None:
     """Of a picture that is wanted, (width, height)."""
     if size and not all(isinstance(side, int) and 1 <= side <= MAX_SIDE for side in size):
-        raise ValueError(f"size={size} is out of range: give a width and a height from 1 to {MAX_SIDE}")
+        raise RnriError(
+            f"size={size} is out of range", hint=f"give a width and a height from 1 to {MAX_SIDE}", field="size"
+        )
 
 
 def check_resolution(resolution: Size, multiple: int, most: int) -> None:
@@ -47,14 +52,15 @@ def check_resolution(resolution: Size, multiple: int, most: int) -> None:
     if all(isinstance(side, int) and side % multiple == 0 and 0 < side <= most for side in resolution):
         return
     wide, high = (min(max(1, round(side / multiple)), most // multiple) * multiple for side in resolution)
-    raise ValueError(
-        f"resolution={resolution[0]}x{resolution[1]} is not to be had: both sides have to be multiples of {multiple} "
-        f"up to {most}, such as {wide}x{high}"
+    raise RnriError(
+        f"resolution={resolution[0]}x{resolution[1]} is not to be had",
+        hint=f"both sides have to be multiples of {multiple} up to {most}, such as {wide}x{high}",
+        field="resolution",
     )
 
 
 def generator(seed: int) -> torch.Generator:
     """Noise is always drawn on the CPU, so that a seed means the same on every device."""
     if not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
-        raise ValueError(f"seed={seed} is out of range: give a whole number from 0 to {MAX_SEED}")
+        raise RnriError(f"seed={seed} is out of range", hint=f"give a whole number from 0 to {MAX_SEED}", field="seed")
     return torch.Generator().manual_seed(seed)

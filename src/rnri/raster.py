@@ -9,6 +9,7 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from rnri_core.errors import RnriError
 
 from rnri.threads import WARNING_FILTERS
 
@@ -40,16 +41,18 @@ def decode(file: BinaryIO, name: str, max_pixels: int | None = None) -> np.ndarr
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(file, formats=sorted(set(FORMATS.values())))
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not a {KINDS} image: convert it to one of these") from error
+        raise RnriError(f"{name} is not a {KINDS} image", hint="convert it to one of these") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{name} has over {most:,} pixels: scale it down first") from error
+        raise RnriError(f"{name} has over {most:,} pixels", hint="scale it down first") from error
     except OSError as error:
         if error.errno is None:  # from the decoder, not from the disk
             raise damaged(name, error) from error
         raise
     with opened:
         if opened.width * opened.height > most:
-            raise ValueError(f"{name} has {opened.width}×{opened.height} pixels, over {most:,}: scale it down first")
+            raise RnriError(
+                f"{name} has {opened.width}×{opened.height} pixels, over {most:,}", hint="scale it down first"
+            )
         return as_array(opened, name)
 
 

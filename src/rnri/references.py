@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from rnri.presets import PRESETS
-from rnri.registry import Source
-from rnri.solvers import Method, sources
-from rnri.solvers import solver as find_solver
+from rnri_core import publications as sources
+from rnri_core.errors import RnriError
+from rnri_core.inversion.presets import PRESETS
+from rnri_core.registry import Source
+from rnri_core.solvers import Method
+from rnri_core.solvers import solver as find_solver
 
 
 class Named(Protocol):
@@ -61,7 +63,7 @@ def _of_method(method: Method | str) -> list[Source]:
     if method in PRESETS:
         preset = PRESETS[method]
         return _of_method(preset.solver) + (_of_method("edit-friendly") if preset.drawn else [])
-    from rnri.methods import METHODS  # loads the editor, which solvers do without
+    from rnri.baselines import METHODS  # loads the editor, which solvers do without
 
     name = method.partition(":")[0]
     return [METHODS[name].source, *METHODS[name].further] if name in METHODS else _of_method(find_solver(method))
@@ -74,10 +76,10 @@ def _of_model(name: str) -> Source:
         try:
             pipeline = str(json.loads(index.read_text())["_class_name"])
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{index} is damaged: it should name the pipeline's _class_name") from None
+            raise RnriError(f"{index} is damaged", hint="it should name the pipeline's _class_name") from None
     if pipeline not in MODELS:
-        raise ValueError(
-            f"no publication is known of {pipeline}: cite what its card says, or give {', '.join(EMBEDDED)}, a "
-            f"folder, or one of {', '.join(MODELS)}"
+        raise RnriError(
+            f"no publication is known of {pipeline}",
+            hint=f"cite what its card says, or give {', '.join(EMBEDDED)}, a folder, or one of {', '.join(MODELS)}",
         )
     return MODELS[pipeline]

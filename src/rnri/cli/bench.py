@@ -16,7 +16,7 @@ from rnri.cli.bench_speed import speed
 from rnri.cli.bench_ui import ui
 
 if TYPE_CHECKING:
-    from rnri.bench.embedded import Accuracy, EmbeddedReport
+    from rnri.evaluation.embedded import Accuracy, EmbeddedReport
 
 bench = typer.Typer(rich_markup_mode=None)
 
@@ -56,7 +56,7 @@ def embedded(
     On held-out scenes: what the autoencoder keeps of them, and what is drawn from their captions.
     """
     scenes, first = values.whole("--limit", limit, 1) or 1, values.seed(seed) or 0
-    from rnri.bench.embedded import embedded
+    from rnri.evaluation.embedded import embedded
     from rnri.models import EMBEDDED
 
     with screen.progress() as tell:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rnri_core.errors import RnriError
 from typer.core import TyperCommand
 
 from rnri.cli import options, screen, values
@@ -91,20 +92,21 @@ def convergence(
     scales = [values.guidance(text) or 0.0 for text in guidance or ()]
     source = next((name for name in SPLITS if name == split), None)
     if source is None:
-        raise ValueError(f"--split {split!r} is not known: use {' or '.join(SPLITS)}")
+        raise RnriError(f"--split {split!r} is not known", hint=f"use {' or '.join(SPLITS)}")
     if tuned and source == "tuning":
-        raise ValueError("--tuned is for what is reported: leave it out, or use --split heldout")
+        raise RnriError("--tuned is for what is reported", hint="leave it out, or use --split heldout")
     if output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is a file: give a directory")
+        raise RnriError(f"{output} is a file", hint="give a directory")
+
+    from rnri_core.inversion.presets import PRESETS
+    from rnri_core.solvers import SOLVERS
 
     from rnri import models
-    from rnri.bench import guidances
-    from rnri.bench.convergence import INVERTERS, WAYS, Convergence, grid
-    from rnri.bench.reports import CONVERGENCE, SPECTRA
-    from rnri.bench.run import environment, run
-    from rnri.bench.spectra import Spectra, SpectrumConfiguration
-    from rnri.presets import PRESETS
-    from rnri.solvers import SOLVERS
+    from rnri.evaluation.records import environment, run
+    from rnri.evaluation.reports import CONVERGENCE, SPECTRA
+    from rnri.evaluation.solvers import guidances
+    from rnri.evaluation.solvers.convergence import INVERTERS, WAYS, Convergence, grid
+    from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration
 
     chosen = guidances.read(tuned) if tuned else []
     with screen.progress() as tell:

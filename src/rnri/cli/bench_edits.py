@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import options, screen, values
 from rnri.cli.bench_report import report
 
 if TYPE_CHECKING:
-    from rnri.bench.datasets import Dataset
-    from rnri.editor import Editor
+    from rnri.editing.editor import Editor
+    from rnri.evaluation.datasets import Dataset
 
 EDITS = "550"
 TUNING_EDITS = "88"
@@ -68,7 +69,7 @@ def scenes(
     source = _split(split)
 
     def open_set(editor: Editor) -> Dataset:
-        from rnri.bench.datasets.scenes import Scenes
+        from rnri.evaluation.datasets.scenes import Scenes
 
         return Scenes(source, count, editor.model.image_size[0])
 
@@ -96,7 +97,7 @@ def pie(
     """
 
     def open_set(_editor: Editor) -> Dataset:
-        from rnri.bench.datasets.pie import Pie
+        from rnri.evaluation.datasets.pie import Pie
 
         return Pie(root)
 
@@ -123,7 +124,7 @@ def coco(
     """
 
     def open_set(_editor: Editor) -> Dataset:
-        from rnri.bench.datasets.coco import Coco
+        from rnri.evaluation.datasets.coco import Coco
 
         return Coco(pictures, captions)
 
@@ -151,7 +152,7 @@ def folder(
     """
 
     def open_set(_editor: Editor) -> Dataset:
-        from rnri.bench.datasets.folder import Folder
+        from rnri.evaluation.datasets.folder import Folder
 
         return Folder(file)
 
@@ -177,10 +178,10 @@ def tune(
     Goes on where it was stopped; leaves the choice in DIR for 'rnri bench scenes --tuned DIR'.
     """
     count = values.whole("--limit", limit, 1) or 1
-    from rnri.bench import tuning
+    from rnri.evaluation.edits import tuning
 
     def open_set(editor: Editor) -> Dataset:
-        from rnri.bench.datasets.scenes import Scenes
+        from rnri.evaluation.datasets.scenes import Scenes
 
         return Scenes("tuning", count, editor.model.image_size[0])
 
@@ -195,7 +196,7 @@ def _split(text: str) -> Literal["heldout", "tuning"]:
         return "heldout"
     if text == "tuning":
         return "tuning"
-    raise ValueError(f"--split {text!r} is not known: use heldout or tuning")
+    raise RnriError(f"--split {text!r} is not known", hint="use heldout or tuning")
 
 
 def _measure(
@@ -221,14 +222,15 @@ def _measure(
     most = values.whole("--limit", limit, 1)
     seeds = [values.seed(text) or 0 for text in seed or ("0",)]
     if output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is a file: give a directory")
+        raise RnriError(f"{output} is a file", hint="give a directory")
 
-    from rnri.bench import statistics, tuning
-    from rnri.bench.edits import Edits
-    from rnri.bench.reports import EDITS
-    from rnri.bench.run import environment, run
-    from rnri.editor import Editor
-    from rnri.methods import METHODS
+    from rnri.baselines import METHODS
+    from rnri.editing.editor import Editor
+    from rnri.evaluation import statistics
+    from rnri.evaluation.edits import tuning
+    from rnri.evaluation.edits.run import Edits
+    from rnri.evaluation.records import environment, run
+    from rnri.evaluation.reports import EDITS
     from rnri.metrics import Networks
 
     statistics.require()

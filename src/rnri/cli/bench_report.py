@@ -22,7 +22,7 @@ def report(
     as_json: options.Json = False,
 ) -> None:
     """Write the tables and figures of what was measured, whatever it was, without measuring anything."""
-    from rnri.bench import reports
+    from rnri.evaluation import reports
 
     page, told, drawn = reports.write(output, ours=ours)
     if not drawn:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import options, screen, values
 
@@ -38,20 +39,20 @@ def sensitivity(
     enough = values.real("--tol", tol, positive=True) or 0.01
     counts = [values.steps(text) or 1 for text in steps or ("4", "20")]
     if output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is a file: give a directory")
+        raise RnriError(f"{output} is a file", hint="give a directory")
 
     import torch
+    from rnri_core.inversion.presets import check
 
     from rnri import models
-    from rnri.bench.convergence import Convergence
-    from rnri.bench.run import environment, read, run
-    from rnri.bench.sensitivity import CONDITIONS, HEADS, Sensitivity, SensitivityConfiguration, summary
-    from rnri.presets import check
+    from rnri.evaluation.records import environment, read, run
+    from rnri.evaluation.solvers.convergence import Convergence
+    from rnri.evaluation.solvers.sensitivity import CONDITIONS, HEADS, Sensitivity, SensitivityConfiguration, summary
 
     wanted = [each for each in CONDITIONS if not condition or each in condition]
     for name in condition or ():
         if name not in CONDITIONS:
-            raise ValueError(f"--condition {name!r} is not known: use {', '.join(CONDITIONS)}")
+            raise RnriError(f"--condition {name!r} is not known", hint=f"use {', '.join(CONDITIONS)}")
     solvers = solver or ["auto", "faithful", "gnri"]
     for name in solvers:
         check(name)

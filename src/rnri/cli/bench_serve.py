@@ -34,8 +34,8 @@ def serve(
     first = values.seed(seed) or 0
     check_extra()
 
-    from rnri.bench.serve import LEVELS, measure
-    from rnri.editor import Timings
+    from rnri.editing.editor import Timings
+    from rnri.evaluation.serving import LEVELS, measure
 
     with screen.progress() as tell:
         editor = inverting.open_editor(model, device, Timings(), tell)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import options, screen, values
 from rnri.cli.loading import Asked, loads_a_model
 
 if TYPE_CHECKING:
-    from rnri.bench.speed import SpeedReport
+    from rnri.evaluation.speed import SpeedReport
 
 EMBEDDED = "embedded"
 
@@ -50,13 +51,13 @@ def speed(
     times, wanted = values.whole("--repeats", repeats, 1) or 1, values.size("--size", size)
 
     from rnri import models
-    from rnri.bench.architectures import ARCHITECTURES
-    from rnri.bench.speed import speed as measure
+    from rnri.evaluation.architectures import ARCHITECTURES
+    from rnri.evaluation.speed import speed as measure
 
     if model is None and arch not in (EMBEDDED, *ARCHITECTURES):
-        raise ValueError(f"--arch {arch!r} is not known: use {', '.join((EMBEDDED, *ARCHITECTURES))}")
+        raise RnriError(f"--arch {arch!r} is not known", hint=f"use {', '.join((EMBEDDED, *ARCHITECTURES))}")
     if random_weights and (model or arch == EMBEDDED):
-        raise ValueError(f"--random-weights needs an architecture: use --arch {' or '.join(ARCHITECTURES)}")
+        raise RnriError("--random-weights needs an architecture", hint=f"use --arch {' or '.join(ARCHITECTURES)}")
     told = loading.arguments()
     with screen.progress() as tell:
         tell("building the networks" if random_weights else "loading")
@@ -69,7 +70,7 @@ def speed(
             built = models.load(name, device=device, **told)
             condition = built.embed(["a red ball on sand"])
         if wanted and (wanted[0] % built.multiple or wanted[1] % built.multiple):
-            raise ValueError(f"--size {size} does not suit {name}: give multiples of {built.multiple}")
+            raise RnriError(f"--size {size} does not suit {name}", hint=f"give multiples of {built.multiple}")
         report = measure(
             name,
             built,

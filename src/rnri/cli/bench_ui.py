@@ -23,7 +23,7 @@ def ui(
     count = values.whole("--edits", edits, 1, values.MAX_IMAGES) or 1
     check_extra()
     from rnri import models
-    from rnri.bench.ui import PAUSE, latency
+    from rnri.evaluation.page import PAUSE, latency
 
     with screen.progress() as tell:
         tell("loading")

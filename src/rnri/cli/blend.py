@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import inverting, options, outputs, report, screen, values
 from rnri.cli.inverting import Inverting
@@ -60,7 +61,7 @@ def interpolate(
     frames = values.whole("--count", count, 2, values.MAX_IMAGES) or 2
     by = next((name for name in PATHS if name == path), None)
     if by is None:
-        raise ValueError(f"--path {path!r} is not known: use {', '.join(PATHS)}")
+        raise RnriError(f"--path {path!r} is not known", hint=f"use {', '.join(PATHS)}")
     values.prompt("--prompt-a", prompt_a)
     values.prompt("--prompt-b", prompt_b)
     animated = output.suffix.lower() in outputs.ANIMATIONS
@@ -74,8 +75,8 @@ def interpolate(
     loading.check_unseen()
 
     from rnri import images
-    from rnri.blending import interpolate
-    from rnri.editor import Timings
+    from rnri.editing.editor import Timings
+    from rnri.editing.interpolate import interpolate
 
     timings = Timings()
     with screen.progress() as tell:
@@ -147,8 +148,8 @@ def concept(
     loading.check_unseen()
 
     from rnri import images
-    from rnri.blending import concept
-    from rnri.editor import Timings
+    from rnri.editing.editor import Timings
+    from rnri.editing.interpolate import concept
 
     timings = Timings()
     with screen.progress() as tell:

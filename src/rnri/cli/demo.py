@@ -12,9 +12,10 @@ from rnri.cli import inverting, options, outputs, report, screen, values
 from rnri.cli.inverting import Inverting, Tell
 
 if TYPE_CHECKING:
-    from rnri.editor import Editor, Timings
+    from rnri_core.inversion.inversion import Inversion
+
+    from rnri.editing.editor import Editor, Timings
     from rnri.images import ImageLike, Picture
-    from rnri.inversion import Inversion
     from rnri.scenes.edits import Edit
 
 FOLDER = Path("demo")
@@ -53,8 +54,8 @@ def demo(
     how.check_solver()
 
     from rnri import images
-    from rnri.editor import Timings
-    from rnri.fidelity import fidelity, residual, status
+    from rnri.editing.editor import Timings
+    from rnri.editing.fidelity import fidelity, residual, status
     from rnri.scenes.captions import caption
     from rnri.scenes.render import render
 
@@ -113,8 +114,8 @@ class _Edited:
 
 def _edited(editor: Editor, found: Inversion, name: str, edit: Edit, guidance: float | None, tell: Tell) -> _Edited:
     from rnri import images
-    from rnri.editor import Timings
-    from rnri.fidelity import decibels
+    from rnri.editing.editor import Timings
+    from rnri.editing.fidelity import decibels
     from rnri.models.base import is_guided
     from rnri.scenes.render import render
 

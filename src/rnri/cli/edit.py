@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import inverting, options, outputs, report, screen, steering, values
 from rnri.cli.inverting import Inverting
@@ -92,7 +93,7 @@ def edit(
     if stored:
         inverting.check_stored(image, source, how)
     elif source is None:
-        raise ValueError(f"--source is missing: say what {image} shows")
+        raise RnriError("--source is missing", hint=f"say what {image} shows")
     else:
         values.prompt("--source", source)
     words = steering.weights(weight or ())
@@ -107,12 +108,12 @@ def edit(
     inverting.check_budget(how, loading)
     controls = steering.controls(control or (), words, mask)
     if others is not None and controls:
-        raise ValueError("--edit-steps and controls exclude each other: edit in as many as were inverted")
+        raise RnriError("--edit-steps and controls exclude each other", hint="edit in as many as were inverted")
 
     from rnri import images
-    from rnri.editor import Timings
-    from rnri.fidelity import fidelity
-    from rnri.previews import previews
+    from rnri.editing.editor import Timings
+    from rnri.editing.fidelity import fidelity
+    from rnri.editing.previews import previews
 
     timings = Timings()
     with screen.progress() as tell:
@@ -194,8 +195,8 @@ def invert(
     inverting.check_budget(how, loading)
     loading.check_unseen()
 
-    from rnri.editor import Timings
-    from rnri.fidelity import fidelity
+    from rnri.editing.editor import Timings
+    from rnri.editing.fidelity import fidelity
 
     timings = Timings()
     with screen.progress() as tell:

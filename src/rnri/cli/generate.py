@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import inverting, options, outputs, screen, values
 from rnri.cli.loading import Asked, loads_a_model
@@ -38,15 +39,15 @@ def generate(
     wanted, first = values.size("--size", size), values.seed(seed) or 0
     many = values.whole("--count", count, 1, values.MAX_IMAGES) or 1
     if first > values.MAX_SEED - many + 1:
-        raise ValueError(
-            f"--seed {first} leaves no seeds for {many} pictures: give at most {values.MAX_SEED - many + 1}"
+        raise RnriError(
+            f"--seed {first} leaves no seeds for {many} pictures", hint=f"give at most {values.MAX_SEED - many + 1}"
         )
     seeds = range(first, first + many)
     loading.check_unseen()
     paths = outputs.check_folder(output, [f"seed-{n}.png" for n in seeds], force=force)
 
     from rnri import images
-    from rnri.editor import Timings
+    from rnri.editing.editor import Timings
 
     timings = Timings()
     with screen.progress() as tell:

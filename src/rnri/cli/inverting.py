@@ -7,15 +7,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnri_core.errors import RnriError
+
 from rnri.cli import options, outputs, values
 from rnri.cli.steering import AUTO
 
 if TYPE_CHECKING:
+    from rnri_core.inversion.inversion import Inversion
     from torch import Tensor
 
     from rnri.cli.loading import Asked
-    from rnri.editor import Editor, Timings
-    from rnri.inversion import Inversion
+    from rnri.editing.editor import Editor, Timings
 
 Tell = Callable[[str], None]
 
@@ -68,7 +70,7 @@ class Inverting:
 
     def check_solver(self) -> None:
         """Raise ValueError for a solver that is not known, or not so."""
-        from rnri.presets import check
+        from rnri_core.inversion.presets import check
 
         if self.solver is not None:
             check(self.solver)
@@ -88,13 +90,13 @@ def check_stored(path: Path, prompt: str | None, inverting: Inverting) -> None:
     said = ["source"] * (prompt is not None) + list(inverting.given())
     if said:
         option = {"correct": "residual-correction", "guidance": "source-guidance"}.get(said[0], said[0])
-        raise ValueError(f"--{option} has no effect on {path}, which is inverted already: leave it out")
+        raise RnriError(f"--{option} has no effect on {path}, which is inverted already", hint="leave it out")
 
 
 def check_budget(inverting: Inverting, loading: Asked) -> None:
     """Raise ValueError for CUDA graphs of steps that end when they are good enough: each has to be waited for."""
     if loading.how.cuda_graphs and inverting.tol is not None:
-        raise ValueError("--cuda-graphs and --tol exclude each other: give a --budget alone")
+        raise RnriError("--cuda-graphs and --tol exclude each other", hint="give a --budget alone")
 
 
 def check_way(way: Path | None, edit_steps: int | None, loading: Asked) -> None:
@@ -102,17 +104,19 @@ def check_way(way: Path | None, edit_steps: int | None, loading: Asked) -> None:
     if way is None:
         loading.check_unseen("--way")
     elif edit_steps is not None:
-        raise ValueError("--way and --edit-steps exclude each other: show the way of an edit in as many as inverted")
+        raise RnriError(
+            "--way and --edit-steps exclude each other", hint="show the way of an edit in as many as inverted"
+        )
 
 
 def load_inversion(path: Path) -> Inversion:
     """A stored inversion; ValueError in one line for what is none."""
-    from rnri.inversion import Inversion
+    from rnri_core.inversion.inversion import Inversion
 
     if not path.exists():
-        raise ValueError(f"{path} does not exist: check the path, or make it with 'rnri invert'")
+        raise RnriError(f"{path} does not exist", hint="check the path, or make it with 'rnri invert'")
     if path.is_dir():
-        raise ValueError(f"{path} is a directory: give a file of 'rnri invert'")
+        raise RnriError(f"{path} is a directory", hint="give a file of 'rnri invert'")
     return Inversion.load(path)
 
 
@@ -126,7 +130,7 @@ def read_picture(path: Path, timings: Timings) -> Tensor:
 
 def open_editor(model: str, device: str, timings: Timings, tell: Tell, loading: Asked | None = None) -> Editor:
     """An editor with this model."""
-    from rnri.editor import Editor
+    from rnri.editing.editor import Editor
 
     tell(f"loading {model}")
     with timings.measure("load"):
@@ -139,7 +143,7 @@ def describe(
     """The prompt itself, or for 'auto' what the picture shows, and then it is told."""
     if prompt != AUTO:
         return prompt
-    from rnri.describe import describe
+    from rnri.editing.captioning import describe
 
     tell("describing")
     here = loading is not None and loading.how.local_files_only

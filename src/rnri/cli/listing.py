@@ -11,7 +11,7 @@ import typer
 from rnri.cli import screen
 
 if TYPE_CHECKING:
-    from rnri.registry import Option, Registered
+    from rnri_core.registry import Option, Registered
 
 
 def models(
@@ -44,8 +44,8 @@ def models(
 
 def solvers() -> None:
     """List presets and solvers: where each comes from, what it does, its fields; and what can be laid over them."""
-    from rnri.presets import PRESETS
-    from rnri.solvers import SOLVERS, WRAPPERS
+    from rnri_core.inversion.presets import PRESETS
+    from rnri_core.solvers import SOLVERS, WRAPPERS
 
     for name, preset in PRESETS.items():
         screen.say(name, style="bold")
@@ -73,7 +73,7 @@ def controls() -> None:
 
 def methods() -> None:
     """List the methods that are compared: what each does, where it comes from, its fields."""
-    from rnri.methods import METHODS
+    from rnri.baselines import METHODS
 
     for name, kind in METHODS.items():
         _describe(name, kind, f"{kind.source}, {kind.passage}")

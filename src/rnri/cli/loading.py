@@ -1,4 +1,4 @@
-"""How a model is loaded, as options: those of `rnri.loading.Loading`, the same for every command that loads one."""
+"""How a model is loaded, as options: those of `rnri.models.load_options.Loading`, the same for every command that loads one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from rnri_core.errors import RnriError
 
-from rnri.loading import Loading
+from rnri.models.load_options import Loading
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -31,7 +32,7 @@ class Asked:
     def check_unseen(self, needs: str = "rnri edit --way") -> None:
         """Raise ValueError for a preview where nothing is looked at with it."""
         if self.how.preview is not None:
-            raise ValueError(f"--preview {self.how.preview} has no effect without {needs}: leave it out")
+            raise RnriError(f"--preview {self.how.preview} has no effect without {needs}", hint="leave it out")
 
 
 def loads_a_model(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,7 +43,7 @@ def loads_a_model(command: Callable[..., None]) -> Callable[..., None]:
     def with_options(*arguments: Any, **options: Any) -> None:
         dtype = options.pop("dtype")
         if dtype not in DTYPES:
-            raise ValueError(f"--dtype {dtype!r} is not known: use {', '.join(DTYPES)}")
+            raise RnriError(f"--dtype {dtype!r} is not known", hint=f"use {', '.join(DTYPES)}")
         given: dict[str, Any] = {each.name: options.pop(each.name) for each in fields(Loading)}
         given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
         how = Loading(**given)

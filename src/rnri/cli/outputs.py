@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnri_core.errors import RnriError
+
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 ANIMATIONS = (".webp", ".gif", ".apng")
 STORED = (".safetensors",)
@@ -26,17 +28,17 @@ def check(paths: Sequence[Path], *, suffixes: Sequence[str] = PICTURES, force: b
     """Raise ValueError with the cure unless every one of these files can be written; writes nothing."""
     for path in paths:
         if path.suffix.lower() not in suffixes:
-            raise ValueError(f"cannot write {path}: its suffix is {path.suffix!r}, use {', '.join(suffixes)}")
+            raise RnriError(f"cannot write {path}", hint=f"its suffix is {path.suffix!r}, use {', '.join(suffixes)}")
         if path.is_dir():
-            raise ValueError(f"cannot write {path}: it is a directory, give a file name")
+            raise RnriError(f"cannot write {path}", hint="it is a directory, give a file name")
         if not path.parent.is_dir():
-            raise ValueError(f"cannot write {path}: there is no directory {path.parent}, create it first")
+            raise RnriError(f"cannot write {path}", hint=f"there is no directory {path.parent}, create it first")
         _check_writable(path, path.parent)
         if path.exists() and not force:
-            raise ValueError(f"{path} exists: choose another name, or overwrite it with --force")
+            raise RnriError(f"{path} exists", hint="choose another name, or overwrite it with --force")
     for n, path in enumerate(paths):
         if path.resolve() in [other.resolve() for other in paths[:n]]:
-            raise ValueError(f"{path} is asked for twice: give every result its own name")
+            raise RnriError(f"{path} is asked for twice", hint="give every result its own name")
 
 
 def check_folder(folder: Path, names: Sequence[str], *, force: bool = False) -> list[Path]:
@@ -46,14 +48,14 @@ def check_folder(folder: Path, names: Sequence[str], *, force: bool = False) -> 
         check(paths, force=force)
         return paths
     if folder.exists():
-        raise ValueError(f"cannot write to {folder}: it is a file, give a directory")
+        raise RnriError(f"cannot write to {folder}", hint="it is a file, give a directory")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not above.is_dir():
-        raise ValueError(f"cannot create {folder}: {above} is a file, choose another directory")
+        raise RnriError(f"cannot create {folder}", hint=f"{above} is a file, choose another directory")
     _check_writable(folder, above)
     return [folder / name for name in names]
 
 
 def _check_writable(path: Path, folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"cannot write {path}: no permission to write in {folder}, choose another directory")
+        raise RnriError(f"cannot write {path}", hint=f"no permission to write in {folder}, choose another directory")

@@ -15,10 +15,11 @@ import rnri
 from rnri.cli import screen
 
 if TYPE_CHECKING:
-    from rnri.editor import Timings
-    from rnri.fidelity import Fidelity
+    from rnri_core.inversion.inversion import Inversion
+
+    from rnri.editing.editor import Timings
+    from rnri.editing.fidelity import Fidelity
     from rnri.images import ImageLike, Picture
-    from rnri.inversion import Inversion
 
 _UNDERNEATH = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
@@ -46,7 +47,7 @@ def record(
     The status and the residual are the worst of all steps; sizes are [width, height]; what is not finite is None, and
     so is the residual where nothing was solved.
     """
-    from rnri.fidelity import residual, status
+    from rnri.editing.fidelity import residual, status
 
     return {
         "model": model,
@@ -76,7 +77,7 @@ def show(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         screen.say_exactly(json.dumps(told, allow_nan=False))
         return
-    from rnri.driver import Status
+    from rnri_core.solvers.solve import Status
 
     seconds = [f"{stage} {spent:.2f}" for stage, spent in told["seconds"].items() if spent]
     width, height = told["image_size"]
@@ -98,7 +99,7 @@ def show(told: dict[str, Any], *, as_json: bool) -> None:
 
 def trouble(source: Inversion) -> None:
     """Warn of an inversion that did not get where it was to go."""
-    from rnri.fidelity import residual, status
+    from rnri.editing.fidelity import residual, status
 
     worst = status(source)
     if worst.name in ("DIVERGED", "MAX_ITER"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import inverting, options, screen, values
 from rnri.cli.loading import Asked, loads_a_model
@@ -69,7 +70,7 @@ def serve(
     access = Access(keys, local, frozenset(origin.rstrip("/") for origin in allow_origin or ()))
     check_address(host, access, insecure=insecure)
 
-    from rnri.editor import Timings
+    from rnri.editing.editor import Timings
 
     with screen.progress() as tell:
         editor = inverting.open_editor(model, device, Timings(), tell, loading)
@@ -85,4 +86,4 @@ def check_extra() -> None:
     """Raise ValueError with the command that installs what serving needs, if it is not there."""
     for module in _NEEDED:
         if find_spec(module) is None:
-            raise ValueError(f"serving needs {module}: run {INSTALL}")
+            raise RnriError(f"serving needs {module}", hint=f"run {INSTALL}")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnri_core.errors import RnriError
+
 if TYPE_CHECKING:
     from rnri.controls import Control
 
@@ -27,14 +29,14 @@ def weights(given: Sequence[str]) -> list[tuple[str, float]]:
         except ValueError:
             word = ""
         if not word.strip():
-            raise ValueError(f"--weight {text!r} is not a word and its weight: give one like ball=2.0")
+            raise RnriError(f"--weight {text!r} is not a word and its weight", hint="give one like ball=2.0")
     return found
 
 
 def check_paste(paste: bool, image: Path, *, stored: bool) -> None:
     """Raise ValueError for --paste where there are no pixels to paste."""
     if paste and stored:
-        raise ValueError(f"--paste needs the picture itself, and {image} is its inversion: give the picture")
+        raise RnriError(f"--paste needs the picture itself, and {image} is its inversion", hint="give the picture")
 
 
 def controls(specs: Sequence[str], words: Sequence[tuple[str, float]], mask: Path | None) -> list[Control]:
@@ -44,7 +46,7 @@ def controls(specs: Sequence[str], words: Sequence[tuple[str, float]], mask: Pat
     from rnri.controls.reweight import Reweight
 
     if mask is not None and not mask.is_file():
-        raise ValueError(f"--mask {mask} is no file: give a picture, white where the edit may change things")
+        raise RnriError(f"--mask {mask} is no file", hint="give a picture, white where the edit may change things")
     found = [control(spec) for spec in specs]
     found += [Keep(mask=mask)] if mask else []
     return found + [Reweight(word=word, weight=weight) for word, weight in words]

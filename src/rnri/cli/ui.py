@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Annotated
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import inverting, options, screen, values
 from rnri.cli.loading import Asked, loads_a_model
@@ -37,13 +38,15 @@ def ui(
     loading.check_unseen()
     check_extra()
 
-    from rnri.editor import Timings
+    from rnri.editing.editor import Timings
     from rnri.web.access import LOCAL_NAMES, Access, loopback
     from rnri.web.engine import Engine, Limits
     from rnri.web.serving import Address, Server, leave
 
     if not (loopback(host) or insecure):
-        raise ValueError(f"--host {host} lets everyone on the network use the page: say --insecure if that is wanted")
+        raise RnriError(
+            f"--host {host} lets everyone on the network use the page", hint="say --insecure if that is wanted"
+        )
     access = Access(hosts=LOCAL_NAMES if loopback(host) else frozenset())
     with screen.progress() as tell:
         editor = inverting.open_editor(model, device, Timings(), tell, loading)
@@ -62,4 +65,4 @@ def check_extra() -> None:
     """Raise ValueError with the command that installs what the page needs, if it is not there."""
     for module in _NEEDED:
         if find_spec(module) is None:
-            raise ValueError(f"the page needs {module}: run pip install 'rnri[ui]'")
+            raise RnriError(f"the page needs {module}", hint="run pip install 'rnri[ui]'")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from rnri_core.errors import RnriError
+
 MAX_GUIDANCE = 100
 MAX_SEED = 2**63 - 1
 MAX_SIDE = 16384
@@ -22,9 +24,9 @@ def whole(name: str, text: str | None, low: int, high: int | None = None) -> int
     try:
         value = int(text)
     except ValueError:
-        raise ValueError(f"{name} {text!r} is not a whole number: give {bounds}") from None
+        raise RnriError(f"{name} {text!r} is not a whole number", hint=f"give {bounds}") from None
     if value < low or (high is not None and value > high):
-        raise ValueError(f"{name} {text} is out of range: give {bounds}")
+        raise RnriError(f"{name} {text} is out of range", hint=f"give {bounds}")
     return value
 
 
@@ -40,9 +42,9 @@ def real(name: str, text: str | None, high: float = math.inf, *, positive: bool 
     try:
         value = float(text)
     except ValueError:
-        raise ValueError(f"{name} {text!r} is not a number: give {bounds}") from None
+        raise RnriError(f"{name} {text!r} is not a number", hint=f"give {bounds}") from None
     if not (0 <= value <= high and math.isfinite(value)) or (positive and value == 0):
-        raise ValueError(f"{name} {text} is out of range: give {bounds}")
+        raise RnriError(f"{name} {text} is out of range", hint=f"give {bounds}")
     return value
 
 
@@ -71,7 +73,9 @@ def size(name: str, text: str | None) -> tuple[int, int] | None:
         return None
     sides = text.lower().split("x")
     if len(sides) != 2 or not all(_counts(side) and int(side) <= MAX_SIDE for side in sides):
-        raise ValueError(f"{name} {text!r} is not a size: give a width and a height up to {MAX_SIDE}, like 640x480")
+        raise RnriError(
+            f"{name} {text!r} is not a size", hint=f"give a width and a height up to {MAX_SIDE}, like 640x480"
+        )
     return int(sides[0]), int(sides[1])
 
 
@@ -85,8 +89,8 @@ def plan(name: str, text: str | None) -> tuple[int, ...] | None:
         return None
     counts = [part.strip() for part in text.split(",")]
     if not all(map(_counts, counts)):
-        raise ValueError(
-            f"{name} {text!r} is no budget: give 1 or more iterations per step, like 2, or a plan like 5,1"
+        raise RnriError(
+            f"{name} {text!r} is no budget", hint="give 1 or more iterations per step, like 2, or a plan like 5,1"
         )
     return tuple(map(int, counts))
 
@@ -98,7 +102,7 @@ def prompt(name: str, text: str) -> str:
     'a red ball'
     """
     if not text.strip():
-        raise ValueError(f"{name} {text!r} is empty: say what the picture shows")
+        raise RnriError(f"{name} {text!r} is empty", hint="say what the picture shows")
     return text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rnri_core.registry import apart, make
+
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.depth import Depth
 from rnri.controls.embedding import Embedding
@@ -16,7 +18,6 @@ from rnri.controls.prompt_to_prompt import PromptToPrompt
 from rnri.controls.pseudo_guidance import PseudoGuidance
 from rnri.controls.residual import Residual
 from rnri.controls.reweight import Reweight
-from rnri.registry import apart, make
 
 CONTROLS: dict[str, type[Control]] = {
     "depth": Depth,

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.inversion.inversion import Inversion
+from rnri_core.registry import Registered
 from torch import Tensor
 
-from rnri.attention import AttentionHook, Place
-from rnri.inversion import Inversion
 from rnri.models.attention import places, spelled
+from rnri.models.attention_hooks import AttentionHook, Place
 from rnri.models.base import Condition, Model
-from rnri.registry import Registered
 
 Words = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -96,7 +96,7 @@ class Bound(AttentionHook):
 
 
 class Control(Registered):
-    """Base of the controls: a frozen dataclass whose fields are declared with :func:`rnri.registry.option`.
+    """Base of the controls: a frozen dataclass whose fields are declared with :func:`rnri_core.registry.option`.
 
     ``neutral`` are the values of fields at which it changes nothing, not a bit.
     """

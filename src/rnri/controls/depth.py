@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
-from rnri.registry import option
 
 
 @dataclass(frozen=True)

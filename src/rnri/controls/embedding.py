@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.registry import option
+
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.conditions import between
 from rnri.models.base import Condition
-from rnri.registry import option
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from rnri_core.registry import option
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,7 +14,6 @@ from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import blurred
 from rnri.models.base import is_guided
-from rnri.registry import option
 
 FLOOR = 0.02
 """Differences below this are of rounding, and change nothing; in the unit of the latents, which deviate by about 1."""
@@ -42,7 +42,7 @@ class Hold(Control):
     Elsewhere the inversion's corrections lose ``fade`` of what the source prompt left unsaid at their step,
     x₀ − x̂(z, source), as that is old content too; but in no element more than the change from x̂(z, source) to what is
     predicted for the target, as nothing else takes its place. The noise in maps of stochastic samplers
-    (:func:`rnri.edit_friendly.edit_friendly`) stays whole.
+    (:func:`rnri_core.inversion.edit_friendly.edit_friendly`) stays whole.
 
     The mask w, min(1, 4e) of the way from itself to itself blurred by ``soft``, is applied at each of the K steps, as
     z ← z_source + w^(4/K)·(z − z_source): blending adds up, and without the power a soft edge would be a hard one,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import Kept, blurred
 from rnri.images import mask as read_mask
-from rnri.registry import option
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import Kept, parted
-from rnri.registry import option
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.registry import option
 from torch import Tensor
 from torch.nn import functional
 
-from rnri.attention import INNER, Place
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import Kept, blurred
 from rnri.controls.word_maps import WordMaps
-from rnri.registry import option
+from rnri.models.attention_hooks import INNER, Place
 
 
 @dataclass(frozen=True)

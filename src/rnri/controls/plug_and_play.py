@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.attention import INNER, Place
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
-from rnri.registry import option
+from rnri.models.attention_hooks import INNER, Place
 
 
 @dataclass(frozen=True)

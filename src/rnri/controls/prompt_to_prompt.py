@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.attention import Place
 from rnri.controls import sources
 from rnri.controls.alignment import align, handed
 from rnri.controls.base import Bound, Control, Job
-from rnri.registry import option
+from rnri.models.attention_hooks import Place
 
 
 @dataclass(frozen=True)

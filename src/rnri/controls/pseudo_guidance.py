@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.registry import option
+
 from rnri.controls import sources
 from rnri.controls.base import Control
-from rnri.registry import option
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.errors import RnriError
+from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
-from rnri.registry import option
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Residual(Control):
 
     def bind(self, job: Job) -> Bound:
         if job.source.corrections is None:
-            raise ValueError("the inversion kept no corrections to add: invert with residual correction")
+            raise RnriError("the inversion kept no corrections to add", hint="invert with residual correction")
         return _Shared(job, self.factor)
 
 

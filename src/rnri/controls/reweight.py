@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from rnri_core.errors import RnriError
+from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.attention import Place
 from rnri.controls import sources
 from rnri.controls.alignment import align, handed
 from rnri.controls.base import Bound, Control, Job
-from rnri.registry import option
+from rnri.models.attention_hooks import Place
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class _Weighing(Bound):
             named = [position for word, positions in words if word == control.word.lower() for position in positions]
             if not named:
                 has = ", ".join(dict.fromkeys(word for word, _ in words if word.isalnum()))
-                raise ValueError(f"the prompt has no word {control.word!r} to weigh: give one of {has}")
+                raise RnriError(f"the prompt has no word {control.word!r} to weigh", hint=f"give one of {has}")
             factors[n, named] = control.weight
             mappings.append(align(source, words, job.length, replace=False).mapping)
         self.factors, self.mapping = factors, torch.stack(mappings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rnri.registry import Source
+from rnri_core.registry import Source
 
 SDEDIT = Source(
     "meng2022sdedit",

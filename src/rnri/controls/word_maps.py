@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rnri.attention import AttentionHook, Place, grid
 from rnri.controls.alignment import align
 from rnri.controls.base import Job
+from rnri.models.attention_hooks import AttentionHook, Place, grid
 
 
 class WordMaps(AttentionHook):
     """Cross attention to the words that differ, summed over heads, layers and calls of the network.
 
-    Read at one level of encoder and decoder (:func:`rnri.attention.grid`), as the weights are used. ``heat``
+    Read at one level of encoder and decoder (:func:`rnri.models.attention_hooks.grid`), as the weights are used. ``heat``
     (2, P, 1, h, w) has the source's words that are dropped, at the source, and the targets' new words, at the edits.
     Raises ValueError where the network has no cross attention at this level, TypeError where it is no UNet.
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 
+from rnri_core.errors import RnriError
+
 from rnri.metrics.metric import Judged, Metric
 from rnri.metrics.networks import Networks
 from rnri.metrics.psnr import psnr
@@ -49,7 +51,7 @@ def metric(name: str) -> Metric:
     'higher'
     """
     if name not in METRICS:
-        raise ValueError(f"no metric is called {name!r}: use {', '.join(METRICS)}")
+        raise RnriError(f"no metric is called {name!r}", hint=f"use {', '.join(METRICS)}")
     module, _, attribute = METRICS[name].partition(":")
     found: Metric = getattr(import_module(f"rnri.metrics.{module}"), attribute)
     return found

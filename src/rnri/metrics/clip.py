@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri.metrics.metric import Judged, Metric
@@ -68,7 +69,9 @@ def clip_similarity(images: Tensor, prompts: Sequence[str], clip: Clip) -> Tenso
     ``images`` is (B, 3, H, W) in [-1, 1]; there is one prompt for each, or one for all. Shape (B,).
     """
     if len(prompts) not in (1, len(images)):
-        raise ValueError(f"{len(prompts)} prompts do not fit {len(images)} pictures: give one for each, or one for all")
+        raise RnriError(
+            f"{len(prompts)} prompts do not fit {len(images)} pictures", hint="give one for each, or one for all"
+        )
     output = clip.model(pixel_values=clip.pixels(images), **clip.tokens(prompts))
     cosine = torch.nn.functional.cosine_similarity(output.image_embeds.double(), output.text_embeds.double())
     return 100 * cosine

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from rnri_core.errors import RnriError
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -121,9 +122,9 @@ def check_pair(image: Tensor, reference: Tensor, where: Tensor | None = None) ->
     """Raise ``ValueError`` unless (B, 3, H, W), (B or 1, 3, H, W) and (B or 1, 1, H, W) fit together."""
     if image.ndim != 4 or image.shape[1:] != reference.shape[1:] or len(reference) not in (1, len(image)):
         shapes = f"{tuple(image.shape)} and {tuple(reference.shape)}"
-        raise ValueError(f"images of shapes {shapes} cannot be compared: resize one to the other")
+        raise RnriError(f"images of shapes {shapes} cannot be compared", hint="resize one to the other")
     if where is not None and (where.shape[2:] != image.shape[2:] or len(where) not in (1, len(image))):
-        raise ValueError(f"a mask of shape {tuple(where.shape)} does not fit images of shape {tuple(image.shape)}")
+        raise RnriError(f"a mask of shape {tuple(where.shape)} does not fit images of shape {tuple(image.shape)}")
 
 
 def average(values: Tensor, where: Tensor | None = None) -> Tensor:

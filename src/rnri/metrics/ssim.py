@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri.metrics.metric import Metric, average, blackened, check_pair, of_background, shared, to_truth
@@ -29,7 +30,9 @@ def ssim(image: Tensor, reference: Tensor, where: Tensor | None = None) -> Tenso
     """
     check_pair(image, reference, where)
     if min(image.shape[2:]) < 2 * RADIUS + 1:
-        raise ValueError(f"images of shape {tuple(image.shape)} are too small for SSIM: give 11 pixels a side or more")
+        raise RnriError(
+            f"images of shape {tuple(image.shape)} are too small for SSIM", hint="give 11 pixels a side or more"
+        )
     one, two = (shared(image, reference, where).double() + 1) / 2, (reference.double() + 1) / 2
     mean1, mean2 = _smooth(one), _smooth(two)
     variance1, variance2 = _smooth(one * one) - mean1 * mean1, _smooth(two * two) - mean2 * mean2

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri.metrics.metric import Judged, Metric, check_pair, shared
@@ -105,7 +106,7 @@ def structure_distance_as_published(image: Tensor, reference: Tensor, dino: Dino
     """
     check_pair(image, reference)
     if image.shape[2] != image.shape[3]:
-        raise ValueError(f"images of shape {tuple(image.shape)} are not square: PIE-Bench compares squares only")
+        raise RnriError(f"images of shape {tuple(image.shape)} are not square", hint="PIE-Bench compares squares only")
     ours, theirs = (
         self_similarity(
             dino.keys(torch.nn.functional.interpolate((each + 1) * 127.5, [dino.side] * 2, mode="bilinear"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rnri_core.errors import RnriError
 
 from rnri import threads
 
@@ -67,7 +68,7 @@ def lpips_files(trunk: str, folder: Path | None = None) -> tuple[Path, Path]:
     features, heads = ((folder or cache()) / each.name for each in FILES[name])
     for path in (features, heads):
         if not path.is_file():
-            raise ValueError(f"LPIPS needs {path}, which is not there: fetch it with 'rnri bench fetch {name}'")
+            raise RnriError(f"LPIPS needs {path}, which is not there", hint=f"fetch it with 'rnri bench fetch {name}'")
     return features, heads
 
 
@@ -83,7 +84,7 @@ def pretrained(name: str, source: str, *loaders: Callable[..., Any]) -> list[Any
         cure = "give a folder that holds it"
         if source in (CLIP, DINO):
             cure = f"fetch it with 'rnri bench fetch {name}', or {cure}"
-        raise ValueError(f"{name} needs {source}, which is not here: {cure}") from error
+        raise RnriError(f"{name} needs {source}, which is not here", hint=f"{cure}") from error
 
 
 def fetch(name: str) -> None:
@@ -92,7 +93,7 @@ def fetch(name: str) -> None:
     Raises ``ValueError`` for other names, and if it cannot be had.
     """
     if name not in FETCHED:
-        raise ValueError(f"there are no weights {name!r} to fetch: use {', '.join(FETCHED)}")
+        raise RnriError(f"there are no weights {name!r} to fetch", hint=f"use {', '.join(FETCHED)}")
     try:
         if name in FILES:
             cache().mkdir(parents=True, exist_ok=True)
@@ -109,4 +110,4 @@ def fetch(name: str) -> None:
 
             ViTModel.from_pretrained(DINO, add_pooling_layer=False)
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"{name} cannot be fetched: {str(error).strip().splitlines()[0]}") from error
+        raise RnriError(f"{name} cannot be fetched", hint=f"{str(error).strip().splitlines()[0]}") from error

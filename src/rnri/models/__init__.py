@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rnri_core.errors import RnriError
 
-from rnri.loading import Loading
-from rnri.models import speed
+from rnri.models import acceleration as speed
 from rnri.models.base import Condition, Defaults, Guidance, GuidanceWarning, Model, PromptWarning
+from rnri.models.components import folder_of, pipeline_class
 from rnri.models.family import Family
-from rnri.models.parts import folder_of, pipeline_class
-from rnri.models.samplers import choose
+from rnri.models.load_options import Loading
+from rnri.models.schedulers import choose
 
 __all__ = [
     "EMBEDDED",
@@ -121,7 +122,7 @@ def from_parts(
     loading, kind = loading or Loading(), serving(pipeline)
     for option in ("lora", "variant", "preview", "allow_pickle"):
         if getattr(loading, option):
-            raise ValueError(f"{option} has no effect on a model that is made of its parts: leave it out")
+            raise RnriError(f"{option} has no effect on a model that is made of its parts", hint="leave it out")
     speed.check_place(device, loading)
     for module in (network, vae):
         module.requires_grad_(False).eval()
@@ -141,7 +142,7 @@ def part(kind: str, settings: Mapping[str, Any]) -> Any:
 def serving(pipeline: str) -> type[Family]:
     """What serves a class of pipelines; ValueError if nothing does."""
     if pipeline not in MODELS:
-        raise ValueError(f"no model family serves {pipeline}: use one of {', '.join(MODELS)}")
+        raise RnriError(f"no model family serves {pipeline}", hint=f"use one of {', '.join(MODELS)}")
     module, _, name = MODELS[pipeline].partition(":")
     kind: type[Family] = getattr(import_module(module), name)
     return kind
@@ -153,7 +154,9 @@ def _folder(name: str, loading: Loading) -> Path:
     if Path(name).is_dir():
         return Path(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ValueError(f"unknown model {name!r}: use {', '.join(EMBEDDED)}, a folder, or a Hub id such as owner/name")
+        raise RnriError(
+            f"unknown model {name!r}", hint=f"use {', '.join(EMBEDDED)}, a folder, or a Hub id such as owner/name"
+        )
     return folder_of(name, list(MODELS), loading)
 
 
@@ -165,5 +168,5 @@ def find_device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {str(name)!r} is not available here: use auto or cpu") from error
+        raise RnriError(f"device {str(name)!r} is not available here", hint="use auto or cpu") from error
     return device

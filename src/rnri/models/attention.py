@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from rnri_core.errors import RnriTypeError
 from torch import Tensor
 
-from rnri.attention import INNER, AttentionHook, Place
+from rnri.models.attention_hooks import INNER, AttentionHook, Place
 from rnri.models.base import Model
 from rnri.threads import TOKENIZERS, running
 
@@ -59,7 +60,9 @@ def spelled(model: Model, prompt: str, length: int) -> tuple[tuple[str, tuple[in
     """
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is None or not hasattr(tokenizer, "convert_ids_to_tokens"):
-        raise TypeError(f"{model.name} does not say which tokens are which word: use a Stable Diffusion model")
+        raise RnriTypeError(
+            f"{model.name} does not say which tokens are which word", hint="use a Stable Diffusion model"
+        )
     with TOKENIZERS:
         ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
     pieces = tokenizer.convert_ids_to_tokens(ids)
@@ -72,7 +75,7 @@ def spelled(model: Model, prompt: str, length: int) -> tuple[tuple[str, tuple[in
             words.append((text, tuple(begun)))
             begun = []
     if begun:
-        raise TypeError(f"{model.name}'s tokenizer does not mark where words end: use one with CLIP's")
+        raise RnriTypeError(f"{model.name}'s tokenizer does not mark where words end", hint="use one with CLIP's")
     return tuple(words)
 
 
@@ -128,7 +131,9 @@ def _unet(model: Model) -> Any:
     """The network, if it can be hooked."""
     unet = getattr(model, "unet", None)
     if not hasattr(unet, "set_attn_processor"):
-        raise TypeError(f"{model.name} has no attention to hook: controls of attention need Stable Diffusion's UNet")
+        raise RnriTypeError(
+            f"{model.name} has no attention to hook", hint="controls of attention need Stable Diffusion's UNet"
+        )
     return unet
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri import threads
-from rnri.loading import Loading
-from rnri.models.parts import first_line, not_given, quiet
+from rnri.models.components import first_line, not_given, quiet
+from rnri.models.load_options import Loading
 
 NOT_TINY = "is no tiny autoencoder such as madebyollin/taesd"
 
@@ -102,13 +103,13 @@ def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype,
                 folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
             )
         if report["missing_keys"]:
-            raise ValueError(f"its {report['missing_keys'][0]} is missing")
+            raise RnriError(f"its {report['missing_keys'][0]} is missing")
     except Exception as error:  # of the files
-        raise ValueError(f"{name} {NOT_TINY} ({first_line(error)})") from error
+        raise RnriError(f"{name} {NOT_TINY} ({first_line(error)})") from error
     if tiny.config.latent_channels != like.config.latent_channels:
-        raise ValueError(
-            f"{name} reads latents of {tiny.config.latent_channels} channels, and the model's have "
-            f"{like.config.latent_channels}: use one that was made for this model"
+        raise RnriError(
+            f"{name} reads latents of {tiny.config.latent_channels} channels, and the model's have {like.config.latent_channels}",
+            hint="use one that was made for this model",
         )
     return tiny.to(device).requires_grad_(False).eval()
 
@@ -123,7 +124,7 @@ def _downloaded(name: str, loading: Loading) -> Path:
             for file in ("config.json", "diffusion_pytorch_model.safetensors"):
                 path = hf_hub_download(name, file, local_files_only=loading.local_files_only)
     except HFValidationError as error:
-        raise ValueError(f"{name} is no folder, and no name on the Hub such as madebyollin/taesd") from error
+        raise RnriError(f"{name} is no folder, and no name on the Hub such as madebyollin/taesd") from error
     except Exception as error:
-        raise ValueError(not_given(name, error, NOT_TINY)) from error
+        raise RnriError(not_given(name, error, NOT_TINY)) from error
     return Path(path).parent

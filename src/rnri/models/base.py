@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
+from rnri_core.errors import RnriError
+from rnri_core.sampling.steps import Denoiser, Schedule
 from torch import Tensor
-
-from rnri.schedule import Denoiser, Schedule
 
 SETTINGS = "rnri.json"
 """In a model's folder: a JSON object of the `Defaults` it is best used with. Most models have none."""
@@ -94,7 +94,7 @@ class Defaults:
             editing = float(said["editing"]) if "editing" in said else None
             return cls(steps=int(said["steps"]), guidance=float(said["guidance"]), editing=editing)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f'{path} is damaged: it should read like {{"steps": 30, "guidance": 1.0}}') from error
+            raise RnriError(f'{path} is damaged: it should read like {{"steps": 30, "guidance"', hint="1.0}") from error
 
     def write(self, folder: Path) -> None:
         """Leave them in a model's folder, for :meth:`read`."""
@@ -216,12 +216,16 @@ def guidance_of(model: Model, guidance: float, negative: str | None = None) -> t
     """
     least = model.guidance_threshold
     if model.guidance == "none" and guidance > least:
-        raise ValueError(f"guidance={guidance} is not to be had: {model.name} is distilled; leave it at {least:g}")
+        raise RnriError(
+            f"guidance={guidance} is not to be had",
+            hint=f"{model.name} is distilled; leave it at {least:g}",
+            field="guidance",
+        )
     if model.guidance != "classifier-free" and negative:
-        raise ValueError(f"{model.name} takes no negative prompt: leave {negative!r} out")
+        raise RnriError(f"{model.name} takes no negative prompt", hint=f"leave {negative!r} out")
     if negative and guidance <= least:
         has = f"the negative prompt {negative!r} has no effect at guidance {guidance:g}"
-        raise ValueError(f"{has}: raise the guidance above {least:g}")
+        raise RnriError(f"{has}", hint=f"raise the guidance above {least:g}")
     if guidance > least and not model.defaults.guided:
         warnings.warn(
             f"{model.name} is set up like models distilled to few steps, which draw without guidance: "

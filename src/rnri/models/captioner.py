@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rnri_core.errors import RnriError
 from torch import Tensor
 from transformers import AutoTokenizer, BlipForConditionalGeneration
 
 from rnri import threads
-from rnri.models.parts import first_line, quiet
+from rnri.models.components import first_line, quiet
 
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """CLIP's, of each colour of pictures in [0, 1], where the model's files say nothing else."""
@@ -36,9 +37,9 @@ class Captioner:
                 network = BlipForConditionalGeneration.from_pretrained(name, use_safetensors=True, **found)
                 tokenizer = AutoTokenizer.from_pretrained(name, **found)
         except Exception as error:  # of the files, or on the way to them
-            raise ValueError(
-                f"no captioner {name!r}: {first_line(error)}; fetch one with "
-                "'hf download Salesforce/blip-image-captioning-base', or say what the picture shows"
+            raise RnriError(
+                f"no captioner {name!r}",
+                hint=f"{first_line(error)}; fetch one with 'hf download Salesforce/blip-image-captioning-base', or say what the picture shows",
             ) from error
         said = Path(name) / "preprocessor_config.json"
         config = json.loads(said.read_text()) if said.is_file() else {}

@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from rnri_core.errors import RnriError
+from rnri_core.sampling.guidance import combine
+from rnri_core.sampling.steps import Denoiser, Schedule
 from torch import Tensor
 
-from rnri.guidance import combine
 from rnri.limits import MAX_SIDE
-from rnri.loading import Loading
-from rnri.models import autoencoder, speed
+from rnri.models import acceleration as speed
+from rnri.models import autoencoder
 from rnri.models.base import Condition, Defaults, Guidance
+from rnri.models.components import parts_of, quiet
 from rnri.models.fingerprint import digest
 from rnri.models.hooks import bound, bound_layers
+from rnri.models.load_options import Loading
 from rnri.models.lora import add_loras
-from rnri.models.parts import parts_of, quiet
 from rnri.models.prompts import warn_of_unread
-from rnri.models.samplers import choose, last, noise_scale, table
-from rnri.schedule import Denoiser, Schedule
+from rnri.models.schedulers import choose, last, noise_scale, table
 from rnri.threads import TOKENIZERS, WARNING_FILTERS, running
 
 WORDS = "words.json"
@@ -376,7 +378,7 @@ class Family(ABC):
     def _call(self, told: Mapping[str, Tensor], z: Tensor, t: float) -> Callable[[], Tensor]:
         prompts = len(told["tokens"])
         if prompts not in (1, len(z)):
-            raise ValueError(f"{prompts} prompts do not fit {len(z)} latents: give one, or one for each")
+            raise RnriError(f"{prompts} prompts do not fit {len(z)} latents", hint="give one, or one for each")
         rows = {name: each.expand(len(z), *each.shape[1:]) if len(each) == 1 else each for name, each in told.items()}
         inputs, times = z.to(self.network.dtype), torch.full((len(z),), t, device=z.device)
         return lambda: self.predict(inputs, times, rows)

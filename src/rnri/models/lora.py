@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rnri_core.errors import RnriError
+
 from rnri import threads
-from rnri.loading import Loading
-from rnri.models.parts import first_line, needs, not_given, quiet
+from rnri.models.components import first_line, needs, not_given, quiet
+from rnri.models.load_options import Loading
 
 SUFFIX = ".safetensors"
 USUAL = f"pytorch_lora_weights{SUFFIX}"
@@ -26,7 +28,7 @@ def add_loras(name: str, pipe: Any, loading: Loading) -> None:
         return
     needs("peft", "lora", "a LoRA")
     if not hasattr(pipe, "load_lora_weights"):
-        raise ValueError(f"{name}: {type(pipe).__name__} takes no LoRA")
+        raise RnriError(f"{name}", hint=f"{type(pipe).__name__} takes no LoRA")
     for said in loading.lora:
         origin, scale = spelt(said)
         file = _file(origin, loading)
@@ -34,10 +36,10 @@ def add_loras(name: str, pipe: Any, loading: Loading) -> None:
             with threads.loading(), quiet():
                 pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=ADAPTER)
         except Exception as error:  # diffusers, peft and safetensors each have their own
-            raise ValueError(f"LoRA {said} cannot be added to {name} ({first_line(error)})") from error
+            raise RnriError(f"LoRA {said} cannot be added to {name} ({first_line(error)})") from error
         changed = [part for part in pipe.get_list_adapters() if _changed(getattr(pipe, part))]
         if not changed:
-            raise ValueError(f"LoRA {said} changes nothing in {name}: it was made for another kind of model")
+            raise RnriError(f"LoRA {said} changes nothing in {name}", hint="it was made for another kind of model")
         with threads.loading(), quiet():
             pipe.fuse_lora(changed, lora_scale=scale, adapter_names=[ADAPTER])
             pipe.unload_lora_weights()
@@ -54,7 +56,7 @@ def _file(origin: str, loading: Loading) -> Path:
     """The file that is meant, downloaded if it is in a repository on the Hub and not here yet."""
     path = Path(origin)
     if path.suffix not in ("", SUFFIX) and (path.is_file() or origin.count("/") > 1):
-        raise ValueError(f"LoRA {origin} is not read: only {SUFFIX} files are")
+        raise RnriError(f"LoRA {origin} is not read", hint=f"only {SUFFIX} files are")
     if path.is_file():
         return path
     if path.is_dir():
@@ -62,7 +64,7 @@ def _file(origin: str, loading: Loading) -> Path:
     owner, _, rest = origin.partition("/")
     repository, _, inside = rest.partition("/")
     if not owner or not repository or owner in (".", "..", "~") or bool(inside) is not (path.suffix == SUFFIX):
-        raise ValueError(f"LoRA {origin} does not exist: check the path, or give owner/name of one on the Hub")
+        raise RnriError(f"LoRA {origin} does not exist", hint="check the path, or give owner/name of one on the Hub")
     return _downloaded(f"{owner}/{repository}", inside, loading)
 
 
@@ -73,13 +75,15 @@ def _downloaded(repository: str, inside: str, loading: Loading) -> Path:
     try:
         names = [] if inside else _listed(repository, loading)
     except Exception as error:
-        raise ValueError(f"LoRA: {not_given(repository, error, 'is not there')}") from error
+        raise RnriError("LoRA", hint=f"{not_given(repository, error, 'is not there')}") from error
     inside = inside or _only(repository, names)
     try:
         with quiet(bars=True):
             return Path(hf_hub_download(repository, inside, local_files_only=loading.local_files_only))
     except Exception as error:
-        raise ValueError(f"LoRA: {not_given(repository, error, f'has no file {inside}: check its path')}") from error
+        raise RnriError(
+            "LoRA", hint=f"{not_given(repository, error, f'has no file {inside}: check its path')}"
+        ) from error
 
 
 def _listed(repository: str, loading: Loading) -> list[str]:
@@ -96,11 +100,13 @@ def _only(origin: str, names: Sequence[str]) -> str:
     """The file that is the LoRA: of the usual name, or the only one; ValueError that names them where it is neither."""
     files = sorted((name for name in names if name.endswith(SUFFIX)), key=lambda name: (name.count("/"), name))
     if not files:
-        raise ValueError(f"LoRA {origin} has no {SUFFIX} file: give one that has")
+        raise RnriError(f"LoRA {origin} has no {SUFFIX} file", hint="give one that has")
     top = [name for name in files if name.count("/") == files[0].count("/")]  # below them, checkpoints of the training
     if len(top) > 1 and USUAL not in top:
         more = f" and {len(top) - 3} more" if len(top) > 3 else ""
-        raise ValueError(f"LoRA {origin} has {', '.join(top[:3])}{more}: say which, like {origin.rstrip('/')}/{top[0]}")
+        raise RnriError(
+            f"LoRA {origin} has {', '.join(top[:3])}{more}", hint=f"say which, like {origin.rstrip('/')}/{top[0]}"
+        )
     return USUAL if USUAL in top else top[0]
 
 
@@ -118,5 +124,5 @@ def spelt(text: str) -> tuple[str, float]:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"LoRA {text!r} has no scale after its @: give a number, like {origin}@0.7")
+        raise RnriError(f"LoRA {text!r} has no scale after its @", hint=f"give a number, like {origin}@0.7")
     return origin, number

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
+from rnri_core.errors import RnriError
 
 from rnri.scenes.scene import COLOURS, PLACES, Item, Scene
 
@@ -250,7 +251,7 @@ def _read(text: str) -> list[tuple[str, str]]:
     while rest:
         length = next((n for n in range(min(_LONGEST, len(rest)), 0, -1) if rest[:n] in _PHRASES), 0)
         if not length:
-            raise ValueError(
+            raise RnriError(
                 f"{' '.join(rest[:3])!r} is not part of a caption; see rnri.scenes.captions for the grammar"
             )
         found.append(_PHRASES[rest[:length]])
@@ -278,28 +279,28 @@ def parse(text: str, seed: int = 0) -> Scene:
             _state(adjectives, field, value)
         elif field == "shape":
             if loose is not None:
-                raise ValueError(f"the {loose.colour} {loose.shape} has no place; add one, like 'on the left'")
+                raise RnriError(f"the {loose.colour} {loose.shape} has no place; add one, like 'on the left'")
             missing = [name for name in ("size", "colour", "material") if name not in adjectives]
             if missing:
-                raise ValueError(f"the {value} has no {missing[0]}; say it, like 'a small red metal {value}'")
+                raise RnriError(f"the {value} has no {missing[0]}; say it, like 'a small red metal {value}'")
             loose, adjectives = Item(shape=value, **adjectives), {}
         elif field == "place":
             if ahead or value in items:
-                raise ValueError(f"{value!r} is said twice or holds nothing; name each place once, with its item")
+                raise RnriError(f"{value!r} is said twice or holds nothing; name each place once, with its item")
             ahead = value
         elif field:
             _state(scenery, field, value)
         if loose is not None and ahead:
             items[ahead], loose, ahead = loose, None, ""
     if loose is not None or ahead or adjectives:
-        raise ValueError(f"{text!r} ends with an item that lacks a place or a shape; add it")
+        raise RnriError(f"{text!r} ends with an item that lacks a place or a shape; add it")
     for name, example in (("ground", "on sand"), ("sky", "by day")):
         if name not in scenery:
-            raise ValueError(f"{text!r} names no {name}; add one, like {example!r}")
+            raise RnriError(f"{text!r} names no {name}; add one, like {example!r}")
     placed = (items.get(PLACES[0]), items.get(PLACES[1]), items.get(PLACES[2]))
     return Scene(placed, scenery["ground"], scenery["sky"], scenery.get("style", "photo"), seed)
 
 
 def _state(facts: dict[str, str], field: str, value: str) -> None:
     if facts.setdefault(field, value) != value:
-        raise ValueError(f"the {field} is both {facts[field]!r} and {value!r}; name one")
+        raise RnriError(f"the {field} is both {facts[field]!r} and {value!r}; name one")

@@ -27,6 +27,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rnri_core.errors import RnriError
 
 from rnri.scenes.attributes import changed
 from rnri.scenes.captions import caption
@@ -105,9 +106,9 @@ class Edit:
     def __post_init__(self) -> None:
         _require_kind(self.kind)
         if not self.changed:
-            raise ValueError(f"the target of a {self.kind!r} edit equals its source; change an attribute")
+            raise RnriError(f"the target of a {self.kind!r} edit equals its source; change an attribute")
         if self.source.seed != self.target.seed:
-            raise ValueError(f"the target's seed {self.target.seed} differs; use the source's, {self.source.seed}")
+            raise RnriError(f"the target's seed {self.target.seed} differs; use the source's, {self.source.seed}")
 
     @property
     def source_prompt(self) -> str:
@@ -157,7 +158,7 @@ def _grow(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
 
 def _require_kind(kind: str) -> None:
     if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}")
+        raise RnriError(f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}")
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator, but: str = "") -> str:
@@ -280,7 +281,7 @@ def edit_of(source: Scene, kind: Kind, rng: np.random.Generator) -> Edit:
     """
     if not applies(kind, source):
         need = "two items to remove one" if kind == "remove" else "a free place"
-        raise ValueError(f"{kind!r} does not apply to {caption(source)!r}; take a scene with {need}")
+        raise RnriError(f"{kind!r} does not apply to {caption(source)!r}; take a scene with {need}")
     change = _two if kind == "random" else _CHANGES[kind]
     return Edit(kind, source, change(source, rng))
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from rnri_core.errors import RnriError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -95,9 +96,9 @@ class Reader:
         Raises ``ValueError`` if the weights are missing, or were trained with other attributes.
         """
         if not (folder / "config.json").is_file():
-            raise ValueError(f"{folder} holds no reader; train one with training.reader, or install the package anew")
+            raise RnriError(f"{folder} holds no reader; train one with training.reader, or install the package anew")
         if json.loads((folder / "config.json").read_text())["attributes"] != _as_json(ATTRIBUTES):
-            raise ValueError(f"the reader in {folder} was trained with other attributes; train it anew")
+            raise RnriError(f"the reader in {folder} was trained with other attributes; train it anew")
         with running(), torch.device("meta"):  # draws no random numbers
             network = Network()
         weights = {name: _widened(weight) for name, weight in load_file(folder / "reader.safetensors").items()}
@@ -166,7 +167,7 @@ class Reader:
         """
         images = image[None] if image.ndim == 3 else image
         if len(images) != 1:
-            raise ValueError(f"{len(images)} pictures are not one scene; give them one by one")
+            raise RnriError(f"{len(images)} pictures are not one scene; give them one by one")
         read = dict(self.read(images)[0])
         if all(read[f"{place}.present"] == "no" for place in PLACES):
             probabilities = {name: table[0] for name, table in self.probabilities(images).items()}
@@ -182,7 +183,7 @@ class Reader:
     def _prepared(self, images: Tensor) -> Tensor:
         """Pictures as the network wants them."""
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-            raise ValueError(f"pictures of shape {tuple(images.shape)} cannot be read; give (B, 3, H, W)")
+            raise RnriError(f"pictures of shape {tuple(images.shape)} cannot be read; give (B, 3, H, W)")
         images = images.to(next(self.network.parameters()))
         if images.shape[2:] != (SIZE, SIZE):
             images = nn.functional.interpolate(images, (SIZE, SIZE), mode="bicubic", antialias=True).clamp(-1, 1)

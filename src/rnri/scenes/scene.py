@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from rnri_core.errors import RnriError
 
 SHAPES = ("ball", "cube", "cylinder", "cone", "gem")
 COLOURS = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink", "white", "black")
@@ -22,7 +23,7 @@ STYLES = ("photo", "pencil", "pixel", "watercolour")
 
 def _require(field: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{field} {value!r} is not known; choose one of {', '.join(allowed)}")
+        raise RnriError(f"{field} {value!r} is not known; choose one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class Scene:
 
     def __post_init__(self) -> None:
         if len(self.items) != len(PLACES):
-            raise ValueError(f"items needs one entry per place ({len(PLACES)}), got {len(self.items)}")
+            raise RnriError(f"items needs one entry per place ({len(PLACES)}), got {len(self.items)}")
         if not any(self.items):
-            raise ValueError("a scene needs at least one item, got none")
+            raise RnriError("a scene needs at least one item, got none")
         _require("ground", self.ground, GROUNDS)
         _require("sky", self.sky, SKIES)
         _require("style", self.style, STYLES)

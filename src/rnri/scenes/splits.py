@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
+from rnri_core.errors import RnriError
 
 from rnri.scenes.attributes import attributes
 from rnri.scenes.edits import KINDS, Edit, Kind, applies, edit_of
@@ -40,9 +41,9 @@ def split_of(scene: Scene) -> Split:
 
 def _generator(name: Split, purpose: int, seed: int) -> np.random.Generator:
     if name not in SPLITS:
-        raise ValueError(f"split {name!r} is not known; choose one of {', '.join(SPLITS)}")
+        raise RnriError(f"split {name!r} is not known; choose one of {', '.join(SPLITS)}")
     if seed < 0:
-        raise ValueError(f"seed {seed} is negative; give 0 or more")
+        raise RnriError(f"seed {seed} is negative; give 0 or more")
     return np.random.default_rng(np.random.SeedSequence([_ROOT, SPLITS.index(name), purpose, seed]))
 
 
@@ -80,7 +81,7 @@ def split_edits(
     """
     _require_count(count)
     if not kinds:
-        raise ValueError("kinds is empty; name at least one")
+        raise RnriError("kinds is empty; name at least one")
     rng = _generator(name, _EDITS, seed)
     found: list[Edit] = []
     while len(found) < count:
@@ -93,4 +94,4 @@ def split_edits(
 
 def _require_count(count: int) -> None:
     if count < 0:
-        raise ValueError(f"count {count} is negative; give 0 or more")
+        raise RnriError(f"count {count} is negative; give 0 or more")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rnri_core.errors import RnriError
 from starlette.datastructures import Headers
 
 SHORTEST_KEY = 16
@@ -73,12 +74,14 @@ def read_keys(path: Path) -> frozenset[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text: write one key a line") from error
+        raise RnriError(f"{path} is not text", hint="write one key a line") from error
     keys = [line for line in lines if line and not line.startswith("#")]
     if not keys:
-        raise ValueError(f"{path} holds no key: write one a line")
+        raise RnriError(f"{path} holds no key", hint="write one a line")
     if any(len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable() for key in keys):
-        raise ValueError(f"{path}: a key needs {SHORTEST_KEY} or more plain characters, such as openssl rand -hex 16")
+        raise RnriError(
+            f"{path}", hint=f"a key needs {SHORTEST_KEY} or more plain characters, such as openssl rand -hex 16"
+        )
     return frozenset(map(_digest, keys))
 
 

@@ -12,12 +12,12 @@ from typing import Annotated, Any, TypeVar, cast
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Path, Query, Request, Response, UploadFile
 from fastapi.middleware.cors import CORSMiddleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from rnri_core.solvers import SOLVERS, WRAPPERS, Method
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 import rnri
 from rnri import images, models
-from rnri.solvers import SOLVERS, WRAPPERS, Method
 from rnri.web import live, problems
 from rnri.web.access import Access
 from rnri.web.bodies import MAX_TEXT

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from rnri_core.inversion.inversion import Inversion
+from rnri_core.sampling.steps import Schedule
 
-from rnri.inversion import Inversion
-from rnri.models.samplers import last
-from rnri.schedule import Schedule
+from rnri.models.schedulers import last
 
 Table = tuple[tuple[float | bytes, ...], ...]
 """A schedule as values that compare: equal tables sample equally."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from rnri_core.errors import RnriError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
@@ -28,11 +29,11 @@ def check_json(text: bytes) -> None:
     """
     brackets, commas = text.count(b"[") + text.count(b"{"), text.count(b",")
     if brackets > MAX_BRACKETS:
-        raise ValueError(
-            f"the JSON has {brackets:,} brackets, over {MAX_BRACKETS}: send fewer, less deeply nested values"
+        raise RnriError(
+            f"the JSON has {brackets:,} brackets, over {MAX_BRACKETS}", hint="send fewer, less deeply nested values"
         )
     if commas > MAX_PARTS:
-        raise ValueError(f"the JSON has {commas:,} commas, over {MAX_PARTS:,}: send fewer values")
+        raise RnriError(f"the JSON has {commas:,} commas, over {MAX_PARTS:,}", hint="send fewer values")
 
 
 def holds_files(headers: Headers) -> bool:

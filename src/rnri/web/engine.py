@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from torch import Tensor
 
 from rnri import images
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from rnri.images import ImageLike
 from rnri.web.jobs import Drawing, Edited, File, Job, Limits
 from rnri.web.queue import FairQueue

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from rnri.controls import Control
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from rnri.images import Picture
 from rnri.web.store import Cost
 from rnri.web.tickets import Ticket

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
+from rnri_core.errors import RnriError
+from rnri_core.inversion.inversion import Inversion
+from rnri_core.inversion.presets import check
+from rnri_core.registry import spell
+from rnri_core.solvers.solve import Status
 from torch import Tensor
 
 from rnri import images
 from rnri.controls import control
-from rnri.driver import Status
 from rnri.images import Picture
-from rnri.inversion import Inversion
-from rnri.presets import check
-from rnri.registry import spell
 from rnri.scenes.reader import Reader
 from rnri.web import page_facts
 from rnri.web.batch import ending
@@ -103,7 +104,7 @@ class Desk:
         """A file to download: the picture in full size, a sheet of all pictures, or the inversion."""
         kind = asked.get("kind")
         if kind not in ("image", "sheet", "inversion"):
-            raise ValueError(f"kind={_short(kind)} is not one of image, sheet, inversion")
+            raise RnriError(f"kind={_short(kind)} is not one of image, sheet, inversion", field="kind")
         token, (id, drawing) = _token(asked), self._drawing(asked, live=kind != "image")
         if kind != "sheet":
             drawing = replace(drawing, prompts=drawing.prompts[:1])
@@ -163,8 +164,8 @@ class Desk:
             try:
                 option.check(value)
             except ValueError:
-                raise ValueError(
-                    f"{label} {_short(value)} is out of range: {option.low:g} to {option.high:g}"
+                raise RnriError(
+                    f"{label} {_short(value)} is out of range", hint=f"{option.low:g} to {option.high:g}"
                 ) from None
             values[option.name] = value
         if values["steps"] == self.engine.editor.model.defaults.steps:
@@ -177,7 +178,7 @@ class Desk:
         """The id of an inversion, and what is to be drawn of it."""
         prompts = asked.get("prompts")
         if not isinstance(prompts, list) or not 1 <= len(prompts) <= MAX_TARGETS:
-            raise ValueError(f"give 1 to {MAX_TARGETS} targets, each a line of its own")
+            raise RnriError(f"give 1 to {MAX_TARGETS} targets, each a line of its own")
         texts = tuple(_prompt({"prompt": each}, "prompt") for each in prompts)
         id = asked.get("id")
         kept = self.engine.find(id if isinstance(id, str) else "", _token(asked))
@@ -185,8 +186,10 @@ class Desk:
         strength, guidance = _number(asked, "strength", 1.0), _number(asked, "guidance", 100.0)
         controls = asked.get("controls") or []
         if not isinstance(controls, list) or len(controls) > MAX_CONTROLS:
-            raise ValueError(
-                f"controls={_short(controls)} is no list of at most {MAX_CONTROLS} controls: see 'rnri controls'"
+            raise RnriError(
+                f"controls={_short(controls)} is no list of at most {MAX_CONTROLS} controls",
+                hint="see 'rnri controls'",
+                field="controls",
             )
         chosen = tuple(control(_spec(each), plain=True) for each in controls) or None
         return kept.about.id, Drawing(texts, guidance, size=size, strength=strength, controls=chosen)
@@ -230,14 +233,14 @@ def _answering(act: Counter) -> Counter:
 def _token(asked: Asked) -> str:
     token = asked.get("token")
     if not isinstance(token, str) or not 16 <= len(token) <= 64:
-        raise ValueError("the page has no token: load it again")
+        raise RnriError("the page has no token", hint="load it again")
     return token
 
 
 def _prompt(asked: Asked, name: str, *, empty: bool = False) -> str:
     text = asked.get(name)
     if not isinstance(text, str) or len(text) > MAX_PROMPT or not (empty or text.strip()):
-        raise ValueError(f"a prompt has 1 to {MAX_PROMPT} characters")
+        raise RnriError(f"a prompt has 1 to {MAX_PROMPT} characters")
     return text.strip()
 
 
@@ -249,7 +252,7 @@ def _file(asked: Asked, what: str) -> File:
 def _number(asked: Asked, name: str, high: float) -> float:
     value = asked.get(name)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= high:
-        raise ValueError(f"{name}={_short(value)} is out of range: give 0 to {high:g}")
+        raise RnriError(f"{name}={_short(value)} is out of range", hint=f"give 0 to {high:g}")
     return float(value)
 
 
@@ -257,10 +260,12 @@ def _spec(asked: object) -> str:
     """The spec of a solver or a control: its name, and the fields it sets."""
     name, given = (asked.get("name"), asked.get("fields") or {}) if isinstance(asked, Mapping) else (None, {})
     if not isinstance(name, str) or not isinstance(given, Mapping) or len(given) > MAX_FIELDS:
-        raise ValueError(f"{_short(asked)} has no name, or no fields: see 'rnri solvers' and 'rnri controls'")
+        raise RnriError(f"{_short(asked)} has no name, or no fields", hint="see 'rnri solvers' and 'rnri controls'")
     for field, value in given.items():
         if not field.isidentifier() or not isinstance(value, (bool, int, float, str)) or len(str(value)) > MAX_PROMPT:
-            raise ValueError(f"{_short(field)}={_short(value)} is no field: see 'rnri solvers' and 'rnri controls'")
+            raise RnriError(
+                f"{_short(field)}={_short(value)} is no field", hint="see 'rnri solvers' and 'rnri controls'"
+            )
     return spell(name, given)
 
 

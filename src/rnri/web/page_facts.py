@@ -8,16 +8,17 @@ from functools import lru_cache
 from inspect import getdoc
 from typing import Any
 
+from rnri_core.inversion.presets import PRESETS
+from rnri_core.solvers import SOLVERS, Option
+
 from rnri.controls import CONTROLS
-from rnri.editor import Editor
+from rnri.editing.editor import Editor
 from rnri.examples import GALLERY
 from rnri.limits import MAX_SEED
 from rnri.models import EMBEDDED
-from rnri.presets import PRESETS
 from rnri.scenes.captions import caption, parse
 from rnri.scenes.render import render
 from rnri.scenes.scene import COLOURS, SKIES, STYLES, Scene
-from rnri.solvers import SOLVERS, Option
 from rnri.web.page_pictures import as_url
 from rnri.web.store import Settings
 

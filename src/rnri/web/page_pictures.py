@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri import images
@@ -30,11 +31,11 @@ def from_url(url: object, *, what: str) -> bytes:
     b'abc'
     """
     if not isinstance(url, str) or not url.startswith("data:") or ";base64," not in url[:100]:
-        raise ValueError(f"the {what} is no data URL of a picture: send PNG, JPEG or WebP")
+        raise RnriError(f"the {what} is no data URL of a picture", hint="send PNG, JPEG or WebP")
     try:
         return base64.b64decode(url.partition(",")[2], validate=True)
     except ValueError as error:  # other characters too
-        raise ValueError(f"the {what} is damaged ({error}): send it again") from error
+        raise RnriError(f"the {what} is damaged ({error})", hint="send it again") from error
 
 
 def as_url(picture: ImageLike) -> str:

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Form
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from rnri_core.errors import RnriError
+from rnri_core.inversion.presets import check
+from rnri_core.solvers.solve import Status
 
-from rnri.driver import Status
-from rnri.editor import Timings
+from rnri.editing.editor import Timings
 from rnri.limits import MAX_GUIDANCE, MAX_SEED
-from rnri.presets import check
 from rnri.web.engine import Drawing
 from rnri.web.store import Inverted, Settings
 
@@ -31,7 +32,7 @@ def _known(spec: str) -> str:
 
 def _says_something(prompt: str) -> str:
     if not prompt.strip():
-        raise ValueError("it is empty: say what the image shows")
+        raise RnriError("it is empty", hint="say what the image shows")
     return prompt
 
 
@@ -63,7 +64,7 @@ class EditRequest(BaseModel):
     def _few(cls, given: Any) -> Any:
         """Nothing is said of each of very many fields."""
         if isinstance(given, dict) and len(given) > MAX_FIELDS:
-            raise ValueError(f"{len(given)} fields are given: send some of {', '.join(cls.model_fields)}")
+            raise RnriError(f"{len(given)} fields are given", hint=f"send some of {', '.join(cls.model_fields)}")
         return given
 
     prompt: Prompt = Field(description="What the result shows.", examples=["a blue metal ball on sand"])
@@ -152,7 +153,7 @@ def _drawing(
     prompt: str, guidance: float | None, negative: str, width: int | None, height: int | None, strength: float
 ) -> Drawing:
     if (width is None) != (height is None):
-        raise ValueError(f"size={width}×{height} lacks a side: give width and height, or neither")
+        raise RnriError(f"size={width}×{height} lacks a side", hint="give width and height, or neither", field="size")
     size = None if width is None or height is None else (width, height)
     return Drawing((prompt,), guidance, negative, size, strength)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
+from rnri_core.errors import RnriError
 
 from rnri.web.access import Access, loopback
 from rnri.web.bodies import MAX_TEXT
@@ -35,8 +36,9 @@ class Address:
 def check_address(host: str, access: Access, *, insecure: bool) -> None:
     """ValueError if anybody on the network could ask a server that listens there."""
     if access.open and not insecure and not loopback(host):
-        raise ValueError(
-            f"--host {host} lets everyone on the network ask: give --api-key-file, or say --insecure if that is wanted"
+        raise RnriError(
+            f"--host {host} lets everyone on the network ask",
+            hint="give --api-key-file, or say --insecure if that is wanted",
         )
 
 
@@ -152,6 +154,6 @@ def _listen(address: Address) -> socket.socket:
         return socket.create_server((address.host, address.port), family=family)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ValueError(
-            f"cannot listen on {address.host}, port {address.port} ({reason}): choose another --port or --host"
+        raise RnriError(
+            f"cannot listen on {address.host}, port {address.port} ({reason})", hint="choose another --port or --host"
         ) from error

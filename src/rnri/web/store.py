@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from rnri.editor import Encoded, Timings
-from rnri.inversion import Inversion
+from rnri_core.inversion.inversion import Inversion
+
+from rnri.editing.editor import Encoded, Timings
 from rnri.web.batch import Table, table, weight
 
 ID_BYTES = 16

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from rnri_core.sampling.steps import Denoiser
 from torch import Tensor
 
 from rnri.models import Condition, Model
-from rnri.schedule import Denoiser
 
 Look = Callable[[int], None]
 """Called before each network call with the number of latents it is for; what it raises ends the work."""

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
+from rnri_core.inversion.inversion import Inversion
 from torch import Tensor
 
 from rnri import images
-from rnri.editor import Editor, Timings
-from rnri.fidelity import fidelity, residual, status
+from rnri.editing.editor import Editor, Timings
+from rnri.editing.fidelity import fidelity, residual, status
 from rnri.images import ImageLike
-from rnri.inversion import Inversion
 from rnri.models.base import prompt_warnings
 from rnri.web.batch import ending, joined
 from rnri.web.jobs import Drawing, Edited, Job

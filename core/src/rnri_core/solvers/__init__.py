@@ -1,0 +1,88 @@
+"""One solver per file, all found here by name. To add one: a file and a line."""
+
+from __future__ import annotations
+
+import re
+
+from rnri_core.errors import RnriError
+from rnri_core.registry import make
+from rnri_core.solvers.anderson import Anderson
+from rnri_core.solvers.anneal import Anneal
+from rnri_core.solvers.averaged import Averaged
+from rnri_core.solvers.barzilai_borwein import BarzilaiBorwein
+from rnri_core.solvers.base import Method, Option
+from rnri_core.solvers.best_so_far import BestSoFar
+from rnri_core.solvers.broyden import Broyden
+from rnri_core.solvers.chebyshev import Chebyshev
+from rnri_core.solvers.explicit import Explicit
+from rnri_core.solvers.fixed_point import FixedPoint
+from rnri_core.solvers.forward_step import ForwardStep
+from rnri_core.solvers.gnri import Gnri
+from rnri_core.solvers.gnri_released import GnriReleased
+from rnri_core.solvers.gradient import Gradient
+from rnri_core.solvers.newton_krylov import NewtonKrylov
+from rnri_core.solvers.polish import Polish
+from rnri_core.solvers.renoise import Renoise
+from rnri_core.solvers.rnri import Rnri
+from rnri_core.solvers.scalar_newton import ScalarNewton
+from rnri_core.solvers.spd import Spd
+from rnri_core.solvers.wrapper import Wrapper
+
+SOLVERS: dict[str, type[Method]] = {
+    "explicit": Explicit,
+    "fixed-point": FixedPoint,
+    "averaged": Averaged,
+    "anderson": Anderson,
+    "chebyshev": Chebyshev,
+    "barzilai-borwein": BarzilaiBorwein,
+    "renoise": Renoise,
+    "gradient": Gradient,
+    "forward-step": ForwardStep,
+    "spd": Spd,
+    "rnri": Rnri,
+    "gnri": Gnri,
+    "gnri-released": GnriReleased,
+    "scalar-newton": ScalarNewton,
+    "broyden": Broyden,
+    "newton-krylov": NewtonKrylov,
+}
+
+OURS = ("chebyshev", "barzilai-borwein")
+"""Those that no publication on inversion has, known from numerical analysis; reports hold the others against them."""
+
+WRAPPERS: dict[str, type[Wrapper]] = {
+    "best-so-far": BestSoFar,
+    "polish": Polish,
+    "anneal": Anneal,
+}
+"""What can be laid over a solver."""
+
+__all__ = ["OURS", "SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "solver"]
+
+
+MAX_WRAPPERS = 8
+"""Around one solver."""
+
+
+def solver(spec: str, *, plain: bool = False) -> Method:
+    """The solver that ``spec`` names, with the fields it sets and the wrappers around it.
+
+    ``"name"`` or ``"name:field=value,field=value"``, then any number of ``"+wrapper"``, with fields in the same form,
+    each around all to its left. ``plain`` refuses fields that take a file, for specs of requests. Raises ``ValueError``
+    for an unknown name, an unknown field or a value that does not fit, saying what does, and for more than
+    :data:`MAX_WRAPPERS`.
+
+    >>> solver("gnri:eta=1,beta=dense")
+    Gnri(weight=0.1, beta='dense', smoothing=0.001, eta=1.0)
+    >>> solver("explicit+polish:steps=2+best-so-far")
+    BestSoFar(inner=Polish(inner=Explicit(), steps=2))
+    """
+    first, *around = re.split(r"\+(?=[a-z])", spec)
+    if len(around) > MAX_WRAPPERS:
+        raise RnriError(f"{len(around)} wrappers are around {first[:100]!r}", hint=f"give at most {MAX_WRAPPERS}")
+    name = first.partition(":")[0]
+    hint = f"; {name} is a wrapper, and follows a solver: gnri+{name}" if name in WRAPPERS else ""
+    method = make(SOLVERS, first, "solver", hint=hint, plain=plain)
+    for part in around:
+        method = make(WRAPPERS, part, "wrapper", inner=method, plain=plain)
+    return method

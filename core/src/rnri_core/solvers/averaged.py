@@ -1,0 +1,26 @@
+"""The averaged fixed point of AIDI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnri_core import publications as sources
+from rnri_core.solvers.base import Method
+from rnri_core.solvers.equation import Equation
+
+
+@dataclass(frozen=True)
+class Averaged(Method):
+    """z_{k+1} = ½ (g(z_k) + g(z_{k−1})), AIDI_E; the first step is plain."""
+
+    source: ClassVar = sources.AIDI
+    passage: ClassVar = "AIDI_E, equal weights for the last two values"
+
+    def init(self, z: Tensor, max_iter: int) -> None:
+        return None
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        return (gz if state is None else (gz + state) / 2), gz

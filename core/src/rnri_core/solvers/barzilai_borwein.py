@@ -1,0 +1,55 @@
+"""A fixed point whose step length is measured, on each image, from the two points before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnri_core import publications as sources
+from rnri_core.solvers.base import Method, option
+from rnri_core.solvers.equation import Equation, dot
+from rnri_core.solvers.safeguard import Best
+
+
+class State(NamedTuple):
+    """The last point and its f = g(z) − z, and the best point seen."""
+
+    last: tuple[Tensor, Tensor] | None
+    best: Best
+
+
+@dataclass(frozen=True)
+class BarzilaiBorwein(Method):
+    """z ← z + ω f, f = g(z) − z, with ω = −Δz·Δf/‖Δf‖² from the last move Δz and its change Δf; the first ω is 1.
+
+    On an ideal network 1 − ∂g is symmetric with eigenvalues λ ≥ 0, and ω is the inverse of their mean, weighted by
+    where the last move went: it sweeps over the spectrum that is there, not one that is assumed. ω stays between
+    ``shortest`` and ``longest``. Where a residual grows, that image goes back to its best point and steps from
+    there, with the ω learnt from the bad one.
+    """
+
+    source: ClassVar = sources.BARZILAI_BORWEIN
+    passage: ClassVar = "the step length Δx·Δg/Δg·Δg of the two (BB2)"
+
+    shortest: float = option(0.5, "the smallest ω", low=0.01, high=1.0)
+    longest: float = option(4.0, "the largest ω", low=1.0, high=100.0)
+    growth: float = option(2.0, "how far a residual may grow over the best before going back", low=1.0)
+
+    def init(self, z: Tensor, max_iter: int) -> State:
+        return State(None, Best.none(z))
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+        f, omega = gz - z, torch.ones_like(dot(z, z))
+        if state.last is not None:
+            dz, df = z - state.last[0], f - state.last[1]
+            omega = -dot(dz, df) / dot(df, df)
+            omega = torch.where(omega > 0, omega, 1.0).clamp(self.shortest, self.longest)
+        grew, best = state.best.judge(eq, z, gz, self.growth)
+        z, f = torch.where(grew, best.z, z), torch.where(grew, best.gz - best.z, f)
+        return z + omega * f, State((z, f), best)
+
+    def measured(self, state: State) -> Tensor:
+        return state.best.origin

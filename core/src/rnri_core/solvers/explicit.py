@@ -1,0 +1,27 @@
+"""Explicit inversion: one evaluation at the known point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnri_core import publications as sources
+from rnri_core.solvers.base import Method
+from rnri_core.solvers.equation import Equation
+
+
+@dataclass(frozen=True)
+class Explicit(Method):
+    """z = g(z⁰): DDIM inversion when z⁰ is the clean end of the step. One call, biased by how far g moves."""
+
+    source: ClassVar = sources.DDIM
+    passage: ClassVar = "Section 4.3, the sampler reversed"
+    max_iter: ClassVar = 1
+
+    def init(self, z: Tensor, max_iter: int) -> None:
+        return None
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: None) -> tuple[Tensor, None]:
+        return gz, None

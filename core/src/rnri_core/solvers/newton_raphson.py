@@ -1,0 +1,102 @@
+"""What the solvers of the GNRI paper share: a scalar equation F(z) = 0 per image, and the best g(z) seen so far."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnri_core.solvers.base import Method, option
+from rnri_core.solvers.equation import Equation, dot, l1
+
+
+class Search(NamedTuple):
+    """``left`` iterations to go; ``gz`` and ``residual`` (B,) are those of the point with the smallest ``score``."""
+
+    left: int
+    gz: Tensor
+    score: Tensor
+    residual: Tensor
+
+
+class Penalty(NamedTuple):
+    """A prior's value per image, and its gradient ``direct`` + (∂g/∂z)ᵀ ``through``; flat by default."""
+
+    value: Tensor | float = 0.0
+    direct: Tensor | float = 0.0
+    through: Tensor | float = 0.0
+
+
+@dataclass(frozen=True)
+class NewtonRaphson(Method):
+    """F(z) = ‖z − g(z)‖₁ + λ·penalty(z); subclasses say what the penalty is and how to step towards F = 0.
+
+    The last update returns the best g(z) seen rather than a point nobody looked at. So n iterations cost n calls and
+    at most n − 1 transposed products.
+    """
+
+    weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
+
+    def init(self, z: Tensor, max_iter: int) -> Search:
+        never = torch.full((len(z),), torch.inf, dtype=z.dtype, device=z.device)
+        return Search(max_iter, z, never.view(-1, *[1] * (z.ndim - 1)), never)
+
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Search) -> tuple[Tensor, Search]:
+        score = self.score(eq, z, gz)
+        better = score < state.score
+        residual = torch.where(better.flatten(), eq.residual(z, gz), state.residual)
+        best = Search(
+            state.left - 1, torch.where(better, gz, state.gz), torch.where(better, score, state.score), residual
+        )
+        return (best.gz if best.left == 0 else self.step(eq, z, gz)), best
+
+    def measured(self, state: Search) -> Tensor:
+        return state.residual
+
+    def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
+        """What the best point has least of: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""
+        return l1(z - gz)
+
+    @abstractmethod
+    def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
+        """The next point of the search."""
+
+    def linearise(self, eq: Equation, z: Tensor, gz: Tensor, penalty: Penalty) -> tuple[Tensor, Tensor]:
+        """F(z), shape (B, 1, …, 1), and ∇F(z), shape (B, …); one transposed product."""
+        sign = (z - gz).sign()
+        value = l1(z - gz) + self.weight * penalty.value
+        pulled = eq.vjp(z, sign - self.weight * penalty.through)
+        return value, sign + self.weight * penalty.direct - pulled
+
+
+def elementwise(z: Tensor, value: Tensor, gradient: Tensor, eta: float) -> Tensor:
+    """z_i − (1/D)·F/g_i, the paper's Eq. 10, with |g_i| kept at least ``eta`` and its sign kept.
+
+    The paper adds η to g_i, which divides by about zero wherever g_i ≈ −η.
+    """
+    safe = torch.where(gradient < 0, gradient.clamp_max(-eta), gradient.clamp_min(eta))
+    return z - value / (z[0].numel() * safe)
+
+
+@dataclass(frozen=True)
+class Guided(NewtonRaphson):
+    """The penalty ‖z − μ‖/β of GNRI, with q(z | z_clean) = N(μ, β I).
+
+    The norm is smoothed, √(‖z − μ‖² + s²): it has no gradient at the usual start z = μ.
+    """
+
+    beta: Literal["effective", "dense"] = option(
+        "effective", "β over the whole step, or over the last training timestep alone"
+    )
+    smoothing: float = option(1e-3, "s, which rounds off the norm at its tip", low=1e-12)
+
+    def penalty(self, eq: Equation, z: Tensor) -> Penalty:
+        prior = eq.prior(self.beta)
+        if prior is None:
+            return Penalty()
+        away = z - prior.mean
+        length = (dot(away, away) + self.smoothing**2).sqrt()
+        return Penalty(length / prior.variance, direct=away / (length * prior.variance))

@@ -1,0 +1,39 @@
+"""Regularised Newton-Raphson inversion, the earlier form of the guided one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from rnri_core import publications as sources
+from rnri_core.solvers.base import option
+from rnri_core.solvers.equation import Equation, dot
+from rnri_core.solvers.newton_raphson import NewtonRaphson, Penalty, elementwise
+
+
+@dataclass(frozen=True)
+class Rnri(NewtonRaphson):
+    """F(z) = ‖z − g(z)‖₁ + λ·½‖(g(z) − α x₀)/σ‖², the prior being q(z | x₀); z_i ← z_i − (1/D)·F/∂_iF.
+
+    The gradient is real, through the network, in both terms.
+    """
+
+    source: ClassVar = sources.GNRI
+    passage: ClassVar = "versions 2 and 3 (RNRI), the prior as in the published code"
+
+    eta: float = option(0.1, "smallest |∂_iF| divided by, sign kept", low=1e-6)
+
+    def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
+        value, gradient = self.linearise(eq, z, gz, distance(eq, gz))
+        return elementwise(z, value, gradient, self.eta)
+
+
+def distance(eq: Equation, gz: Tensor) -> Penalty:
+    """½‖(g(z) − α x₀)/σ‖² per image."""
+    prior = eq.prior("image")
+    if prior is None:
+        return Penalty()
+    away = gz - prior.mean
+    return Penalty(0.5 * dot(away, away) / prior.variance, through=away / prior.variance)

@@ -1,0 +1,50 @@
+"""Ways to edit a picture by text, ours and others', all on the same models. To add one: a file and a line."""
+
+from __future__ import annotations
+
+from rnri_core.registry import make
+
+from rnri.baselines.base import Edited, EditMethod
+from rnri.baselines.bdia import Bdia
+from rnri.baselines.direct_inversion import DirectInversion
+from rnri.baselines.edict import Edict
+from rnri.baselines.edit_friendly import EditFriendly
+from rnri.baselines.fireflow import FireFlow
+from rnri.baselines.flow_edit import FlowEdit
+from rnri.baselines.infedit import InfEdit
+from rnri.baselines.inversion import Inversion
+from rnri.baselines.ledits import Ledits
+from rnri.baselines.rf_inversion import RFInversion
+from rnri.baselines.rf_solver import RFSolver
+from rnri.baselines.sdedit import SDEdit
+from rnri.baselines.turbo_edit import TurboEdit
+
+METHODS: dict[str, type[EditMethod]] = {
+    "inversion": Inversion,
+    "sdedit": SDEdit,
+    "edit-friendly": EditFriendly,
+    "edict": Edict,
+    "bdia": Bdia,
+    "turboedit": TurboEdit,
+    "direct-inversion": DirectInversion,
+    "ledits++": Ledits,
+    "infedit": InfEdit,
+    "rf-inversion": RFInversion,
+    "rf-solver": RFSolver,
+    "fireflow": FireFlow,
+    "flowedit": FlowEdit,
+}
+
+__all__ = ["METHODS", "EditMethod", "Edited", "method"]
+
+
+def method(spec: str) -> EditMethod:
+    """The method that ``spec`` names, with the fields it sets: ``"name"`` or ``"name:field=value,field=value"``.
+
+    A value that holds a comma stands in quotes. Raises ``ValueError`` for what does not fit, saying what does.
+
+    >>> made = method("inversion:solver='anderson:memory=2,mixing=0.5',steps=4,budget='5,1',guidance=1.5")
+    >>> made.solver, made.steps, made.budget, made.guidance
+    ('anderson:memory=2,mixing=0.5', 4, '5,1', 1.5)
+    """
+    return make(METHODS, spec, "method")

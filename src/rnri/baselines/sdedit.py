@@ -1,0 +1,35 @@
+"""Noise the picture part of the way, and sample from there with other words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rnri_core.inversion.inversion import sample
+from rnri_core.registry import option
+from rnri_core.sampling.steps import renoised
+from torch import Tensor
+
+from rnri.baselines.canvas import Canvas, Rival
+from rnri.controls import sources
+
+
+@dataclass(frozen=True)
+class SDEdit(Rival):
+    """Add noise to the picture as to the last ⌊steps·strength⌋ steps, and take these steps with the target prompt.
+
+    At strength 0 the picture stays, at 1 only the prompt is left of it. It needs no source prompt.
+    """
+
+    source = sources.SDEDIT
+    passage = "Algorithm 1"
+
+    strength: float = option(0.75, "the part of the steps that is taken", low=0.0, high=1.0)
+
+    def draw(self, canvas: Canvas, guidance: float) -> Tensor:
+        count = math.floor(len(canvas.schedule) * self.strength + 1e-9)
+        steps = canvas.schedule[len(canvas.schedule) - count :]
+        if not steps:
+            return canvas.spread(canvas.clean)
+        noisy = renoised(canvas.clean, steps[-1].levels[2:], steps[0].levels[:2], canvas.noise())
+        return sample(canvas.network(canvas.targets, guidance), steps, canvas.spread(noisy))

@@ -1,0 +1,51 @@
+"""What makes a network faster without changing what it computes, beyond rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from rnri_core.errors import RnriError
+
+from rnri.models.components import needs
+from rnri.models.load_options import Loading
+
+
+def check_place(device: torch.device, loading: Loading) -> None:
+    """Raise ValueError for offloading that cannot be done here."""
+    if loading.offload != "none":
+        needs("accelerate", "offload", f"offload {loading.offload!r}")
+    if loading.offload == "sequential" and device.type == "cpu":
+        raise RnriError("offload 'sequential' needs an accelerator", hint="on the CPU there is nothing to bring over")
+
+
+def fuse(network: Any) -> None:
+    """Have queries, keys and values computed in one product; weights have to be there, not offloaded layer by layer.
+
+    Raises ValueError for a network in which there is nothing to fuse.
+    """
+    if hasattr(network, "fuse_qkv_projections"):
+        network.fuse_qkv_projections()
+    if not any(getattr(module, "fused_projections", False) for module in network.modules()):
+        raise RnriError(f"{type(network).__name__} cannot fuse queries, keys and values", hint="leave fuse_qkv out")
+
+
+def prepare(network: Any, vae: Any, device: torch.device, loading: Loading) -> None:
+    """Lay out and compile as asked; channels last is the default where convolutions run on tensor cores.
+
+    Raises ValueError for what this device does not have.
+    """
+    convolves = any(isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1) for module in vae.modules())
+    wanted = device.type == "cuda" if loading.channels_last is None else loading.channels_last
+    if wanted and convolves and loading.offload == "none":
+        for each in (network, vae):
+            each.to(memory_format=torch.channels_last)
+    if loading.cuda_graphs:
+        if device.type != "cuda":
+            raise RnriError(f"there are no CUDA graphs on {device.type}", hint="leave cuda_graphs out")
+        network.compile(mode="reduce-overhead")
+    if loading.compile:
+        if getattr(network, "_repeated_blocks", None):
+            network.compile_repeated_blocks()
+        else:
+            network.compile()
