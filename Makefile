@@ -25,10 +25,10 @@ soak: lint
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e .
+.venv/installed: pyproject.toml core/pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e core -e .
 	touch $@
 
-.venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,bench,serve,ui]"
+.venv/installed-dev: pyproject.toml core/pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e core -e ".[dev,bench,serve,ui]"
 	touch $@ .venv/installed

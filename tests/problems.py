@@ -83,7 +83,7 @@ def gaussian_step(dtype: torch.dtype) -> Problem:
     root = normal(*SHAPE, seed=40, dtype=dtype)
     clean = step.denoise(m, root)
     low, high = step.equation(m, clean).bounds
-    return Problem(lambda z: step.undo(clean, m(z, step.t)), root, high, (low, high), clean)
+    return Problem(lambda z: step.inverse_step(clean, m(z, step.t)), root, high, (low, high), clean)
 
 
 ALPHAS_CUMPROD = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)

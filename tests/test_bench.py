@@ -146,7 +146,7 @@ def test_a_cell_tells_what_was_spent_and_how_near_it_came(bench: Convergence) ->
     assert fine.latent_rmse < 0.01 * coarse.latent_rmse
     assert max(fine.residual) < 1e-5
     assert fine.psnr_db == pytest.approx(fine.bound_db, abs=0.01)
-    assert coarse.status == ["BUDGET"] * 3
+    assert coarse.status == ["FIXED_BUDGET"] * 3
     assert coarse.cost.seconds > 0
     assert coarse.cost.overhead is not None
     assert 0 <= coarse.cost.overhead < 1

@@ -62,7 +62,7 @@ def test_scenes_are_measured_to_their_truth_and_reported(run: Run, model: Path) 
         assert each["scores"]["psnr"] > 0
         assert each["scores"]["target-accuracy"] is not None
         assert each["nfe"] == {ONCE: 12, TWICE: 16}.get(name, 0)
-        assert (each["status"] == "DRAWN") == (name in ("unedited", "autoencoded"))
+        assert (each["status"] == "NOT_SOLVED") == (name in ("unedited", "autoencoded"))
         if name == "unedited" and each["scores"]["psnr-background"] is not None:
             assert each["scores"]["psnr-background"] == 100
     page = Path("found/report.md").read_text()
@@ -210,7 +210,7 @@ def line(
         "nvjp": 0,
         "seconds": float(key),
     }
-    measured |= {"source_prompt": "a", "target_prompt": "b", "residual": None, "status": "DRAWN", "picture": "x"}
+    measured |= {"source_prompt": "a", "target_prompt": "b", "residual": None, "status": "NOT_SOLVED", "picture": "x"}
     return Line(key, configuration, measured, {"device": "abacus"})
 
 

@@ -42,7 +42,7 @@ def measured(
         "local": image % 2 == 0,
         "plan": [2, 2],
         "cost": cost | {"memory_mb": 300.0} | found.pop("cost", {}),
-        "status": ["BUDGET", "BUDGET"],
+        "status": ["FIXED_BUDGET", "FIXED_BUDGET"],
         "residuals": [[0.3, 0.2], [0.5, 0.4]],
         "residual": [0.1, 0.05],
         "latent_rmse": 0.1,
@@ -166,7 +166,13 @@ def test_columns_are_the_numbers_of_the_lines() -> None:
             image, "gnri", cost=cost, latent_rmse=value, edit_rmse=2 * value, residual=[0.005, worst], status=status
         )
         for image, (cost, value, worst, status) in enumerate(
-            zip(costs, (0.1, 0.2, 0.6), (0.001, 0.02, 0.03), (["BUDGET"], ["DIVERGED"], ["BUDGET"]), strict=True)
+            zip(
+                costs,
+                (0.1, 0.2, 0.6),
+                (0.001, 0.02, 0.03),
+                (["FIXED_BUDGET"], ["DIVERGED"], ["FIXED_BUDGET"]),
+                strict=True,
+            )
         )
     ]
     page = markdown(lines)

@@ -32,7 +32,7 @@ def test_told_to_stop_it_finishes_what_it_does_and_refuses_what_comes(model: Pat
             refused = http.post("/v1/inversions", data={"prompt": SOURCE}, files={"image": picture()})
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         asking.join()
-        assert answers == ["BUDGET"]
+        assert answers == ["FIXED_BUDGET"]
         out, err = server.communicate(timeout=200)
         assert (server.returncode, out) == (0, "stopped\n")
         assert "Traceback" not in err

@@ -89,7 +89,7 @@ def test_edicts_inversion_is_the_authors_loop() -> None:
         pair[0] = (pair[0] - (1 - p) * pair[1]) / p
         offset = (len(steps) - i) % 2
         for moved in ((0 + offset) % 2, (1 + offset) % 2):
-            pair[moved] = step.undo(pair[moved], m(pair[1 - moved], step.t))
+            pair[moved] = step.inverse_step(pair[moved], m(pair[1 - moved], step.t))
     torch.testing.assert_close(Edict(p).invert(m, steps, clean), tuple(pair))
 
 

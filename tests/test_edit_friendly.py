@@ -32,10 +32,10 @@ def network(z: Tensor, t: float) -> Tensor:
 def test_sampling_gives_the_picture_back(name: str) -> None:
     clean = normal(*SHAPE, seed=1)
     found = edit_friendly(network, SCHEDULES[name], clean)
-    again = sample(network, found.schedule, found.noise, corrections=found.corrections)
+    again = sample(network, found.schedule, found.noise, noise_maps=found.noise_maps)
     torch.testing.assert_close(again, clean)
     assert (found.nfe, found.calls) == (len(SCHEDULES[name]),) * 2
-    assert all(solution.status == (Status.DRAWN,) * 2 for solution in found.solutions)
+    assert all(solution.status == (Status.NOT_SOLVED,) * 2 for solution in found.solutions)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -58,8 +58,8 @@ def test_noise_maps_of_a_perfect_network_are_as_large_as_the_samplers_noise() ->
         return z * (sigma**2 + 1) ** 0.5 / sigma - clean / sigma  # the noise in z
 
     found = edit_friendly(knows, schedule, clean)
-    assert found.corrections is not None
-    for step, delta, end in zip(found.schedule, found.corrections, SIGMAS[1:], strict=True):
+    assert found.noise_maps is not None
+    for step, delta, end in zip(found.schedule, found.noise_maps, SIGMAS[1:], strict=True):
         assert delta.std().item() == pytest.approx((end**2 + step.levels[3] ** 2) ** 0.5, rel=0.1, abs=1e-6)
 
 
@@ -77,8 +77,8 @@ def test_it_is_an_inversion_like_any_other(tmp_path: Path) -> None:
     found = edit_friendly(network, gaussian_schedule(), normal(*SHAPE, seed=4, dtype=torch.float32))
     found.save(tmp_path / "found.safetensors")
     loaded = Inversion.load(tmp_path / "found.safetensors")
-    again = sample(network, loaded.schedule, loaded.noise, corrections=loaded.corrections)
-    assert torch.equal(again, sample(network, found.schedule, found.noise, corrections=found.corrections))
+    again = sample(network, loaded.schedule, loaded.noise, noise_maps=loaded.noise_maps)
+    assert torch.equal(again, sample(network, found.schedule, found.noise, noise_maps=found.noise_maps))
 
 
 def test_a_network_that_fails_is_reported() -> None:

@@ -112,7 +112,7 @@ def test_what_is_inverted_is_sampled_again(case: Case, model: Family, guided: bo
     for name in ("fixed-point", "anderson"):
         found = invert(denoiser, schedule, clean, solver(name), budget=4 if loses else 40, tol=1e-5, correct=loses)
         assert loses or {status for each in found.solutions for status in each.status} == {Status.CONVERGED}
-        again = sample(denoiser, schedule, found.noise, corrections=found.corrections)
+        again = sample(denoiser, schedule, found.noise, noise_maps=found.noise_maps)
         assert ((again - clean).norm() / clean.norm()).item() < 1e-4
 
 

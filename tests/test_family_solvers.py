@@ -62,6 +62,6 @@ def test_where_the_network_expands_that_is_said_and_corrected(name: str, layer: 
         for each in found.solutions:
             assert (each.status == (Status.CONVERGED,)) == (each.residual.item() <= TOL), method
             said |= set(each.status)
-        again = sample(denoiser, schedule, found.noise, corrections=found.corrections)
+        again = sample(denoiser, schedule, found.noise, noise_maps=found.noise_maps)
         assert ((again - clean).norm() / clean.norm()).item() < 1e-3, method
     assert said >= {Status.MAX_ITER, Status.DIVERGED}

@@ -47,7 +47,7 @@ def test_hold_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion,
 @pytest.fixture(scope="module")
 def seen(editor: Editor, source: Inversion) -> list[torch.Tensor]:
     """What the network sees in the noise, told the source and the target prompt: asked of it."""
-    return [source.schedule[0].image(editor.denoiser([prompt]), source.noise) for prompt in (SOURCE, TARGET)]
+    return [source.schedule[0].predict_x0(editor.denoiser([prompt]), source.noise) for prompt in (SOURCE, TARGET)]
 
 
 @pytest.mark.parametrize("sure", [False, True])
@@ -115,12 +115,12 @@ def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, sour
     if drawn:
         source = editor.invert(picture(), SOURCE, steps=8)
     assert source.drawn == drawn
-    assert source.corrections is not None
+    assert source.noise_maps is not None
     told, asked = editor.denoiser([SOURCE]), editor.denoiser([TARGET])
     z, limited = source.noise, []
-    for step, latents, delta in zip(source.schedule, source.latents, source.corrections, strict=False):
-        seen = step.image(told, latents)
-        unsaid, most = 0.75 * (source.clean - seen), (step.image(asked, z) - seen).abs()
+    for step, latents, delta in zip(source.schedule, source.latents, source.noise_maps, strict=False):
+        seen = step.predict_x0(told, latents)
+        unsaid, most = 0.75 * (source.clean - seen), (step.predict_x0(asked, z) - seen).abs()
         limited.append((unsaid.abs() > most).float().mean().item())
         z = step.denoise(asked, z) + delta - step.weight * torch.minimum(unsaid.abs(), most) * unsaid.sign()
     assert 0.01 < sum(limited) / len(limited) < 1

@@ -47,8 +47,8 @@ def same(a: Inversion, b: Inversion) -> None:
         assert torch.equal(m.z, n.z)
         assert torch.equal(m.residuals, n.residuals)
         assert torch.equal(m.residual, n.residual)
-    assert (a.corrections is None) == (b.corrections is None)
-    for x, y in zip(a.corrections or (), b.corrections or (), strict=True):
+    assert (a.noise_maps is None) == (b.noise_maps is None)
+    for x, y in zip(a.noise_maps or (), b.noise_maps or (), strict=True):
         assert torch.equal(x, y)
     assert (a.prompt, a.model, a.size, a.guidance, a.seed) == (b.prompt, b.model, b.size, b.guidance, b.seed)
 
@@ -76,11 +76,11 @@ def test_explicit_inversion_is_one_evaluation_at_each_known_point() -> None:
 
 def test_indices_are_the_schedules() -> None:
     inversion = invert(curved, STEPS, CLEAN, solver("fixed-point"), budget=3, correct=True)
-    assert inversion.corrections is not None
+    assert inversion.noise_maps is not None
     assert torch.equal(inversion.clean, CLEAN)
     for k, step in enumerate(STEPS):
         delta = inversion.latents[k + 1] - step.denoise(curved, inversion.latents[k])
-        assert torch.equal(inversion.corrections[k], delta)
+        assert torch.equal(inversion.noise_maps[k], delta)
         assert torch.equal(inversion.solutions[k].z, inversion.latents[k])
         torch.testing.assert_close(
             inversion.residual[k], step.residual(curved, inversion.latents[k], inversion.latents[k + 1])
@@ -90,7 +90,7 @@ def test_indices_are_the_schedules() -> None:
 @pytest.mark.parametrize("name", SOLVERS)
 def test_corrections_make_up_for_any_solver(name: str) -> None:
     inversion = invert(curved, STEPS, CLEAN, solver(name), budget=2, correct=True)
-    again = sample(curved, STEPS, inversion.noise, corrections=inversion.corrections)
+    again = sample(curved, STEPS, inversion.noise, noise_maps=inversion.noise_maps)
     # each step rounds a few times at the size of the latents, and the network may stretch that by its slope
     torch.testing.assert_close(again, CLEAN, rtol=0, atol=100 * torch.finfo(torch.float32).eps)
     assert inversion.nfe == sum(solution.nfe for solution in inversion.solutions) + len(STEPS)
@@ -183,7 +183,7 @@ def test_sampling_blends_after_each_step() -> None:
 def test_a_file_comes_back_to_the_same_bits(tmp_path: Path, schedule: Schedule, correct: bool) -> None:
     made = invert(curved, schedule, CLEAN, solver("gnri"), budget=(3, 2), correct=correct)
     described = Inversion(
-        made.schedule, made.latents, made.solutions, made.corrections, "a ‘red’ ball", "9f3a", (640, 480), 1.5, 7
+        made.schedule, made.latents, made.solutions, made.noise_maps, "a ‘red’ ball", "9f3a", (640, 480), 1.5, 7
     )
     for inversion in (made, described):
         inversion.save(tmp_path / "x.safetensors")
@@ -272,6 +272,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_norm_of_corrections_is_the_residual() -> None:
     inversion = invert(curved, STEPS, CLEAN, solver("explicit"), correct=True)
-    assert inversion.corrections is not None
-    expected = norm(inversion.corrections[0]) / norm(inversion.latents[1])
+    assert inversion.noise_maps is not None
+    expected = norm(inversion.noise_maps[0]) / norm(inversion.latents[1])
     torch.testing.assert_close(inversion.residual[0], expected.flatten())

@@ -164,7 +164,7 @@ def test_an_edit_may_take_other_steps(folder: Path) -> None:
         editor.edit(part, PROMPT, steps=3)
     corrected = editor.invert(picture, PROMPT, steps=4, correct=True)
     assert editor.edit(corrected, PROMPT, steps=4).tobytes() == editor.edit(corrected, PROMPT).tobytes()
-    bare = replace(corrected, corrections=None)
+    bare = replace(corrected, noise_maps=None)
     assert editor.edit(corrected, PROMPT, steps=8).tobytes() == editor.edit(bare, PROMPT, steps=8).tobytes()
 
 

@@ -70,7 +70,7 @@ def test_an_inversion_says_how_good_it_is(engine: Engine, found: dict[str, Any])
     kept = engine.find(found["id"], TOKEN).inversion
     assert kept is not None
     assert found["psnr"] == pytest.approx(engine.find(found["id"], TOKEN).about.quality.psnr_db)
-    assert found["status"] == "BUDGET"
+    assert found["status"] == "FIXED_BUDGET"
     outwards = [solution.residuals[:, 0].tolist() for solution in reversed(kept.solutions)]
     assert found["residuals"] == outwards
     assert found["cost"]["nfe"] == kept.nfe

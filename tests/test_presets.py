@@ -26,7 +26,7 @@ def test_a_preset_costs_what_it_says(name: str, count: int) -> None:
     found = plan(name, schedule).invert(gaussian_denoiser, schedule, normal(1, 3, 4, 4, seed=0))
     assert found.drawn == (preset.drawn is not None and count >= preset.drawn)
     assert found.calls == (count if found.drawn else count * (1 + preset.correct) + preset.extra)
-    assert (found.corrections is not None) == preset.correct
+    assert (found.noise_maps is not None) == preset.correct
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_draws_are_those_of_edit_friendly_inversion_and_cost_a_call_a_step() -> 
     for asked in ({}, {"calls": 60}, {"correct": True}):
         found = plan("auto", schedule, **asked).invert(gaussian_denoiser, schedule, image, seed=3)
         assert torch.equal(found.noise, edit_friendly(gaussian_denoiser, schedule, image, seed=3).noise)
-        again = sample(gaussian_denoiser, found.schedule, found.noise, corrections=found.corrections)
+        again = sample(gaussian_denoiser, found.schedule, found.noise, noise_maps=found.noise_maps)
         torch.testing.assert_close(again, image)
     with pytest.raises(ValueError, match="19 calls are not one for each of 20 steps"):
         plan("auto", schedule, calls=19)
@@ -118,6 +118,6 @@ def test_faithful_is_nearer_and_corrections_make_all_exact() -> None:
         )
         residuals[name] = schedule[-1].residual(m, found.latents[-2], found.clean).item()
         if preset.correct:
-            again = sample(m, schedule, found.noise, corrections=found.corrections)
+            again = sample(m, schedule, found.noise, noise_maps=found.noise_maps)
             torch.testing.assert_close(again, found.clean)
     assert residuals["faithful"] < residuals["auto"]

@@ -47,7 +47,7 @@ def test_it_is_what_the_network_says(name: str) -> None:
         said = m(step.scale * z, step.t)
         expected = z - sigma * said if flows else (z - sigma * said) / alpha
         end = step.denoise(m, z)
-        torch.testing.assert_close(step.believed(z, end), expected, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(step.x0_from_step(z, end), expected, rtol=1e-3, atol=1e-3)
         z = end
 
 
@@ -60,7 +60,7 @@ def test_every_step_is_shown_by_the_small_autoencoder(model: Path, taesd: Path) 
     assert [len(way) for way in ways] == [8 - drawn.first] * 2
     assert 0 < drawn.first < 7
     k = drawn.first
-    guess = found.schedule[k].believed(drawn.latents[k], drawn.latents[k + 1])
+    guess = found.schedule[k].x0_from_step(drawn.latents[k], drawn.latents[k + 1])
     assert not torch.allclose(guess, drawn.latents[-1], rtol=0.01)
     for place, shown in ((0, guess), (-1, drawn.latents[-1])):
         pictures = images.to_pil(images.resize(editor.model.preview(shown), (20, 30)))

@@ -86,5 +86,5 @@ def test_newton_stays_at_a_root(products: str, forcing: float, dtype: torch.dtyp
         equation, root = Equation(g), torch.zeros(2, 3, dtype=dtype)
         found = solve(equation, root, solver(f"newton-krylov:products={products},forcing={forcing}"), max_iter=4)
         assert torch.equal(found.z, root)
-        assert found.status == (Status.BUDGET,) * 2
+        assert found.status == (Status.FIXED_BUDGET,) * 2
         assert torch.equal(found.residual, torch.zeros(2, dtype=dtype))

@@ -144,7 +144,7 @@ def test_without_a_budget_a_step_takes_the_authors_calls() -> None:
     assert [solution.nfe for solution in found.solutions] == [10, 10, 10, 6]
     values = [clean]
     for _ in range(5):
-        values.append(schedule[-1].undo(clean, schedule[-1].say(gaussian_denoiser, values[-1])))
+        values.append(schedule[-1].inverse_step(clean, schedule[-1].model_output(gaussian_denoiser, values[-1])))
     torch.testing.assert_close(found.latents[-2], torch.stack(values[1:]).mean(0))
 
 
@@ -163,7 +163,7 @@ def test_all_of_the_band_is_regularised() -> None:
     assert path is not None
     whitening, deviation = Whitening(0.0, 20.0, 4, 5, 0), path.variance**0.5
     for z, following in pairwise(seen):
-        noise = (step.undo(clean, denoiser(z, step.t)) - path.mean) / deviation
+        noise = (step.inverse_step(clean, denoiser(z, step.t)) - path.mean) / deviation
         torch.testing.assert_close(following, path.mean + deviation * whitening(noise, noise))
 
 
@@ -179,13 +179,13 @@ def test_regularising_never_waits_for_the_device() -> None:
     step, clean = gaussian_schedule()[1], normal(*SHAPE, seed=12, dtype=torch.float32)
     with NoWaiting():
         solution = solve(step.equation(denoiser, clean, clean), clean, solver(REGULARISED), max_iter=3)
-    assert solution.status == (Status.BUDGET,) * len(clean)
+    assert solution.status == (Status.FIXED_BUDGET,) * len(clean)
 
 
 def test_noise_correction_and_residual_correction_are_one() -> None:
     """What a step misses may be added to its frozen noise, or after it."""
     clean = normal(*SHAPE, seed=11)
     found = invert(denoiser, gaussian_schedule(), clean, solver("renoise"), budget=2, correct=True)
-    assert found.corrections is not None
-    noisy = tuple(replace(step, c=delta) for step, delta in zip(found.schedule, found.corrections, strict=True))
+    assert found.noise_maps is not None
+    noisy = tuple(replace(step, c=delta) for step, delta in zip(found.schedule, found.noise_maps, strict=True))
     torch.testing.assert_close(sample(denoiser, noisy, found.noise), clean)

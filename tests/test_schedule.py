@@ -78,7 +78,7 @@ def test_euler_samples_every_schedule_that_diffusers_samples(levels: str, spacin
             torch.testing.assert_close(theirs, before, rtol=ROUNDING, atol=ROUNDING)  # it changes nothing
         else:
             assert steps[k].t == pytest.approx(float(t))
-            ours = steps[k].advance(ours, output)
+            ours = steps[k].step(ours, output)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert len(steps) in (4, 5)
     assert len(steps) == 5 or final == "sigma_min"
@@ -221,9 +221,9 @@ def test_undo_and_output_invert_denoise(name: str) -> None:
     for step in TABLES[name][0]:
         clean = step.denoise(lambda z, t: output, z)
         size = max(1.0, abs(step.b / step.a), 1 / abs(step.a))
-        torch.testing.assert_close(step.undo(clean, output), z, rtol=1e-12 * size, atol=1e-12 * size)
+        torch.testing.assert_close(step.inverse_step(clean, output), z, rtol=1e-12 * size, atol=1e-12 * size)
         size = max(1.0, abs(step.a / step.b), 1 / abs(step.b))
-        torch.testing.assert_close(step.output(z, clean), output, rtol=1e-12 * size, atol=1e-12 * size)
+        torch.testing.assert_close(step.implied_output(z, clean), output, rtol=1e-12 * size, atol=1e-12 * size)
 
 
 def test_levels_of_a_deterministic_table_form_a_chain() -> None:

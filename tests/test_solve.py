@@ -57,7 +57,7 @@ def test_every_iteration_is_one_call_and_one_row() -> None:
     assert (solution.nfe, solution.njvp, solution.nvjp) == (5, 0, 0)
     assert solution.residuals.shape == (5, SHAPE[0])
     assert torch.equal(solution.residual, solution.residuals[-1])
-    assert solution.status == (Status.BUDGET,) * SHAPE[0]
+    assert solution.status == (Status.FIXED_BUDGET,) * SHAPE[0]
 
 
 def test_counts_are_of_this_solve_alone() -> None:

@@ -123,17 +123,17 @@ def guided_problem() -> tuple[Equation, Tensor, Step]:
 
 def guided_objective(eq: Equation, z: Tensor, prior: str = "effective") -> Tensor:
     """GNRI's Eq. 9, written out."""
-    believed = eq.prior(prior)
-    assert believed is not None
-    length = ((z - believed.mean).square().flatten(1).sum(1) + 1e-6).sqrt()
-    return (z - eq._g(z)).abs().flatten(1).sum(1) + 0.1 * length / believed.variance
+    x0_from_step = eq.prior(prior)
+    assert x0_from_step is not None
+    length = ((z - x0_from_step.mean).square().flatten(1).sum(1) + 1e-6).sqrt()
+    return (z - eq._g(z)).abs().flatten(1).sum(1) + 0.1 * length / x0_from_step.variance
 
 
 def regularised_objective(eq: Equation, z: Tensor) -> Tensor:
     """RNRI's objective, written out."""
-    believed = eq.prior("image")
-    assert believed is not None
-    away = (eq._g(z) - believed.mean).square().flatten(1).sum(1) / believed.variance
+    x0_from_step = eq.prior("image")
+    assert x0_from_step is not None
+    away = (eq._g(z) - x0_from_step.mean).square().flatten(1).sum(1) / x0_from_step.variance
     return (z - eq._g(z)).abs().flatten(1).sum(1) + 0.1 * 0.5 * away
 
 
@@ -176,9 +176,9 @@ def test_the_released_code_takes_steps_by_sign_and_no_gradient() -> None:
     equation, _, _ = guided_problem()
     z = normal(*SHAPE, seed=9)
     gz = equation(z)
-    believed = equation.prior("image")
-    assert believed is not None
-    prior = 0.5 * (gz - believed.mean).square().flatten(1).sum(1) / believed.variance
+    x0_from_step = equation.prior("image")
+    assert x0_from_step is not None
+    prior = 0.5 * (gz - x0_from_step.mean).square().flatten(1).sum(1) / x0_from_step.variance
     length = ((z - gz).abs().flatten(1).sum(1) + 0.1 * prior) / DIMENSION
     method = solver("gnri-released")
     assert isinstance(method, NewtonRaphson)
@@ -315,7 +315,7 @@ def test_spd_is_torchs_adam_after_an_explicit_step() -> None:
 def test_forward_step_is_the_authors_loop() -> None:
     """Explicit inversion of the step from its clean end, then steps along the error of sampling from there."""
     step, clean = gaussian_schedule()[0], normal(*SHAPE, seed=6)
-    z = step.undo(clean, gaussian_denoiser(clean, step.t))
+    z = step.inverse_step(clean, gaussian_denoiser(clean, step.t))
     for count in range(1, 4):
         solution = solve(
             step.equation(gaussian_denoiser, clean), clean, solver("forward-step:rate=0.4"), max_iter=count

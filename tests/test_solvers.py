@@ -117,7 +117,7 @@ def test_a_start_at_the_root_stays_there(name: str, problem: str) -> None:
     there = made.g(made.root)  # the root but for rounding
     equation = Equation(lambda z: made.root + (made.g(z) - there))
     solution = solve(equation, made.root, solver(name), max_iter=5)
-    assert solution.status == (Status.BUDGET,) * SHAPE[0]
+    assert solution.status == (Status.FIXED_BUDGET,) * SHAPE[0]
     assert torch.equal(solution.z, made.root)
 
 
@@ -156,7 +156,7 @@ def test_a_fixed_budget_never_waits_for_the_device(name: str) -> None:
     equation = step.equation(gaussian_denoiser, clean, clean)
     with NoWaiting():
         solution = solve(equation, clean, solver(name), max_iter=4)
-    assert solution.status == (Status.BUDGET,) * SHAPE[0]
+    assert solution.status == (Status.FIXED_BUDGET,) * SHAPE[0]
 
 
 def test_the_watch_for_waiting_works() -> None:

@@ -8,27 +8,29 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from rnri import moved
+
+__version__ = "0.2.0"
 
 _HOME = {
-    "CONTROLS": "controls",
-    "Editor": "editor",
-    "Equation": "equation",
-    "Inversion": "inversion",
-    "METHODS": "methods",
-    "PRESETS": "presets",
-    "SOLVERS": "solvers",
-    "Solution": "driver",
-    "Status": "driver",
-    "Step": "schedule",
-    "allot": "budget",
-    "control": "controls",
-    "citation": "references",
-    "invert": "inversion",
-    "method": "methods",
-    "sample": "inversion",
-    "solve": "driver",
-    "solver": "solvers",
+    "CONTROLS": "rnri.controls",
+    "Editor": "rnri.editing.editor",
+    "Equation": "rnri_core.solvers.equation",
+    "Inversion": "rnri_core.inversion.inversion",
+    "METHODS": "rnri.baselines",
+    "PRESETS": "rnri_core.inversion.presets",
+    "SOLVERS": "rnri_core.solvers",
+    "Solution": "rnri_core.solvers.solve",
+    "Status": "rnri_core.solvers.solve",
+    "Step": "rnri_core.sampling.steps",
+    "allot": "rnri_core.inversion.budget",
+    "control": "rnri.controls",
+    "citation": "rnri.references",
+    "invert": "rnri_core.inversion.inversion",
+    "method": "rnri.baselines",
+    "sample": "rnri_core.inversion.inversion",
+    "solve": "rnri_core.solvers.solve",
+    "solver": "rnri_core.solvers",
 }
 
 __all__ = [
@@ -68,10 +70,13 @@ if TYPE_CHECKING:
     from rnri.references import citation
 
 
+moved.install()
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.errors import RnriError
 from rnri_core.inversion.presets import PRESETS
 from rnri_core.registry import Source
@@ -26,13 +26,13 @@ class Named(Protocol):
 EMBEDDED = ("scenes", "scenes-turbo")
 
 MODELS: Mapping[str, Source] = {
-    "StableDiffusionPipeline": sources.LATENT_DIFFUSION,
-    "StableDiffusionXLPipeline": sources.SDXL,
-    "LatentConsistencyModelPipeline": sources.LCM,
-    "StableDiffusion3Pipeline": sources.STABLE_DIFFUSION_3,
-    "PixArtAlphaPipeline": sources.PIXART_ALPHA,
-    "PixArtSigmaPipeline": sources.PIXART_SIGMA,
-    "SanaPipeline": sources.SANA,
+    "StableDiffusionPipeline": publications.LATENT_DIFFUSION,
+    "StableDiffusionXLPipeline": publications.SDXL,
+    "LatentConsistencyModelPipeline": publications.LCM,
+    "StableDiffusion3Pipeline": publications.STABLE_DIFFUSION_3,
+    "PixArtAlphaPipeline": publications.PIXART_ALPHA,
+    "PixArtSigmaPipeline": publications.PIXART_SIGMA,
+    "SanaPipeline": publications.SANA,
 }
 """The publication of a family of models, by the pipeline class that a model's own ``model_index.json`` names."""
 

@@ -169,3 +169,152 @@ SANA = Source(
     2025,
     "2410.10629",
 )
+
+SDEDIT = Source(
+    "meng2022sdedit",
+    "SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations",
+    "Meng, Chenlin and He, Yutong and Song, Yang and Song, Jiaming and Wu, Jiajun and Zhu, Jun-Yan and Ermon, Stefano",
+    "ICLR",
+    2022,
+    "2108.01073",
+)
+IMAGIC = Source(
+    "kawar2023imagic",
+    "Imagic: Text-Based Real Image Editing with Diffusion Models",
+    "Kawar, Bahjat and Zada, Shiran and Lang, Oran and Tov, Omer and Chang, Huiwen and Dekel, Tali and Mosseri, Inbar"
+    " and Irani, Michal",
+    "CVPR",
+    2023,
+    "2210.09276",
+)
+BLENDED = Source(
+    "avrahami2023blended",
+    "Blended Latent Diffusion",
+    "Avrahami, Omri and Fried, Ohad and Lischinski, Dani",
+    "ACM Transactions on Graphics",
+    2023,
+    "2206.02779",
+)
+DIFFEDIT = Source(
+    "couairon2023diffedit",
+    "DiffEdit: Diffusion-based Semantic Image Editing with Mask Guidance",
+    "Couairon, Guillaume and Verbeek, Jakob and Schwenk, Holger and Cord, Matthieu",
+    "ICLR",
+    2023,
+    "2210.11427",
+)
+PROMPT_TO_PROMPT = Source(
+    "hertz2023prompt",
+    "Prompt-to-Prompt Image Editing with Cross-Attention Control",
+    "Hertz, Amir and Mokady, Ron and Tenenbaum, Jay and Aberman, Kfir and Pritch, Yael and Cohen-Or, Daniel",
+    "ICLR",
+    2023,
+    "2208.01626",
+)
+MASACTRL = Source(
+    "cao2023masactrl",
+    "MasaCtrl: Tuning-Free Mutual Self-Attention Control for Consistent Image Synthesis and Editing",
+    "Cao, Mingdeng and Wang, Xintao and Qi, Zhongang and Shan, Ying and Qie, Xiaohu and Zheng, Yinqiang",
+    "ICCV",
+    2023,
+    "2304.08465",
+)
+PLUG_AND_PLAY = Source(
+    "tumanyan2023plug",
+    "Plug-and-Play Diffusion Features for Text-Driven Image-to-Image Translation",
+    "Tumanyan, Narek and Geyer, Michal and Bagon, Shai and Dekel, Tali",
+    "CVPR",
+    2023,
+    "2211.12572",
+)
+NEGATIVE = Source(
+    "miyake2023negative",
+    "Negative-prompt Inversion: Fast Image Inversion for Editing with Text-guided Diffusion Models",
+    "Miyake, Daiki and Iohara, Akihiro and Saito, Yu and Tanaka, Toshiyuki",
+    "arXiv",
+    2023,
+    "2305.16807",
+)
+EDIT_FRIENDLY = Source(
+    "huberman2024edit",
+    "An Edit Friendly DDPM Noise Space: Inversion and Manipulations",
+    "Huberman-Spiegelglas, Inbar and Kulikov, Vladimir and Michaeli, Tomer",
+    "CVPR",
+    2024,
+    "2304.06140",
+)
+TURBOEDIT = Source(
+    "deutch2024turboedit",
+    "TurboEdit: Text-Based Image Editing Using Few-Step Diffusion Models",
+    "Deutch, Gilad and Gal, Rinon and Garibi, Daniel and Patashnik, Or and Cohen-Or, Daniel",
+    "SIGGRAPH Asia",
+    2024,
+    "2408.00735",
+)
+DIRECT_INVERSION = Source(
+    "ju2024direct",
+    "PnP Inversion: Boosting Diffusion-based Editing with 3 Lines of Code",
+    "Ju, Xuan and Zeng, Ailing and Bian, Yuxuan and Liu, Shaoteng and Xu, Qiang",
+    "ICLR",
+    2024,
+    "2310.01506",
+)
+LEDITS = Source(
+    "brack2024ledits",
+    "LEDITS++: Limitless Image Editing using Text-to-Image Models",
+    "Brack, Manuel and Friedrich, Felix and Kornmeier, Katharina and Tsaban, Linoy and Schramowski, Patrick"
+    " and Kersting, Kristian and Passos, Apolinário",
+    "CVPR",
+    2024,
+    "2311.16711",
+)
+INFEDIT = Source(
+    "xu2024infedit",
+    "Inversion-Free Image Editing with Language-Guided Diffusion Models",
+    "Xu, Sihan and Huang, Yidong and Pan, Jiayi and Ma, Ziqiao and Chai, Joyce",
+    "CVPR",
+    2024,
+    "2312.04965",
+)
+RF_INVERSION = Source(
+    "rout2025rfinversion",
+    "Semantic Image Inversion and Editing using Rectified Stochastic Differential Equations",
+    "Rout, Litu and Chen, Yujia and Ruiz, Nataniel and Caramanis, Constantine and Shakkottai, Sanjay"
+    " and Chu, Wen-Sheng",
+    "ICLR",
+    2025,
+    "2410.10792",
+)
+RF_SOLVER = Source(
+    "wang2025rfsolver",
+    "Taming Rectified Flow for Inversion and Editing",
+    "Wang, Jiangshan and Pu, Junfu and Qi, Zhongang and Guo, Jiayi and Ma, Yue and Huang, Nisha and Chen, Yuxin"
+    " and Li, Xiu and Shan, Ying",
+    "ICML",
+    2025,
+    "2411.04746",
+)
+FIREFLOW = Source(
+    "deng2025fireflow",
+    "FireFlow: Fast Inversion of Rectified Flow for Image Semantic Editing",
+    "Deng, Yingying and He, Xiangyu and Mei, Changwang and Wang, Peisong and Tang, Fan",
+    "ICML",
+    2025,
+    "2412.07517",
+)
+FLOWEDIT = Source(
+    "kulikov2025flowedit",
+    "FlowEdit: Inversion-Free Text-Based Editing Using Pre-Trained Flow Models",
+    "Kulikov, Vladimir and Kleiner, Matan and Huberman-Spiegelglas, Inbar and Michaeli, Tomer",
+    "ICCV",
+    2025,
+    "2412.08629",
+)
+NAO = Source(
+    "samuel2023nao",
+    "Norm-guided latent space exploration for text-to-image generation",
+    "Samuel, Dvir and Ben-Ari, Rami and Darshan, Nir and Maron, Haggai and Chechik, Gal",
+    "NeurIPS",
+    2023,
+    "2306.08687",
+)

@@ -19,7 +19,7 @@ class Edited:
     evaluations, one for each latent of a batch: guidance costs two a step, two targets twice what one does after what
     they share. ``njvp`` and ``nvjp`` count exact Jacobian products, each about two evaluations. ``seconds`` are wall
     time, from pixels to pixels. ``residual`` is the largest of all steps of the inversion and ``status`` the name of
-    the worst :class:`rnri.Status`; ``None`` and ``"DRAWN"`` where nothing is solved.
+    the worst :class:`rnri.Status`; ``None`` and ``"NOT_SOLVED"`` where nothing is solved.
     """
 
     pictures: list[Picture]

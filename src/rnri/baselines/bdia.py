@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.inversion.coupled import Bdia as Pair
 from rnri_core.registry import option
 from torch import Tensor
@@ -22,7 +22,7 @@ class Bdia(Rival):
     64-bit numbers, guidance 3 both ways and leaves out the noisiest fifth.
     """
 
-    source = sources.BDIA
+    source = publications.BDIA
     passage = "BDIA-DDIM, the update from two latents and its inverse"
 
     weight: float = option(1.0, "γ, the share of the last step that is taken back", low=0.01, high=1.0)

@@ -66,7 +66,7 @@ class Rival(EditMethod):
         own = editor.model.defaults.edit_guidance
         drawn = self.draw(canvas, own if self.guidance is None else self.guidance)
         pictures = editor.decode(drawn, size=size)
-        return Edited(pictures, canvas.nfe, 0, 0, time.perf_counter() - begin, residual=None, status="DRAWN")
+        return Edited(pictures, canvas.nfe, 0, 0, time.perf_counter() - begin, residual=None, status="NOT_SOLVED")
 
     @abstractmethod
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:

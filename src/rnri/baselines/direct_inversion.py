@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnri_core import publications
 from rnri_core.registry import option
 
 from rnri.baselines.base import Edited, EditMethod
 from rnri.baselines.inversion import Inversion
-from rnri.controls import sources
 from rnri.editing.editor import Editor
 from rnri.images import ImageLike
 
@@ -21,7 +21,7 @@ class DirectInversion(EditMethod):
     the inversion missed is added to the source branch alone. Published with guidance 7.5 on Stable Diffusion.
     """
 
-    source = sources.DIRECT_INVERSION
+    source = publications.DIRECT_INVERSION
     passage = "Algorithm 1"
 
     steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)

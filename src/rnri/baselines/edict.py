@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.inversion.coupled import Coupled
 from rnri_core.inversion.coupled import Edict as Pair
 from rnri_core.registry import option
@@ -21,7 +21,7 @@ class Edict(Rival):
     ways and leaves out the noisiest fifth.
     """
 
-    source = sources.EDICT
+    source = publications.EDICT
     passage = "the coupled transformations and their mixing layers"
 
     mixing: float = option(0.93, "p, how much of itself each latent keeps when the two are mixed", low=0.5, high=1.0)

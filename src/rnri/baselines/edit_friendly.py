@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rnri_core import publications
 from rnri_core.inversion.edit_friendly import edit_friendly
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
-from rnri.controls import sources
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class EditFriendly(Rival):
     steps, and has guidance 3.5 and 15 on Stable Diffusion.
     """
 
-    source = sources.EDIT_FRIENDLY
+    source = publications.EDIT_FRIENDLY
     passage = "Algorithm 1"
 
     strength: float = option(0.75, "the part of the steps that is taken", low=0.01, high=1.0)
@@ -35,4 +35,4 @@ class EditFriendly(Rival):
         seed = canvas.generator.initial_seed()
         found = edit_friendly(canvas.network([canvas.source], self.inverting), steps, canvas.clean, seed=seed)
         m = canvas.network(canvas.targets, guidance)
-        return sample(m, found.schedule, canvas.spread(found.noise), corrections=found.corrections)
+        return sample(m, found.schedule, canvas.spread(found.noise), noise_maps=found.noise_maps)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
 from rnri.baselines.flow import sigmas, velocity
-from rnri.controls import sources
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FlowEdit(Rival):
     (``flowedit:steps=28,strength=0.86,resting=1.5,guidance=5.5``).
     """
 
-    source = sources.FLOWEDIT
+    source = publications.FLOWEDIT
     passage = "Algorithm 1"
 
     strength: float = option(0.86, "the part of the steps that is taken, n_max", low=0.01, high=1.0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnri_core import publications
 from rnri_core.registry import option
-from rnri_core.sampling.steps import renoised
+from rnri_core.sampling.steps import add_noise
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
-from rnri.controls import sources
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class InfEdit(Rival):
     rounding error. Made for consistency models, it works with any; attention control is not part of it here.
     """
 
-    source = sources.INFEDIT
+    source = publications.INFEDIT
     passage = "virtual inversion"
 
     strength: float = option(1.0, "the part of the steps that is taken", low=0.01, high=1.0)
@@ -33,6 +33,6 @@ class InfEdit(Rival):
         edited = canvas.spread(canvas.clean)
         for step in steps:
             noise = canvas.noise()
-            x, y = (renoised(z, end, step.levels[:2], noise) for z in (canvas.clean, edited))
-            edited = canvas.clean + step.image(ours, y) - step.image(theirs, x)
+            x, y = (add_noise(z, end, step.levels[:2], noise) for z in (canvas.clean, edited))
+            edited = canvas.clean + step.predict_x0(ours, y) - step.predict_x0(theirs, x)
         return edited

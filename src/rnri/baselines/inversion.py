@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.errors import RnriError
 from rnri_core.inversion.presets import check
 from rnri_core.registry import option
@@ -27,7 +27,7 @@ class Inversion(EditMethod):
     corrections; what is set here wins: ``inversion:correct=false``.
     """
 
-    source = sources.GNRI
+    source = publications.GNRI
     passage = "Algorithm 1"
 
     solver: str = option("auto", "a preset or a solver: see 'rnri solvers'")

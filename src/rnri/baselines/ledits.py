@@ -65,7 +65,7 @@ class Ledits(Rival):
             watching = WordMaps(job, self.level)
         with attending(model, [watching]) if watching else nullcontext():
             m = self.guided(canvas.network([canvas.source, target]), watching)
-            return sample(m, found.schedule, found.noise, corrections=found.corrections)
+            return sample(m, found.schedule, found.noise, noise_maps=found.noise_maps)
 
     def guided(self, both: Denoiser, watching: WordMaps | None) -> Denoiser:
         """Guidance under the masks, from a network whose rows are told the source prompt and the target."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
 from rnri.baselines.flow import sigmas, velocity
-from rnri.controls import sources
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class RFInversion(Rival):
     is given back whatever the prompt. Inverting is told the source prompt; the published code tells it none.
     """
 
-    source = sources.RF_INVERSION
+    source = publications.RF_INVERSION
     passage = "Algorithms 1 and 2"
 
     gamma: float = option(0.5, "γ, how far inverting is steered to white noise", low=0.0, high=1.0)

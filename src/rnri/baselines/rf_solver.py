@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from rnri_core import publications
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
 from rnri.baselines.flow import Velocity, out_and_home
-from rnri.controls import sources
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RFSolver(Rival):
     The smaller error per step makes the way out retraceable. Sharing values of attention is not part of it here.
     """
 
-    source = sources.RF_SOLVER
+    source = publications.RF_SOLVER
     passage = "RF-Solver, second order"
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rnri_core import publications
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
-from rnri_core.sampling.steps import renoised
+from rnri_core.sampling.steps import add_noise
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
-from rnri.controls import sources
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class SDEdit(Rival):
     At strength 0 the picture stays, at 1 only the prompt is left of it. It needs no source prompt.
     """
 
-    source = sources.SDEDIT
+    source = publications.SDEDIT
     passage = "Algorithm 1"
 
     strength: float = option(0.75, "the part of the steps that is taken", low=0.0, high=1.0)
@@ -31,5 +31,5 @@ class SDEdit(Rival):
         steps = canvas.schedule[len(canvas.schedule) - count :]
         if not steps:
             return canvas.spread(canvas.clean)
-        noisy = renoised(canvas.clean, steps[-1].levels[2:], steps[0].levels[:2], canvas.noise())
+        noisy = add_noise(canvas.clean, steps[-1].levels[2:], steps[0].levels[:2], canvas.noise())
         return sample(canvas.network(canvas.targets, guidance), steps, canvas.spread(noisy))

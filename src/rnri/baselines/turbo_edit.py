@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from rnri_core import publications
 from rnri_core.inversion.edit_friendly import edit_friendly
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
-from rnri.controls import sources
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TurboEdit(Rival):
     The published setting samples the last 4 of 5 steps.
     """
 
-    source = sources.TURBOEDIT
+    source = publications.TURBOEDIT
     passage = "Section 4, shifted noise schedule and pseudo-guidance"
 
     shift: int = option(1, "how many steps later the noise is that latents get", low=0)
@@ -40,4 +40,4 @@ class TurboEdit(Rival):
             target, source = both(torch.cat([z, z]), t).chunk(2)
             return target + (self.weight - 1) * (target - source)
 
-        return sample(m, found.schedule, canvas.spread(found.noise), corrections=found.corrections)
+        return sample(m, found.schedule, canvas.spread(found.noise), noise_maps=found.noise_maps)

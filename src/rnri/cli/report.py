@@ -81,7 +81,7 @@ def show(told: dict[str, Any], *, as_json: bool) -> None:
 
     seconds = [f"{stage} {spent:.2f}" for stage, spent in told["seconds"].items() if spent]
     width, height = told["image_size"]
-    drawn = told["status"] == Status.DRAWN.name
+    drawn = told["status"] == Status.NOT_SOLVED.name
     reached, bound = told["psnr_db"].values()
     rows = [
         ("model", f"{told['model']}, {told['steps']} steps"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 
 
@@ -20,7 +20,7 @@ class Depth(Control):
     from the source's latents and the edit's in proportion, so that the strength is a continuous slider.
     """
 
-    source = sources.SDEDIT
+    source = publications.SDEDIT
     passage = "Section 3, the realism-faithfulness trade-off, from inverted latents"
     neutral: ClassVar = {"strength": 1.0}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core import publications
 from rnri_core.registry import option
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.conditions import between
 from rnri.models.base import Condition
@@ -20,7 +20,7 @@ class Embedding(Control):
     Above 1 it is led past the target.
     """
 
-    source = sources.IMAGIC
+    source = publications.IMAGIC
     passage = "Eq. 3"
     neutral: ClassVar = {"strength": 1.0}
 

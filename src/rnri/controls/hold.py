@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 from torch.nn import functional
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import blurred
 from rnri.models.base import is_guided
@@ -49,7 +49,7 @@ class Hold(Control):
     further in, after many steps.
     """
 
-    source = sources.DIFFEDIT
+    source = publications.DIFFEDIT
     passage = "Section 3.2, at the edit's own first step"
     neutral: ClassVar = {"threshold": 0.0, "fade": 0.0}
 
@@ -83,7 +83,7 @@ class _Held(Bound):
         said = prediction if guided else plain  # like with like: the source's as it was inverted
         seen = self.seen(z)
         self.unsaid = source.clean.to(z) - seen
-        self.change = step.believed(z, step.advance(z, said)) - seen
+        self.change = step.x0_from_step(z, step.step(z, said)) - seen
         if self.changes is None:
             self.changes = self.masked()
 
@@ -91,9 +91,9 @@ class _Held(Bound):
         """x̂(z, source) at the inversion's latents of this step, without asking the network."""
         source, k = self.job.source, self.k
         reached = source.latents[k + 1].to(like)
-        if source.corrections is not None:
-            reached = reached - source.corrections[k].to(like)
-        return source.schedule[k].believed(source.latents[k].to(like), reached)
+        if source.noise_maps is not None:
+            reached = reached - source.noise_maps[k].to(like)
+        return source.schedule[k].x0_from_step(source.latents[k].to(like), reached)
 
     def masked(self) -> Tensor:
         control, heat = self.control, self.change.abs().mean(1, keepdim=True)

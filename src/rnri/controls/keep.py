@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import Kept, blurred
 from rnri.images import mask as read_mask
@@ -22,7 +22,7 @@ class Keep(Control):
     or, pasted, the picture itself.
     """
 
-    source = sources.BLENDED
+    source = publications.BLENDED
     passage = "Algorithm 1, with the inversion's latents for the background"
     neutral: ClassVar = {"mask": ""}
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import Kept, parted
 
@@ -22,7 +22,7 @@ class KeepDifference(Control):
     two evaluations each. DiffEdit takes latents noised at random and differences of ε instead.
     """
 
-    source = sources.DIFFEDIT
+    source = publications.DIFFEDIT
     passage = "Section 3.2, step 1"
     neutral: ClassVar = {"threshold": 0.0}
 
@@ -38,7 +38,7 @@ class KeepDifference(Control):
         heat = torch.zeros(1)
         for k in {(2 * n + 1) * job.steps // (2 * looks) for n in range(looks)}:
             z = source.latents[k].to(model.device).expand(1 + count, -1, -1, -1)
-            seen = source.schedule[k].image(m, z)
+            seen = source.schedule[k].predict_x0(m, z)
             heat = heat.to(z) + (seen[1:] - seen[:1]).abs().mean(1, keepdim=True)
         bound = _Different(job, parted(heat, self.threshold, self.grow, self.soft))
         bound.nfe = (1 + count) * looks

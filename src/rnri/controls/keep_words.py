@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 from torch.nn import functional
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.controls.masks import Kept, blurred
 from rnri.controls.word_maps import WordMaps
@@ -26,7 +26,7 @@ class KeepWords(Control):
     twice: 16² cells of 64².
     """
 
-    source = sources.PROMPT_TO_PROMPT
+    source = publications.PROMPT_TO_PROMPT
     passage = "Section 4, local editing, and the published code"
     neutral: ClassVar = {"threshold": 0.0}
     attends: ClassVar = True

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.models.attention_hooks import Place
 
@@ -22,7 +22,7 @@ class MasaCtrl(Control):
     the prompts take them from the source told its own prompt, those for the negative prompt from the source told that.
     """
 
-    source = sources.MASACTRL
+    source = publications.MASACTRL
     passage = "Algorithm 1"
     neutral: ClassVar = {"start": 1.0}
     attends: ClassVar = True

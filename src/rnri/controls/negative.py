@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from rnri_core import publications
 from rnri_core.registry import option
 
-from rnri.controls import sources
 from rnri.controls.base import Control
 
 
@@ -18,7 +18,7 @@ class Negative(Control):
     ``of="source"`` leads away from what the picture showed. Both need guidance that is active, mostly above 1.
     """
 
-    source = sources.NEGATIVE
+    source = publications.NEGATIVE
     passage = "Section 3, for the edit"
     neutral: ClassVar = {"prompt": "", "of": "prompt"}
 

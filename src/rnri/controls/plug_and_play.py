@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 from rnri.models.attention_hooks import INNER, Place
 
@@ -22,7 +22,7 @@ class PlugAndPlay(Control):
     steps. For changes of style and material.
     """
 
-    source = sources.PLUG_AND_PLAY
+    source = publications.PLUG_AND_PLAY
     passage = "Algorithm 1"
     neutral: ClassVar = {"features": 0.0, "attention": 0.0}
     attends: ClassVar = True

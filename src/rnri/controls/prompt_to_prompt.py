@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls import sources
 from rnri.controls.alignment import align, handed
 from rnri.controls.base import Bound, Control, Job
 from rnri.models.attention_hooks import Place
@@ -24,7 +24,7 @@ class PromptToPrompt(Control):
     at all layers, self attention from ``level`` halvings of the latents on: 32² of 64² cells and fewer at 1.
     """
 
-    source = sources.PROMPT_TO_PROMPT
+    source = publications.PROMPT_TO_PROMPT
     passage = "Section 3.2, word swap and adding a phrase"
     neutral: ClassVar = {"cross": 0.0, "layout": 0.0}
     attends: ClassVar = True

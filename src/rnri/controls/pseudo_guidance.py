@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core import publications
 from rnri_core.registry import option
 
-from rnri.controls import sources
 from rnri.controls.base import Control
 
 
@@ -19,7 +19,7 @@ class PseudoGuidance(Control):
     comes of the latents being others than the source's is not. Works with distilled models, which know no guidance.
     """
 
-    source = sources.TURBOEDIT
+    source = publications.TURBOEDIT
     passage = "Section 4, pseudo-guidance"
     neutral: ClassVar = {"weight": 1.0}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core import publications
 from rnri_core.errors import RnriError
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls import sources
 from rnri.controls.base import Bound, Control, Job
 
 
@@ -20,14 +20,14 @@ class Residual(Control):
     At 1 the source prompt draws the picture exactly; below, edits are freer. Needs an inversion with corrections.
     """
 
-    source = sources.DIRECT_INVERSION
+    source = publications.DIRECT_INVERSION
     passage = "Algorithm 1, for the edited branch and in part"
     neutral: ClassVar = {"factor": 1.0}
 
     factor: float = option(0.5, "0 leaves the corrections out, 1 adds them whole", low=0.0, high=2.0)
 
     def bind(self, job: Job) -> Bound:
-        if job.source.corrections is None:
+        if job.source.noise_maps is None:
             raise RnriError("the inversion kept no corrections to add", hint="invert with residual correction")
         return _Shared(job, self.factor)
 

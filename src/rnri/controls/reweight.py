@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from rnri_core import publications
 from rnri_core.errors import RnriError
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls import sources
 from rnri.controls.alignment import align, handed
 from rnri.controls.base import Bound, Control, Job
 from rnri.models.attention_hooks import Place
@@ -25,7 +25,7 @@ class Reweight(Control):
     afterwards. Later all attention is the target's own.
     """
 
-    source = sources.PROMPT_TO_PROMPT
+    source = publications.PROMPT_TO_PROMPT
     passage = "Section 3.2, attention re-weighting, and the published code"
     neutral: ClassVar = {"cross": 0.0}
     attends: ClassVar = True

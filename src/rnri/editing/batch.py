@@ -70,5 +70,5 @@ def _row(whole: Inversion, k: int) -> Inversion:
         )
         for each in whole.solutions
     )
-    corrections = whole.corrections and tuple(delta[row] for delta in whole.corrections)
-    return replace(whole, latents=tuple(z[row] for z in whole.latents), solutions=solutions, corrections=corrections)
+    corrections = whole.noise_maps and tuple(delta[row] for delta in whole.noise_maps)
+    return replace(whole, latents=tuple(z[row] for z in whole.latents), solutions=solutions, noise_maps=corrections)

@@ -84,8 +84,8 @@ def draw(
     latents = [z.to(model.device).expand(len(prompts), -1, -1, -1) for z in source.latents[: first + 1]]
 
     def blend(k: int, z: Tensor) -> Tensor:
-        if source.corrections is not None:
-            delta = source.corrections[first + k].to(z)
+        if source.noise_maps is not None:
+            delta = source.noise_maps[first + k].to(z)
             for bound in bounds:
                 delta = bound.correct(delta)
             z = z + delta
@@ -104,7 +104,7 @@ def draw(
 
 def usual(source: Inversion) -> tuple[Control, ...]:
     """The controls of an edit that names none: `hold`, where the inversion kept corrections and so knows its steps."""
-    return () if source.corrections is None else (Hold(),)
+    return () if source.noise_maps is None else (Hold(),)
 
 
 def resampled(source: Inversion, whole: Schedule) -> Inversion:
@@ -129,7 +129,7 @@ def resampled(source: Inversion, whole: Schedule) -> Inversion:
         if torch.allclose(torch.tensor(step.levels[:2]), found, rtol=1e-4, atol=1e-6):
             if len(whole) - k == len(source.schedule):
                 return source
-            return replace(source, schedule=whole[k:], latents=(source.noise, source.clean), corrections=None)
+            return replace(source, schedule=whole[k:], latents=(source.noise, source.clean), noise_maps=None)
     raise RnriError(
         f"{steps} steps do not pass the noise at which the inversion ended (t={source.schedule[0].t:g})",
         hint=f"invert in {steps} steps, or with a sampler whose steps start at the same noise whatever their number",
@@ -152,7 +152,7 @@ def retraced(m: Denoiser, source: Inversion, drawn: Drawn, *, prompt: str, guida
         source,
         latents=latents,
         solutions=solutions,
-        corrections=tuple(corrections),
+        noise_maps=tuple(corrections),
         prompt=prompt,
         guidance=guidance,
     )

@@ -32,10 +32,10 @@ def interpolate(
     begin, end = (model.embed([each.prompt]) for each in (one, other))
     for share, noise in zip(shares, path(by, one.noise, other.noise, shares), strict=True):
         corrections = None
-        if one.corrections is not None and other.corrections is not None:
-            corrections = [a.lerp(b, share) for a, b in zip(one.corrections, other.corrections, strict=True)]
+        if one.noise_maps is not None and other.noise_maps is not None:
+            corrections = [a.lerp(b, share) for a, b in zip(one.noise_maps, other.noise_maps, strict=True)]
         m = model.denoiser(between(begin, end, share))
-        latents = sample(m, one.schedule, noise.to(model.device), corrections=corrections)
+        latents = sample(m, one.schedule, noise.to(model.device), noise_maps=corrections)
         yield editor.decode(latents, size=one.size)[0]
 
 
@@ -64,7 +64,7 @@ def concept(
         )
     _check_alike(references)
     middle = centroid([each.noise for each in references])
-    first = replace(references[0], corrections=None)
+    first = replace(references[0], noise_maps=None)
     for n in range(count):
         noise = middle
         if n:

@@ -20,6 +20,6 @@ def previews(
     width, height = size or source.size or (None, None)
     looks = []
     for k, step in enumerate(source.schedule[drawn.first :], start=drawn.first):
-        pixels = model.preview(step.believed(drawn.latents[k], drawn.latents[k + 1]))
+        pixels = model.preview(step.x0_from_step(drawn.latents[k], drawn.latents[k + 1]))
         looks.append(images.to_pil(images.resize(pixels, (height, width)) if height and width else pixels))
     return [list(way) for way in zip(*looks, strict=True)]

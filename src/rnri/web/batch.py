@@ -35,7 +35,7 @@ def ending(source: Inversion, strength: float) -> Inversion:
         schedule=source.schedule[first:],
         latents=source.latents[first:],
         solutions=source.solutions[first:],
-        corrections=None if source.corrections is None else source.corrections[first:],
+        noise_maps=None if source.noise_maps is None else source.noise_maps[first:],
     )
 
 
@@ -46,17 +46,17 @@ def joined(sources: Sequence[Inversion]) -> Inversion:
     """
     first = sources[0]
     corrections = None
-    if first.corrections is not None:
+    if first.noise_maps is not None:
         corrections = tuple(
-            torch.cat(maps) for maps in zip(*(source.corrections or () for source in sources), strict=True)
+            torch.cat(maps) for maps in zip(*(source.noise_maps or () for source in sources), strict=True)
         )
     latents = tuple(torch.cat(ends) for ends in zip(*(source.latents for source in sources), strict=True))
-    return replace(first, latents=latents, solutions=(), corrections=corrections)
+    return replace(first, latents=latents, solutions=(), noise_maps=corrections)
 
 
 def weight(source: Inversion) -> int:
     """Bytes an inversion takes: what it shares with itself is counted once."""
-    tensors = [*source.latents, *(source.corrections or ())]
+    tensors = [*source.latents, *(source.noise_maps or ())]
     for step, solution in zip(source.schedule, source.solutions, strict=True):
         tensors += [solution.z, solution.residual, solution.residuals, solution.codes]
         tensors += [] if step.c is None else [step.c]

@@ -251,7 +251,7 @@ class Engine:
             return None
         source = kept.inversion
         steps = kept.table[-max(1, int(len(kept.table) * drawing.strength + 1e-9)) :]
-        shape = *source.noise.shape, source.corrections is None, source.guidance
+        shape = *source.noise.shape, source.noise_maps is None, source.guidance
         asked = drawing.guidance, drawing.negative, drawing.strength, drawing.controls
         return steps, shape, asked, drawing.size or source.size
 

@@ -1,8 +1,4 @@
-"""Samplers that carry two latents and are inverted by algebra: no equation is solved, none has to have a root.
-
-Each answers with a pair of latents instead of one. Sampling that pair with the same prompt retraces the way to
-rounding error; sampling it with another prompt is the edit.
-"""
+"""Coupled samplers: two latents that are inverted by algebra, so no equation has to have a root."""
 
 from __future__ import annotations
 
@@ -13,9 +9,9 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.errors import RnriError
-from rnri_core.registry import Source
+from rnri_core.registry import Registered, option
 from rnri_core.sampling.steps import Denoiser, Schedule, Step
 from rnri_core.solvers.equation import at_least_float32
 
@@ -25,43 +21,66 @@ Pair = tuple[Tensor, Tensor]
 class Coupled(Protocol):
     """A sampler on pairs of latents, each (B, …)."""
 
-    source: ClassVar[Source]
-
-    def invert(self, m: Denoiser, schedule: Schedule, z_clean: Tensor) -> Pair:
-        """The pair at the noisy end that :meth:`sample` takes to ``z_clean`` (B, …); the noisier latents first."""
+    def invert(self, m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int = 0) -> PairInversion:
+        """The pair at the noisy end that :meth:`sample` takes to ``z_clean`` (B, …)."""
         ...
 
     def sample(self, m: Denoiser, schedule: Schedule, noise: Pair) -> Tensor:
-        """The image's latents (B, …) from the pair at the noisy end."""
+        """Clean latents (B, …) from the pair at the noisy end, the noisier latents first."""
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class PairInversion:
+    """The pair of latents at the noisy end, with the coupled sampler that takes it back.
+
+    Attributes:
+        sampler: EDICT or BDIA.
+        schedule: K steps, noisy to clean.
+        pair: two latents (B, …), the noisier first.
+        nfe: network evaluations of the inversion.
+    """
+
+    sampler: Coupled
+    schedule: Schedule
+    pair: Pair
+    nfe: int
+
+    @property
+    def noise(self) -> Tensor:
+        """The noisier of the two latents, (B, …)."""
+        return self.pair[0]
+
+    def sample(self, m: Denoiser) -> Tensor:
+        """Clean latents (B, …), sampled with the network ``m``."""
+        return self.sampler.sample(m, self.schedule, self.pair)
+
+
 @dataclass(frozen=True)
-class Edict:
-    """EDICT (Wallace, Gokul and Naik 2023): x is moved by what the network says of y, then y by what it says of x.
+class Edict(Registered):
+    """EDICT (Wallace, Gokul and Naik 2023): each of two latents is stepped by the network output at the other.
 
         x ← a x + b m(s y) + c,  y ← a y + b m(s x) + c,  x ← p x + (1 − p) y,  y ← p y + (1 − p) x
 
     Every line is undone by itself. Of the first two lines, which comes first alternates from step to step; the mixing
-    always begins with x, as in the authors' code. Two calls per step both ways; 1/p² per step is by how much inversion
-    amplifies a difference between x and y, so 50 steps at ``mixing`` p = 0.93 amplify rounding a thousandfold and more:
-    give such schedules float64.
+    always begins with x, as in the authors' code. Two evaluations a step both ways. Inversion amplifies a difference
+    between x and y by 1/p² a step: 50 steps at p = 0.93 amplify rounding a thousandfold and more, so give them
+    float64.
 
     >>> import torch
-    >>> from rnri_core.sampling import steps as schedule
-    >>> steps, m = schedule.flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z.tanh()
-    >>> noise = Edict().invert(m, steps, torch.ones(1, 4))
-    >>> torch.allclose(Edict().sample(m, steps, noise), torch.ones(1, 4))
-    True
+    >>> from rnri_core.sampling.steps import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z.tanh()
+    >>> found = Edict().invert(m, steps, torch.ones(1, 4))
+    >>> torch.allclose(found.sample(m), torch.ones(1, 4)), found.nfe
+    (True, 4)
     """
 
-    source: ClassVar = sources.EDICT
-    mixing: float = 0.93
+    source: ClassVar = publications.EDICT
+    passage: ClassVar = "the coupled transformations and their mixing layers"
 
-    def __post_init__(self) -> None:
-        _require("mixing", self.mixing)
+    mixing: float = option(0.93, "p, the weight of each latent in its own mixture", low=0.01, high=1.0)
 
-    def invert(self, m: Denoiser, schedule: Schedule, z_clean: Tensor) -> Pair:
+    def invert(self, m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int = 0) -> PairInversion:
         """The pair (x, y) at the noisy end; both are ``z_clean`` (B, …) at the other."""
         x = y = at_least_float32(z_clean.detach())
         for k in reversed(range(len(schedule))):
@@ -69,10 +88,10 @@ class Edict:
             y = (y - (1 - p) * x) / p
             x = (x - (1 - p) * y) / p
             x, y = (y, x) if k % 2 else (x, y)
-            y = step.undo(y, step.say(m, x))
-            x = step.undo(x, step.say(m, y))
+            y = step.inverse_step(y, step.model_output(m, x))
+            x = step.inverse_step(x, step.model_output(m, y))
             x, y = (y, x) if k % 2 else (x, y)
-        return x, y
+        return PairInversion(self, schedule, (x, y), nfe=2 * len(schedule))
 
     def sample(self, m: Denoiser, schedule: Schedule, noise: Pair) -> Tensor:
         """x at the clean end, (B, …)."""
@@ -80,8 +99,8 @@ class Edict:
         for k, step in enumerate(schedule):
             p = self.mixing
             x, y = (y, x) if k % 2 else (x, y)
-            x = step.advance(x, step.say(m, y))
-            y = step.advance(y, step.say(m, x))
+            x = step.step(x, step.model_output(m, y))
+            y = step.step(y, step.model_output(m, x))
             x, y = (y, x) if k % 2 else (x, y)
             x = p * x + (1 - p) * y
             y = p * y + (1 - p) * x
@@ -89,68 +108,57 @@ class Edict:
 
 
 @dataclass(frozen=True)
-class Bdia:
-    """BDIA (Zhang, Lewis and Kleijn 2024): a step that also knows where it comes from, and so can be undone.
+class Bdia(Registered):
+    """BDIA (Zhang, Lewis and Kleijn 2024): a step that uses the latents before it, and so can be undone.
 
         z_clean = Φ(z) + γ (z_noisy − Ψ(z)),     z_noisy = Ψ(z) + (z_clean − Φ(z))/γ
 
     Φ(z) is the sampler's own step to the clean side of z and Ψ(z) the same to the noisy side, both from one network
-    output at z. ``weight`` γ is the share of the integration towards the noise that is taken back; γ → 0 is the
-    sampler itself. The pair is two neighbouring latents. The first pair of an inversion is made by an explicit step,
-    the last step of which nothing is exact but its retracing. One call per step; inversion amplifies errors by 1/γ
-    a step.
-
-    Only for deterministic samplers: frozen noise would have to be taken back too.
+    output at z. γ, ``weight``, is the share of the integration towards the noise that is taken back; γ → 0 is the
+    sampler itself. The pair is two neighbouring latents; the first pair of an inversion is made by an explicit step.
+    One evaluation a step; inversion amplifies errors by 1/γ a step. For samplers that add no noise.
     """
 
-    source: ClassVar = sources.BDIA
-    weight: float = 1.0
+    source: ClassVar = publications.BDIA
+    passage: ClassVar = "BDIA-DDIM, the update from two latents and its inverse"
 
-    def __post_init__(self) -> None:
-        _require("weight", self.weight)
+    weight: float = option(1.0, "γ, the share of the last step that is taken back", low=0.01, high=1.0)
 
-    def invert(self, m: Denoiser, schedule: Schedule, z_clean: Tensor) -> Pair:
-        """The two noisiest latents, noisier first; ``ValueError`` for a sampler that adds noise."""
+    def invert(self, m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int = 0) -> PairInversion:
+        """The two noisiest latents, noisier first; RnriError for a sampler that adds noise."""
         _refuse_noise(schedule)
         clean = at_least_float32(z_clean.detach())
-        z = schedule[-1].undo(clean, schedule[-1].say(m, clean))
+        z = schedule[-1].inverse_step(clean, schedule[-1].model_output(m, clean))
         for step, before in itertools.pairwise(reversed(schedule)):
-            down, up = _both_ways(step, before, z, step.say(m, z))
+            down, up = _both_ways(step, before, z, step.model_output(m, z))
             z, clean = up + (clean - down) / self.weight, z
-        return z, clean
+        return PairInversion(self, schedule, (z, clean), nfe=len(schedule))
 
     def sample(self, m: Denoiser, schedule: Schedule, noise: Pair) -> Tensor:
         """The clean end, (B, …)."""
         _refuse_noise(schedule)
         noisy, z = map(at_least_float32, noise)
         for before, step in itertools.pairwise(schedule):
-            down, up = _both_ways(step, before, z, step.say(m, z))
+            down, up = _both_ways(step, before, z, step.model_output(m, z))
             noisy, z = z, down + self.weight * (noisy - up)
         return z
 
 
 def _both_ways(step: Step, before: Step, z: Tensor, output: Tensor) -> Pair:
-    """Where the sampler takes ``z``, and where it would take it towards the noise, to the level ``before`` starts at.
+    """The sampler's step from ``z`` to the clean side, and to the noise level at which ``before`` starts.
 
-    Both are κ z + (α″ − α κ) x̂ with κ = σ″/σ and (α″, σ″) the levels there; x̂ is what ``output`` says of the image.
+    Both are κ z + (α″ − α κ) x̂ with κ = σ″/σ and (α″, σ″) the levels there; x̂ is the x₀ prediction of ``output``.
     """
-    down = step.advance(z, output)
+    down = step.step(z, output)
     alpha, sigma, alpha_down, sigma_down = step.levels
-    image = (down - sigma_down / sigma * z) / (alpha_down - alpha * sigma_down / sigma)
+    x0 = (down - sigma_down / sigma * z) / (alpha_down - alpha * sigma_down / sigma)
     alpha_up, sigma_up = before.levels[:2]
-    return down, sigma_up / sigma * z + (alpha_up - alpha * sigma_up / sigma) * image
+    return down, sigma_up / sigma * z + (alpha_up - alpha * sigma_up / sigma) * x0
 
 
 def _refuse_noise(schedule: Iterable[Step]) -> None:
     for step in schedule:
         if step.c is not None:
-            raise RnriError(f"the step at t={step.t:g} adds noise, which BDIA cannot take back; use another sampler")
-
-
-def _require(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise RnriError(f"{name}={value} is out of range", hint="give more than 0 and at most 1")
-
-
-COUPLED: dict[str, Coupled] = {"edict": Edict(), "bdia": Bdia()}
-"""As published, by name."""
+            raise RnriError(
+                f"the step at t={step.t:g} adds noise, which BDIA cannot invert", hint="use a deterministic scheduler"
+            )

@@ -1,49 +1,113 @@
-"""From an image's latents back along a schedule, and forth again. An :class:`Inversion` is what editing starts from."""
+"""The inversion of an image: the trajectory of latents, how its equations were solved, and what it belongs to."""
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from rnri_core.errors import RnriError
-from rnri_core.sampling.steps import Denoiser, Schedule, Step, renoised
+from rnri_core.sampling.steps import Denoiser, Schedule
 from rnri_core.solvers.equation import at_least_float32, calls, norm
-from rnri_core.solvers.solve import Solution, Solver, Status, solve
-
-FORMAT = "rnri inversion 1"
+from rnri_core.solvers.solve import Solution, Status, worst
 
 
 @dataclass(frozen=True, eq=False)
-class Inversion:
-    """Everything needed to sample an image again: a value, never changed.
+class Trajectory:
+    """Latents at both ends of every sampling step, noise first.
 
-    All indices are the schedule's: ``schedule[k]`` takes ``latents[k]`` to ``latents[k + 1]``, ``solutions[k]`` is
-    how ``latents[k]`` was found, and ``corrections[k]`` is latents[k+1] − denoise(latents[k]) where it was asked
-    for. So ``latents[0]`` is the noise and ``latents[-1]`` the image, each (B, …).
+        latents[k + 1] = schedule[k].denoise(m, latents[k]) + noise_maps[k]
 
-    ``prompt``, ``model`` (a fingerprint), ``size`` (width, height of the image as given), ``guidance`` and ``seed``
-    say what the numbers belong to.
+    up to rounding where there are noise maps, up to the solver's residual where there are none.
+
+    Attributes:
+        schedule: K steps, noisy to clean.
+        latents: K + 1 tensors (B, …) of one shape; ``latents[0]`` is the noise, ``latents[-1]`` the clean end.
+        noise_maps: K tensors (B, …), or ``None``.
+
+    Raises:
+        RnriError: where the numbers or shapes of latents and noise maps do not fit the schedule.
     """
 
     schedule: Schedule
     latents: tuple[Tensor, ...]
-    solutions: tuple[Solution, ...]
-    corrections: tuple[Tensor, ...] | None = None
+    noise_maps: tuple[Tensor, ...] | None = None
+
+    def __post_init__(self) -> None:
+        steps, shapes = len(self.schedule), {latents.shape for latents in self.latents}
+        if not steps or len(self.latents) != steps + 1:
+            raise RnriError(f"{len(self.latents)} latents are not both ends of {steps} steps")
+        if self.noise_maps is not None:
+            shapes |= {noise_map.shape for noise_map in self.noise_maps}
+            if len(self.noise_maps) != steps:
+                raise RnriError(f"{len(self.noise_maps)} noise maps are not one for each of {steps} steps")
+        if len(shapes) != 1:
+            raise RnriError(f"latents of one trajectory have one shape, not {sorted(map(tuple, shapes))}")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What an inversion belongs to.
+
+    Attributes:
+        prompt: the source prompt that conditioned the network.
+        model: fingerprint of the network's weights.
+        size: (width, height) of the image, in pixels.
+        guidance: guidance scale of the inversion.
+        seed: seed of all noise that was drawn.
+        inverter: spec of the inverter that ran, presets resolved.
+        engine, dtype, device: where the network ran.
+    """
+
     prompt: str = ""
     model: str = ""
     size: tuple[int, int] | None = None
     guidance: float = 1.0
     seed: int = 0
+    inverter: str = ""
+    engine: str = "torch"
+    dtype: str = "float32"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """A trajectory with its diagnostics and provenance: everything needed to sample an image again. Never changed.
+
+    Attributes:
+        trajectory: schedule, latents and noise maps.
+        solutions: ``solutions[k]`` is how ``latents[k]`` was found; empty where no equation was solved.
+        provenance: prompt, model, size, guidance, seed, inverter.
+
+    The attributes of trajectory and provenance can be read from the inversion itself.
+    """
+
+    trajectory: Trajectory
+    solutions: tuple[Solution, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if self.solutions and len(self.solutions) != len(self.schedule):
+            raise RnriError(f"{len(self.solutions)} solutions are not one for each of {len(self.schedule)} steps")
+
+    @property
+    def schedule(self) -> Schedule:
+        """K sampling steps, noisy to clean."""
+        return self.trajectory.schedule
+
+    @property
+    def latents(self) -> tuple[Tensor, ...]:
+        """K + 1 latents (B, …), noise first."""
+        return self.trajectory.latents
+
+    @property
+    def noise_maps(self) -> tuple[Tensor, ...] | None:
+        """latents[k + 1] − denoise(latents[k]) of each step, where they were stored."""
+        return self.trajectory.noise_maps
 
     @property
     def noise(self) -> Tensor:
@@ -56,177 +120,147 @@ class Inversion:
         return self.latents[-1]
 
     @property
-    def drawn(self) -> bool:
-        """Whether latents are draws and nothing was solved: noise is the picture only with its corrections."""
-        return any(Status.DRAWN in solution.status for solution in self.solutions)
+    def prompt(self) -> str:
+        """The source prompt."""
+        return self.provenance.prompt
+
+    @property
+    def model(self) -> str:
+        """Fingerprint of the network's weights."""
+        return self.provenance.model
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) of the image, in pixels."""
+        return self.provenance.size
+
+    @property
+    def guidance(self) -> float:
+        """Guidance scale of the inversion."""
+        return self.provenance.guidance
+
+    @property
+    def seed(self) -> int:
+        """Seed of all noise that was drawn."""
+        return self.provenance.seed
+
+    @property
+    def solved(self) -> bool:
+        """Whether latents solve the sampler's equations; else they are noised images, and noise maps join them."""
+        return bool(self.solutions)
+
+    @property
+    def status(self) -> Status:
+        """The worst :class:`Status` of all steps and images; ``NOT_SOLVED`` where no equation was solved."""
+        if self.solved:
+            return worst(status for solution in self.solutions for status in solution.status)
+        finite = all(bool(noise_map.isfinite().all()) for noise_map in self.noise_maps or ())
+        return Status.NOT_SOLVED if finite else Status.DIVERGED
 
     @property
     def residual(self) -> Tensor:
         """‖z_clean − denoise(z)‖ / ‖z_clean‖ of each step and image, shape (K, B).
 
-        Of the latents themselves where there are corrections (they are that difference), else of the last points
-        evaluated, as :class:`Solution` has it.
+        Of the latents themselves where there are noise maps (which are that difference), else of the last points
+        evaluated, see :class:`Solution`.
         """
-        if self.corrections is None:
+        if self.noise_maps is None:
             return torch.stack([solution.residual for solution in self.solutions])
-        pairs = zip(self.corrections, self.latents[1:], strict=True)
-        return torch.stack([(norm(delta) / norm(clean)).flatten() for delta, clean in pairs])
+        pairs = zip(self.noise_maps, self.latents[1:], strict=True)
+        return torch.stack([(norm(noise_map) / norm(clean)).flatten() for noise_map, clean in pairs])
 
     @property
     def nfe(self) -> int:
-        """Plain network calls the inversion made, corrections included."""
-        return sum(solution.nfe for solution in self.solutions) + len(self.corrections or ())
+        """Plain network evaluations of the inversion, those of noise maps included."""
+        return sum(solution.nfe for solution in self.solutions) + len(self.noise_maps or ())
 
     @property
     def njvp(self) -> int:
-        """Exact Jacobian products the inversion made, each about two calls."""
+        """Exact Jacobian-vector products of the inversion, each about two evaluations."""
         return sum(solution.njvp for solution in self.solutions)
 
     @property
     def nvjp(self) -> int:
-        """Exact transposed products the inversion made, each about two calls."""
+        """Exact vector-Jacobian products of the inversion, each about two evaluations."""
         return sum(solution.nvjp for solution in self.solutions)
 
     @property
     def calls(self) -> int:
-        """Network calls the inversion made, corrections included, an exact product counted as two."""
+        """Network evaluations of the inversion, an exact product counted as two."""
         return calls(self.nfe, self.njvp, self.nvjp)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one safetensors file, which :meth:`load` reads back to the same bits; never half a file."""
-        tensors: dict[str, Tensor] = {}
-        steps: list[dict[str, Any]] = []
-        for k, (step, solution) in enumerate(zip(self.schedule, self.solutions, strict=True)):
-            numbers = asdict(replace(step, c=None))
-            del numbers["c"]
-            steps.append(numbers | {"nfe": solution.nfe, "njvp": solution.njvp, "nvjp": solution.nvjp})
-            tensors |= {f"{k}.{name}": getattr(solution, name) for name in ("residual", "residuals", "codes")}
-            if step.c is not None:
-                tensors[f"{k}.c"] = step.c
-            if self.corrections is not None:
-                tensors[f"{k}.correction"] = self.corrections[k]
-        tensors |= {f"{k}.latents": latents for k, latents in enumerate(self.latents)}
-        header = {
-            "format": FORMAT,
-            "steps": steps,
-            "prompt": self.prompt,
-            "model": self.model,
-            "size": self.size,
-            "guidance": self.guidance,
-            "seed": self.seed,
-        }
-        data = safetensors.torch.save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            {"rnri": json.dumps(header)},
+    def sample(self, m: Denoiser) -> Tensor:
+        """Clean latents (B, …), sampled from the noise with the network ``m`` and the noise maps."""
+        return sample(m, self.schedule, self.noise, noise_maps=self.noise_maps)
+
+    def described(self, **changes: Any) -> Inversion:
+        """The same trajectory with other provenance: fields of :class:`Provenance` by name."""
+        return replace(self, provenance=replace(self.provenance, **changes))
+
+    def last(self, steps: int) -> Inversion:
+        """The inversion of the last ``steps`` steps alone: what a strength below 1 inverts.
+
+        Raises:
+            RnriError: unless there are so many.
+        """
+        if not 1 <= steps <= len(self.schedule):
+            raise RnriError(f"steps={steps} is out of range", hint=f"give 1 to {len(self.schedule)}", field="steps")
+        first, way = len(self.schedule) - steps, self.trajectory
+        maps = None if way.noise_maps is None else way.noise_maps[first:]
+        return replace(
+            self,
+            trajectory=Trajectory(way.schedule[first:], way.latents[first:], maps),
+            solutions=self.solutions[first:],
         )
-        _write(Path(path), data)
+
+    def row(self, index: int) -> Inversion:
+        """The inversion of one image of the batch, as a batch of one."""
+        rows, way = slice(index, index + 1), self.trajectory
+        maps = None if way.noise_maps is None else tuple(each[rows] for each in way.noise_maps)
+        return replace(
+            self,
+            trajectory=Trajectory(way.schedule, tuple(each[rows] for each in way.latents), maps),
+            solutions=tuple(
+                replace(
+                    each,
+                    z=each.z[rows],
+                    residual=each.residual[rows],
+                    residuals=each.residuals[:, rows],
+                    codes=each.codes[rows],
+                )
+                for each in self.solutions
+            ),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file, whole or not at all, that :meth:`load` reads back to the same bits."""
+        from rnri_core.inversion.storage import save
+
+        save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:
-        """Read a file that :meth:`save` wrote; ``ValueError`` if it is damaged or something else."""
-        try:
-            with safetensors.safe_open(path, framework="pt", device=str(device)) as file:
-                header = json.loads((file.metadata() or {})["rnri"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if header["format"] != FORMAT:
-                raise RnriError(f"its format is {header['format']!r}, not {FORMAT!r}")
-            return cls._assemble(header, tensors)
-        except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
-            raise RnriError(f"{os.fspath(path)} cannot be read ({reason}); invert the image again") from error
+        """Read a file that :meth:`save` wrote.
 
-    @classmethod
-    def _assemble(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Inversion:
-        schedule: list[Step] = []
-        solutions: list[Solution] = []
-        for k, numbers in enumerate(header["steps"]):
-            counts = {name: numbers.pop(name) for name in ("nfe", "njvp", "nvjp")}
-            for name in ("levels", "effective", "dense"):
-                numbers[name] = tuple(numbers[name])
-            schedule.append(Step(c=tensors.get(f"{k}.c"), **numbers))
-            solutions.append(
-                Solution(
-                    z=tensors[f"{k}.latents"],
-                    residual=tensors[f"{k}.residual"],
-                    residuals=tensors[f"{k}.residuals"],
-                    codes=tensors[f"{k}.codes"],
-                    **counts,
-                )
-            )
-        corrected = "0.correction" in tensors
-        return cls(
-            schedule=tuple(schedule),
-            latents=tuple(tensors[f"{k}.latents"] for k in range(len(schedule) + 1)),
-            solutions=tuple(solutions),
-            corrections=tuple(tensors[f"{k}.correction"] for k in range(len(schedule))) if corrected else None,
-            prompt=header["prompt"],
-            model=header["model"],
-            size=None if header["size"] is None else tuple(header["size"]),
-            guidance=header["guidance"],
-            seed=header["seed"],
-        )
+        Raises:
+            RnriError: where the file is damaged or is none of these.
+        """
+        from rnri_core.inversion.storage import load
+
+        return load(path, device)
 
 
-def invert(
-    m: Denoiser,
-    schedule: Schedule,
-    z_clean: Tensor,
-    solver: Solver,
-    *,
-    budget: int | Sequence[int] = 5,
-    tol: float | None = None,
-    start: Literal["clean", "noised"] = "clean",
-    predictor: bool = False,
-    correct: bool = False,
-    seed: int = 0,
-) -> Inversion:
-    """Latents that ``schedule`` samples back to ``z_clean`` (B, …), found step by step from the image outwards.
+def stacked(inversions: Sequence[Inversion]) -> Inversion:
+    """Inversions with equal schedules as one of all their images, in order; provenance is that of the first.
 
-    ``budget`` is the number of iterations per step, or a plan from the image outwards whose last entry repeats:
-    ``(5, 1)`` spends five on the step next to the image and one on each other; :func:`rnri.allot` makes a plan of a
-    number of network calls. ``tol`` stops an image earlier.
-
-    The first guess of a step is its clean end. With ``predictor`` it is undo(z_clean, output of the step before), for
-    which the output implied by that step's answer is used: no extra call. With ``start="noised"`` the step next to
-    the image starts in distribution, at a draw from q(z | z_clean) made with ``seed``, the same for every image.
-
-    ``correct`` keeps latents[k+1] − denoise(latents[k]) for each step, one more call each; sampling with these
-    corrections gives ``z_clean`` back to rounding error whatever the solver did.
-
-    >>> from rnri import SOLVERS
-    >>> from rnri_core.sampling import steps as schedule
-    >>> steps = schedule.flow([1.0, 0.5, 0.0], [1000, 500])
-    >>> m = lambda z, t: 0.1 * z
-    >>> inversion = invert(m, steps, torch.ones(1, 4), SOLVERS["fixed-point"](), budget=9)
-    >>> torch.allclose(sample(m, steps, inversion.noise), torch.ones(1, 4))
-    True
+    Solutions are left out: step by step they count evaluations of different runs.
     """
-    plan = _plan(budget, len(schedule))
-    if start not in ("clean", "noised"):
-        raise RnriError(f"start={start!r} is not one of clean, noised", field="start")
-    z = image = at_least_float32(z_clean.detach())
-    latents, solutions, corrections = [image], [], []
-    output: Tensor | None = None
-    for step, max_iter in zip(reversed(schedule), plan, strict=True):
-        guess = z
-        if output is not None and predictor:
-            guess = step.undo(z, output)
-        elif output is None and start == "noised":
-            guess = _noised(step, z, seed)
-        solution = solve(step.equation(m, z, image), guess, solver, max_iter=max_iter, tol=tol)
-        if correct:
-            corrections.append(z - step.denoise(m, solution.z))
-        output = step.output(solution.z, z)
-        z = solution.z
-        latents.append(z)
-        solutions.append(solution)
-    return Inversion(
-        schedule,
-        tuple(reversed(latents)),
-        tuple(reversed(solutions)),
-        tuple(reversed(corrections)) if correct else None,
-        seed=seed,
-    )
+    first = inversions[0]
+    maps = None
+    if first.noise_maps is not None:
+        maps = tuple(torch.cat(each) for each in zip(*(one.noise_maps or () for one in inversions), strict=True))
+    latents = tuple(torch.cat(each) for each in zip(*(one.latents for one in inversions), strict=True))
+    return replace(first, trajectory=Trajectory(first.schedule, latents, maps), solutions=())
 
 
 def sample(
@@ -234,44 +268,32 @@ def sample(
     schedule: Schedule,
     z: Tensor,
     *,
-    corrections: Sequence[Tensor] | None = None,
-    blend: Callable[[int, Tensor], Tensor] | None = None,
+    noise_maps: Sequence[Tensor] | None = None,
+    callback: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Run ``schedule`` from the noise ``z`` (B, …) to the image's latents, one call per step.
+    """Run a sampler from noise to clean latents.
 
-    ``corrections[k]`` is added after step k; then ``blend(k, z)`` may replace the result.
+        z ← schedule[k].denoise(m, z) + noise_maps[k],   z ← callback(k, z)        for k = 0 … K − 1
+
+    Args:
+        m: the network, prompt and guidance bound.
+        schedule: K steps, noisy to clean.
+        z: noise (B, …).
+        noise_maps: K tensors that broadcast to ``z``.
+        callback: returns the latents to go on with after step k.
+
+    Returns:
+        Clean latents (B, …), float32 or better; K network evaluations.
+
+    >>> from rnri_core.sampling.steps import flow
+    >>> sample(lambda z, t: z, flow([1.0, 0.5, 0.0], [1000, 500]), torch.ones(1, 1)).item()
+    0.25
     """
     z = at_least_float32(z)
     for k, step in enumerate(schedule):
         z = step.denoise(m, z)
-        if corrections is not None:
-            z = z + corrections[k].to(z)
-        if blend is not None:
-            z = blend(k, z)
+        if noise_maps is not None:
+            z = z + noise_maps[k].to(z)
+        if callback is not None:
+            z = callback(k, z)
     return z
-
-
-def _plan(budget: int | Sequence[int], steps: int) -> list[int]:
-    """Iterations of each step from the image outwards."""
-    given = [budget] if isinstance(budget, int) else list(budget)
-    if not given or min(given) < 1:
-        raise RnriError(
-            f"budget={budget!r} leaves a step without iterations; give a number, or several, each ≥ 1", field="budget"
-        )
-    return (given + given[-1:] * steps)[:steps]
-
-
-def _noised(step: Step, z_clean: Tensor, seed: int) -> Tensor:
-    """A draw from q(z | z_clean), the same noise for every image."""
-    noise = torch.randn(z_clean.shape[1:], generator=torch.Generator().manual_seed(seed))
-    return renoised(z_clean, step.levels[2:], step.levels[:2], noise)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

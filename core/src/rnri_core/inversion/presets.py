@@ -1,178 +1,211 @@
-"""Whole ways to invert, by name: a solver, where each step starts, how many calls it gets, what is kept of the rest.
-
-Nothing in a preset is a number of some network. How calls are spread follows from the schedule, and how long the moves
-of its solver are, from the second iteration of a step on, from what it measures on the picture at hand.
-"""
+"""Inverters by name: presets, solvers, edit-friendly inversion and the coupled samplers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from rnri_core.errors import RnriError
 from rnri_core.inversion.budget import allot, cost
-from rnri_core.inversion.edit_friendly import edit_friendly
-from rnri_core.inversion.inversion import Inversion, invert
+from rnri_core.inversion.coupled import Bdia, Edict
+from rnri_core.inversion.edit_friendly import EditFriendly
+from rnri_core.inversion.implicit import Implicit, Init
+from rnri_core.registry import Registered, make, spell
 from rnri_core.sampling.steps import Denoiser, Schedule
-from rnri_core.solvers import SOLVERS
+from rnri_core.solvers import SOLVERS, WRAPPERS, Wrapper
 from rnri_core.solvers import solver as find_solver
 from rnri_core.solvers.solve import Solver
 
-Start = Literal["clean", "noised"]
+TOL_ITERATIONS = 50
+"""Iterations of a step under a tolerance, where no number is given."""
 
-PATIENCE = 50
-"""Iterations of a step that a tolerance stops, where no budget does."""
+INVERTERS: Mapping[str, type[Registered]] = {"edit-friendly": EditFriendly, "edict": Edict, "bdia": Bdia}
+"""Inverters that solve no equation, by name; every solver's name is that of an implicit inverter."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """``about`` says when to use it; the rest is what :func:`rnri.invert` is told where nothing else is asked for.
+    """A named implicit inverter whose iterations follow from the schedule.
 
-    ``extra`` is how many network calls an inversion makes beyond one per step, and one more per step for corrections.
-    From ``drawn`` steps on it solves nothing unless told how: latents are :func:`edit_friendly`'s, at a call per step.
+    Attributes:
+        about: when to use it.
+        solver: name of the solver.
+        extra: network evaluations beyond one for each step (and one more for each noise map).
+        init: initial guess of each step.
+        noise_maps: whether noise maps are stored.
+        edit_friendly_from: from so many steps on it is :class:`EditFriendly` instead, unless told how to solve.
     """
 
     about: str
     solver: str
     extra: int
-    start: Start
-    predictor: bool
-    correct: bool
-    drawn: int | None = None
+    init: Init
+    noise_maps: bool
+    edit_friendly_from: int | None = None
 
 
-PRESETS: dict[str, Preset] = {
+PRESETS: Mapping[str, Preset] = {
     "auto": Preset(
-        "what does best in edits, for two calls a step, of 8 steps or more for one; gives the picture back exactly",
+        "nearest to the target in edits: 2 evaluations a step, 1 from 8 steps on; reconstructs the image exactly",
         "barzilai-borwein",
         extra=0,
-        start="noised",
-        predictor=True,
-        correct=True,
-        drawn=8,  # on the tuning split, edits of 8 steps or more are nearer to the truth drawn, of 4 solved
+        init="noised-predicted",
+        noise_maps=True,
+        edit_friendly_from=8,  # on the tuning split, edits of 8 steps or more are nearer to the truth so, of 4 solved
     ),
     "faithful": Preset(
-        "noise that alone explains the picture, for more calls; edits change less",
+        "noise that reconstructs the image without noise maps, for more evaluations; edits change less",
         "barzilai-borwein",
         extra=16,
-        start="clean",
-        predictor=True,
-        correct=False,
+        init="predicted",
+        noise_maps=False,
     ),
 }
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How one schedule is inverted: what :func:`rnri.invert` takes, or that latents are ``drawn`` instead."""
-
-    solver: Solver
-    budget: int | Sequence[int]
-    start: Start
-    predictor: bool
-    correct: bool
-    drawn: bool = False
-
-    def invert(
-        self, m: Denoiser, schedule: Schedule, z_clean: Tensor, *, tol: float | None = None, seed: int = 0
-    ) -> Inversion:
-        """:func:`rnri.invert`, or :func:`edit_friendly`, as planned."""
-        if self.drawn:
-            return edit_friendly(m, schedule, z_clean, seed=seed)
-        return invert(
-            m,
-            schedule,
-            z_clean,
-            self.solver,
-            budget=self.budget,
-            tol=tol,
-            start=self.start,
-            predictor=self.predictor,
-            correct=self.correct,
-            seed=seed,
-        )
+AnyInverter = Implicit | EditFriendly | Edict | Bdia
 
 
-def check(how: str, *, plain: bool = False) -> None:
-    """Raise ``ValueError`` unless ``how`` names a preset or is the spec of a solver, ``plain`` as in `rnri.solver`."""
-    if how not in PRESETS:
-        _solver(how, plain=plain)
+def check(spec: str) -> None:
+    """Raise ``RnriError`` unless ``spec`` names a preset or is the spec of an inverter or a solver."""
+    if spec not in PRESETS:
+        _named(spec)
 
 
-def plan(
-    how: str | Solver,
+def inverter(
+    how: str | Solver | AnyInverter,
     schedule: Schedule,
     *,
     calls: int | None = None,
-    budget: int | Sequence[int] | None = None,
+    iterations: int | Sequence[int] | None = None,
     tol: float | None = None,
-    start: Start | None = None,
-    predictor: bool | None = None,
-    correct: bool | None = None,
-) -> Plan:
-    """What a name stands for on this schedule: a preset's, a solver's spec, or a solver itself; what is given wins.
+    init: Init | None = None,
+    noise_maps: bool | None = None,
+) -> AnyInverter:
+    """The inverter that a name, spec or solver stands for on this schedule; options that are given win.
 
-    Of a preset the budget is allotted by the schedule (:func:`rnri.allot`), from its own number of calls or from
-    ``calls``, corrections included. A solver alone starts clean and takes the iterations of a step that its publication
-    has (:meth:`Solver.iterations`), two unless it says otherwise. With a ``tol`` that is to stop them, either gets as
-    many as it takes, up to :data:`PATIENCE` a step. A preset that would draw latents
-    solves for them where it is told how, or not to correct. Raises ``ValueError`` for an unknown name, and where
-    ``calls`` are too few.
+    Args:
+        how: a preset, a spec of :data:`INVERTERS` or of a solver, a solver, or an inverter (returned as it is).
+        schedule: K steps; a preset allots its evaluations to them (:func:`rnri_core.inversion.budget.allot`).
+        calls: network evaluations of a preset in all, those of noise maps included.
+        iterations, tol, init, noise_maps: see :class:`Implicit`. With ``tol`` alone each step gets up to
+            :data:`TOL_ITERATIONS`; a solver that is named alone gets those of its publication
+            (:meth:`rnri_core.solvers.solve.Solver.iterations`).
 
-    >>> from rnri_core.sampling import steps as schedule
+    Raises:
+        RnriError: for an unknown name, for options that the inverter does not take, for too few ``calls``.
+
     >>> import torch
-    >>> steps = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
-    >>> made = plan("auto", steps)
-    >>> made.budget, made.start, made.correct
-    ([1, 1, 1, 1], 'noised', True)
-    >>> plan("gnri", steps).budget, plan("auto", steps, calls=16).budget
+    >>> from rnri_core.sampling.steps import ddim
+    >>> steps = ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
+    >>> auto = inverter("auto", steps)
+    >>> auto.iterations, auto.init, auto.noise_maps
+    ([1, 1, 1, 1], 'noised-predicted', True)
+    >>> inverter("gnri", steps).iterations, inverter("auto", steps, calls=16).iterations
     (2, [9, 1, 1, 1])
-    >>> plan("renoise", steps).budget
+    >>> inverter("renoise", steps).iterations
     [6, 10, 10, 10]
-    >>> many = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), range(999, 0, -50))
-    >>> plan("auto", many).drawn, plan("auto", many, budget=1).drawn
-    (True, False)
+    >>> many = ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), range(999, 0, -50))
+    >>> type(inverter("auto", many)).__name__, type(inverter("auto", many, iterations=1)).__name__
+    ('EditFriendly', 'Implicit')
     """
-    if tol is not None and budget is None and calls is None:
-        budget = PATIENCE
-    said = {"budget": budget, "start": start, "predictor": predictor, "correct": correct}
-    given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-    preset = PRESETS.get(how) if isinstance(how, str) else None
-    if preset is None:
-        if calls is not None:
-            raise RnriError(
-                f"calls={calls} are for {', '.join(PRESETS)}",
-                hint=f"give {how!r} a budget of iterations",
-                field="calls",
-            )
-        solver = _solver(how) if isinstance(how, str) else how
-        usual = [solver.iterations(step.t) for step in reversed(schedule)]
-        budget = usual[0] if len(set(usual)) == 1 else usual
-        return replace(Plan(solver, budget, "clean", predictor=False, correct=False), **given)
-    made = Plan(find_solver(preset.solver), 1, preset.start, preset.predictor, preset.correct)
-    told_how = correct is False or bool(given.keys() - {"correct"})
-    if preset.drawn is not None and len(schedule) >= preset.drawn and not told_how:
-        if calls is not None and calls < len(schedule):
-            raise RnriError(
-                f"{calls} calls are not one for each of {len(schedule)} steps", hint="give more, or take fewer steps"
-            )
-        return replace(made, drawn=True)
-    made = replace(made, **given)
-    if budget is not None:
+    options = {"calls": calls, "iterations": iterations, "tol": tol, "init": init, "noise_maps": noise_maps}
+    given = {name: value for name, value in options.items() if value is not None}
+    if isinstance(how, str) and how in PRESETS:
+        return _of_preset(PRESETS[how], schedule, given)
+    made = _named(how) if isinstance(how, str) else how
+    if isinstance(made, (Implicit, EditFriendly, Edict, Bdia)):
+        for name, value in given.items():
+            raise RnriError(f"{name}={value!r} is for solvers, not for {how!r}", hint="leave it out", field=name)
         return made
-    spent = (
-        len(schedule) * cost(made.solver, 1) + preset.extra if calls is None else calls - len(schedule) * made.correct
+    if calls is not None:
+        raise RnriError(
+            f"calls={calls} are for {', '.join(PRESETS)}", hint=f"give {how!r} iterations instead", field="calls"
+        )
+    if tol is not None:
+        given.setdefault("iterations", TOL_ITERATIONS)
+    published = [made.iterations(step.t) for step in reversed(schedule)]
+    return replace(Implicit(made, published[0] if len(set(published)) == 1 else published), **given)
+
+
+def invert(
+    m: Denoiser,
+    schedule: Schedule,
+    z_clean: Tensor,
+    how: str | Solver | AnyInverter = "auto",
+    *,
+    seed: int = 0,
+    **options: Any,
+) -> Any:
+    """Invert clean latents along a schedule.
+
+    Args:
+        m: the network, prompt and guidance bound.
+        schedule: K steps, noisy to clean.
+        z_clean: clean latents (B, …).
+        how: a preset, a spec, a solver or an inverter.
+        seed: seed of all noise that is drawn.
+        options: ``calls``, ``iterations``, ``tol``, ``init``, ``noise_maps``, see :func:`inverter`.
+
+    Returns:
+        An :class:`Inversion`; a :class:`PairInversion` by EDICT and BDIA.
+
+    >>> import torch
+    >>> from rnri_core.sampling.steps import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
+    >>> found = invert(m, steps, torch.ones(1, 4), "fixed-point", iterations=9)
+    >>> torch.allclose(found.sample(m), torch.ones(1, 4))
+    True
+    """
+    return inverter(how, schedule, **options).invert(m, schedule, z_clean, seed=seed)
+
+
+def spec(made: AnyInverter | Solver) -> str:
+    """The spec of an inverter, or of an implicit inverter's solver: its name and the fields that are not defaults.
+
+    >>> spec(EditFriendly(shift=1)), spec(find_solver("gnri:eta=1+polish"))
+    ('edit-friendly:shift=1', 'gnri:eta=1+polish')
+    """
+    if isinstance(made, Implicit):
+        return spec(made.solver)
+    if isinstance(made, Wrapper):
+        return f"{spec(made.inner)}+{spell(WRAPPERS, made)}"
+    return spell({**INVERTERS, **SOLVERS}, made)
+
+
+def _of_preset(preset: Preset, schedule: Schedule, given: dict[str, Any]) -> AnyInverter:
+    steps, calls = len(schedule), given.get("calls")
+    solving = given.get("noise_maps") is False or bool(given.keys() - {"noise_maps", "calls"})
+    if preset.edit_friendly_from is not None and steps >= preset.edit_friendly_from and not solving:
+        if calls is not None and calls < steps:
+            raise RnriError(
+                f"calls={calls} are not one for each of {steps} steps", hint="give more, or take fewer steps"
+            )
+        return EditFriendly()
+    if "tol" in given and calls is None:
+        given.setdefault("iterations", TOL_ITERATIONS)
+    made = replace(
+        Implicit(find_solver(preset.solver), 1, None, preset.init, preset.noise_maps),
+        **{name: value for name, value in given.items() if name != "calls"},
     )
-    return replace(made, budget=allot(schedule, spent, made.solver))
+    if "iterations" in given:
+        return made
+    own = steps * cost(made.solver, 1) + preset.extra
+    return replace(
+        made,
+        iterations=allot(schedule, own if calls is None else calls - steps * made.noise_maps, made.solver),
+    )
 
 
-def _solver(spec: str, *, plain: bool = False) -> Solver:
-    """The solver of a spec; of a name that is none, the error names the presets too."""
+def _named(spec: str) -> Any:
+    """The inverter or solver of a spec; of a name that is none, the error names the presets too."""
+    if spec.partition(":")[0] in INVERTERS:
+        return make(INVERTERS, spec, "inverter")
     try:
-        return find_solver(spec, plain=plain)
+        return find_solver(spec)
     except ValueError as error:
         unknown = spec.partition(":")[0].partition("+")[0] not in SOLVERS
-        raise RnriError(f"{error}; presets are {', '.join(PRESETS)}" if unknown else str(error)) from error
+        others = f"; presets are {', '.join(PRESETS)}; inverters without a solver {', '.join(INVERTERS)}"
+        raise RnriError(f"{error}{others}" if unknown else str(error), field="inverter") from error

@@ -74,14 +74,14 @@ class Step:
 
     def denoise(self, m: Denoiser, z: Tensor) -> Tensor:
         """z_clean = a·z + b·m(scale·z, t) + c; same shape as ``z``, one call, no graph."""
-        return self.advance(z, self.say(m, z))
+        return self.step(z, self.model_output(m, z))
 
-    def say(self, m: Denoiser, z: Tensor) -> Tensor:
+    def model_output(self, m: Denoiser, z: Tensor) -> Tensor:
         """m(scale·z, t), in the dtype of ``z``; one call, no graph."""
         with torch.no_grad():
             return m(self.scale * z, self.t).to(z.dtype)
 
-    def advance(self, z: Tensor, output: Tensor) -> Tensor:
+    def step(self, z: Tensor, output: Tensor) -> Tensor:
         """a·z + b·output + c: where the step takes ``z`` if the network says ``output``."""
         clean = self.a * z + self.b * output
         return clean if self.c is None else clean + self.c.to(z)
@@ -90,23 +90,23 @@ class Step:
         """‖z_clean − denoise(z)‖ / ‖z_clean‖ for each image, shape (B,); one call."""
         return (norm(z_clean - self.denoise(m, z)) / norm(z_clean)).flatten()
 
-    def image(self, m: Denoiser, z: Tensor) -> Tensor:
+    def predict_x0(self, m: Denoiser, z: Tensor) -> Tensor:
         """x̂(z), the image's latents as the network sees them in ``z``; one call.
 
         >>> step = flow([0.5, 0.25], [500])[0]
-        >>> step.image(lambda z, t: torch.full_like(z, 2.0), torch.ones(1, 1)).item()  # z − σ·v
+        >>> step.predict_x0(lambda z, t: torch.full_like(z, 2.0), torch.ones(1, 1)).item()  # z − σ·v
         0.0
         """
-        return self.believed(z, self.denoise(m, z))
+        return self.x0_from_step(z, self.denoise(m, z))
 
-    def believed(self, z: Tensor, z_clean: Tensor) -> Tensor:
+    def x0_from_step(self, z: Tensor, z_clean: Tensor) -> Tensor:
         """The image's latents that a step from ``z`` to ``z_clean`` leads to: x̂(z), if that is its end; no call.
 
         Where z = α·x + σ·ε and z_clean − c = α′·x + σ′·ε, x = (z_clean − c − (σ′/σ)·z)/(α′ − α·σ′/σ).
 
         >>> step = Step(t=500, a=1.0, b=-0.5, c=None, scale=1.0, levels=(0.8, 0.6, 0.96, 0.28))
         >>> x, noise = torch.ones(1), torch.tensor([2.0])
-        >>> round(step.believed(0.8 * x + 0.6 * noise, 0.96 * x + 0.28 * noise).item(), 4)
+        >>> round(step.x0_from_step(0.8 * x + 0.6 * noise, 0.96 * x + 0.28 * noise).item(), 4)
         1.0
         """
         _, sigma, _, sigma_clean = self.levels
@@ -119,12 +119,12 @@ class Step:
         alpha, sigma, alpha_clean, sigma_clean = self.levels
         return alpha_clean - alpha * sigma_clean / sigma
 
-    def undo(self, z_clean: Tensor, output: Tensor) -> Tensor:
+    def inverse_step(self, z_clean: Tensor, output: Tensor) -> Tensor:
         """(z_clean − b·output − c)/a: the latent that the step takes to ``z_clean`` if the network says ``output``."""
         rest = z_clean if self.c is None else z_clean - self.c.to(z_clean)
         return (rest - self.b * output) / self.a
 
-    def output(self, z: Tensor, z_clean: Tensor) -> Tensor:
+    def implied_output(self, z: Tensor, z_clean: Tensor) -> Tensor:
         """(z_clean − a·z − c)/b: what the network must say at ``z`` for the step to arrive at ``z_clean``."""
         rest = z_clean if self.c is None else z_clean - self.c.to(z_clean)
         return (rest - self.a * z) / self.b
@@ -153,7 +153,7 @@ class Step:
         low, high = self.spectrum()
 
         def g(z: Tensor) -> Tensor:
-            return step.undo(z_clean, m(step.scale * z, step.t).to(z.dtype))
+            return step.inverse_step(z_clean, m(step.scale * z, step.t).to(z.dtype))
 
         def prior(name: str) -> Gaussian:
             if name == "image" and image is not None:
@@ -178,12 +178,12 @@ class Step:
         )
 
 
-def renoised(clean: Tensor, end: tuple[float, float], levels: tuple[float, float], noise: Tensor) -> Tensor:
+def add_noise(clean: Tensor, end: tuple[float, float], levels: tuple[float, float], noise: Tensor) -> Tensor:
     """(α/α′)·clean + √(σ² − (ασ′/α′)²)·noise: latents at the levels ``end`` α′, σ′ brought to α, σ by white noise.
 
     ``noise`` broadcasts to ``clean``; no noise is added where there is as much already.
 
-    >>> renoised(torch.ones(1, 1), (1.0, 0.0), (0.8, 0.6), torch.full((1, 1), 2.0)).item()
+    >>> add_noise(torch.ones(1, 1), (1.0, 0.0), (0.8, 0.6), torch.full((1, 1), 2.0)).item()
     2.0
     """
     kept = levels[0] / end[0]

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.least_squares import combine
@@ -32,9 +32,9 @@ class Anderson(Method):
     there, now knowing of the difference to the bad one.
     """
 
-    source: ClassVar = sources.ANDERSON
+    source: ClassVar = publications.ANDERSON
     passage: ClassVar = "Algorithm AA, as an unconstrained least-squares problem; AIDI_A of Pan et al., ICCV 2023"
-    further: ClassVar = (sources.AIDI,)
+    further: ClassVar = (publications.AIDI,)
 
     memory: int = option(3, "how many differences are kept", low=1, high=50)
     mixing: float = option(1.0, "β, how much of the residual is added", low=0.01, high=2.0)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method
 from rnri_core.solvers.equation import Equation
 
@@ -16,7 +16,7 @@ from rnri_core.solvers.equation import Equation
 class Averaged(Method):
     """z_{k+1} = ½ (g(z_k) + g(z_{k−1})), AIDI_E; the first step is plain."""
 
-    source: ClassVar = sources.AIDI
+    source: ClassVar = publications.AIDI
     passage: ClassVar = "AIDI_E, equal weights for the last two values"
 
     def init(self, z: Tensor, max_iter: int) -> None:

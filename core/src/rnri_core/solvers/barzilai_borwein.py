@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation, dot
 from rnri_core.solvers.safeguard import Best
@@ -31,7 +31,7 @@ class BarzilaiBorwein(Method):
     there, with the ω learnt from the bad one.
     """
 
-    source: ClassVar = sources.BARZILAI_BORWEIN
+    source: ClassVar = publications.BARZILAI_BORWEIN
     passage: ClassVar = "the step length Δx·Δg/Δg·Δg of the two (BB2)"
 
     shortest: float = option(0.5, "the smallest ω", low=0.01, high=1.0)

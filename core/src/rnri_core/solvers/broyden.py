@@ -8,14 +8,14 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation, dot
 from rnri_core.solvers.safeguard import Best
 
 
 class State(NamedTuple):
-    """The last point and residual z − g(z); H = I + Σ u vᵀ, the inverse Jacobian believed in; the best point seen."""
+    """The last point and residual z − g(z); H = I + Σ u vᵀ, the inverse Jacobian x0_from_step in; the best point seen."""
 
     last: tuple[Tensor, Tensor] | None
     updates: tuple[tuple[Tensor, Tensor], ...]
@@ -30,7 +30,7 @@ class Broyden(Method):
     from there, having learnt from the bad one.
     """
 
-    source: ClassVar = sources.BROYDEN
+    source: ClassVar = publications.BROYDEN
     passage: ClassVar = "the first ('good') update, in inverse form"
 
     memory: int = option(20, "how many updates are kept before starting over from H = I", low=1, high=100)

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.safeguard import Best
@@ -50,7 +50,7 @@ class Chebyshev(Method):
     0.023
     """
 
-    source: ClassVar = sources.CHEBYSHEV
+    source: ClassVar = publications.CHEBYSHEV
     passage: ClassVar = "Part I, the Chebyshev semi-iterative method"
 
     margin: float = option(

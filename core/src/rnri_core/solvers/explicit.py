@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method
 from rnri_core.solvers.equation import Equation
 
@@ -16,7 +16,7 @@ from rnri_core.solvers.equation import Equation
 class Explicit(Method):
     """z = g(z⁰): DDIM inversion when z⁰ is the clean end of the step. One call, biased by how far g moves."""
 
-    source: ClassVar = sources.DDIM
+    source: ClassVar = publications.DDIM
     passage: ClassVar = "Section 4.3, the sampler reversed"
     max_iter: ClassVar = 1
 

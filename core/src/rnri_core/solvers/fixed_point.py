@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
 
@@ -20,7 +20,7 @@ class FixedPoint(Method):
     FixedPoint(damping=0.5)
     """
 
-    source: ClassVar = sources.GNRI
+    source: ClassVar = publications.GNRI
     passage: ClassVar = "version 1, fixed-point inversion (FPI)"
 
     damping: float = option(1.0, "ω, the share of each step taken; below 1 is slower and safer", low=0.01, high=2.0)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
 
@@ -21,7 +21,7 @@ class ForwardStep(Method):
     of a few steps would end within that rise.
     """
 
-    source: ClassVar = sources.EXACT_DPM
+    source: ClassVar = publications.EXACT_DPM
     passage: ClassVar = "the forward step method, which needs no gradient"
 
     rate: float = option(0.5, "ρ", low=1e-6, high=2.0)

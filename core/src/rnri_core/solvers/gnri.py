@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import option
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.newton_raphson import Guided, elementwise
@@ -20,7 +20,7 @@ class Gnri(Guided):
     F has no root at the true inverse when λ > 0, so the best g(z) seen is returned.
     """
 
-    source: ClassVar = sources.GNRI
+    source: ClassVar = publications.GNRI
     passage: ClassVar = "Eq. 9 and 10"
 
     eta: float = option(0.1, "smallest |∂_iF| divided by, sign kept", low=1e-6)

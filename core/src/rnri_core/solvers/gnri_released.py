@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.equation import Equation, l1
 from rnri_core.solvers.newton_raphson import NewtonRaphson
 from rnri_core.solvers.rnri import distance
@@ -21,7 +21,7 @@ class GnriReleased(NewtonRaphson):
     a fixed point taken by signs, two calls for its two iterations, no backward pass.
     """
 
-    source: ClassVar = sources.GNRI
+    source: ClassVar = publications.GNRI
     passage: ClassVar = "the published code"
 
     def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
 
@@ -28,7 +28,7 @@ class Gradient(Method):
     [True, False]
     """
 
-    source: ClassVar = sources.EXACT_DPM
+    source: ClassVar = publications.EXACT_DPM
     passage: ClassVar = "gradient descent on the sampling step's squared error"
 
     rate: float = option(0.5, "ρ", low=1e-6, high=2.0)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation, dot, norm
 from rnri_core.solvers.least_squares import combine
@@ -31,9 +31,9 @@ class NewtonKrylov(Method):
     that waits for the device. A step that makes the residual grow is halved until it does not.
     """
 
-    source: ClassVar = sources.NEWTON_KRYLOV
+    source: ClassVar = publications.NEWTON_KRYLOV
     passage: ClassVar = "Section 2, with forcing by Eisenstat and Walker 1996, Eq. 2.6"
-    further: ClassVar = (sources.EISENSTAT_WALKER,)
+    further: ClassVar = (publications.EISENSTAT_WALKER,)
 
     directions: int = option(4, "the most directions per Newton step", low=1, high=100)
     products: Literal["difference", "exact"] = option("difference", "how Jacobian products are made")

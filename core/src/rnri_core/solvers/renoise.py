@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.white_noise import Whitening
@@ -42,7 +42,7 @@ class Renoise(Method):
     (10, 6)
     """
 
-    source: ClassVar = sources.RENOISE
+    source: ClassVar = publications.RENOISE
     passage: ClassVar = "Algorithm 1; iterations, averages and regularisation as in the published code"
 
     window: int = option(2, "how many of the last values are averaged", low=1, high=1000)

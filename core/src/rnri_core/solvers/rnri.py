@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import option
 from rnri_core.solvers.equation import Equation, dot
 from rnri_core.solvers.newton_raphson import NewtonRaphson, Penalty, elementwise
@@ -20,7 +20,7 @@ class Rnri(NewtonRaphson):
     The gradient is real, through the network, in both terms.
     """
 
-    source: ClassVar = sources.GNRI
+    source: ClassVar = publications.GNRI
     passage: ClassVar = "versions 2 and 3 (RNRI), the prior as in the published code"
 
     eta: float = option(0.1, "smallest |∂_iF| divided by, sign kept", low=1e-6)

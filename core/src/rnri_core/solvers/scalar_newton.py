@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import option
 from rnri_core.solvers.equation import Equation, dot
 from rnri_core.solvers.newton_raphson import Guided
@@ -20,7 +20,7 @@ class ScalarNewton(Guided):
     element, so nothing is divided by a small ∂_iF. Without the prior (λ = 0, the default) F has its root at z = g(z).
     """
 
-    source: ClassVar = sources.GNRI
+    source: ClassVar = publications.GNRI
     passage: ClassVar = "Eq. 9, minimum-norm step"
 
     weight: float = option(0.0, "λ, how much the prior counts", low=0.0)

@@ -50,23 +50,23 @@ class Status(Enum):
     """How one image ended; the value says what that means and what to do about it."""
 
     CONVERGED = "the residual is below the tolerance"
-    BUDGET = "all iterations of a fixed budget were spent, as asked; give a tolerance to be told of convergence"
+    FIXED_BUDGET = "all iterations of a fixed budget were spent, as asked; give a tolerance to be told of convergence"
     MAX_ITER = "the residual is above the tolerance after all iterations; raise max_iter or change the solver"
     DIVERGED = (
         "the residual exploded or is not finite, so this is the best point seen; use a damped or safeguarded solver"
     )
-    DRAWN = "nothing was solved: the latents are draws, and corrections hold what leads from one to the next"
+    NOT_SOLVED = "nothing was solved: the latents are draws, and corrections hold what leads from one to the next"
 
 
 _STATUSES = tuple(Status)
-_CONCERN = (Status.CONVERGED, Status.DRAWN, Status.BUDGET, Status.MAX_ITER, Status.DIVERGED)
+_CONCERN = (Status.CONVERGED, Status.NOT_SOLVED, Status.FIXED_BUDGET, Status.MAX_ITER, Status.DIVERGED)
 
 
 def worst(statuses: Iterable[Status]) -> Status:
     """The one of most concern: diverged before too few iterations, before a spent budget, before drawn,
     before converged.
 
-    >>> worst([Status.CONVERGED, Status.DIVERGED, Status.BUDGET]).name
+    >>> worst([Status.CONVERGED, Status.DIVERGED, Status.FIXED_BUDGET]).name
     'DIVERGED'
     """
     return max(statuses, key=_CONCERN.index)
@@ -162,7 +162,7 @@ def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float
     residual = residual if origin is None else torch.where(alive, origin, residual)
     diverged = diverged | ~z.isfinite().flatten(1).all(1)
     z, residual = torch.where(diverged.view(images), best, z), torch.where(diverged, least, residual)
-    exhausted = Status.BUDGET if tol is None else Status.MAX_ITER
+    exhausted = Status.FIXED_BUDGET if tol is None else Status.MAX_ITER
     codes = torch.full_like(alive, _STATUSES.index(exhausted), dtype=torch.uint8)
     codes = codes.masked_fill(converged, _STATUSES.index(Status.CONVERGED))
     codes = codes.masked_fill(diverged, _STATUSES.index(Status.DIVERGED))

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from rnri_core import publications as sources
+from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
 
@@ -28,7 +28,7 @@ class Spd(Method):
     The authors take up to 25 such steps of AdamW, whose weight decay of 1e-5 a step is left out here.
     """
 
-    source: ClassVar = sources.SPDINV
+    source: ClassVar = publications.SPDINV
     passage: ClassVar = "Algorithm 1"
 
     rate: float = option(1e-3, "the length of a step, per element", low=1e-6, high=1.0)

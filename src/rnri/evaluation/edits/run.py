@@ -206,4 +206,4 @@ class Edits:
 
 def _drawn(pixels: Tensor) -> Edited:
     """A picture that no method made."""
-    return Edited(images.to_pil(pixels), nfe=0, njvp=0, nvjp=0, seconds=0.0, residual=None, status="DRAWN")
+    return Edited(images.to_pil(pixels), nfe=0, njvp=0, nvjp=0, seconds=0.0, residual=None, status="NOT_SOLVED")

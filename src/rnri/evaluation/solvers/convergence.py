@@ -198,7 +198,7 @@ class Solved:
         return self.inversion.nvjp
 
     def draw(self, m: Denoiser) -> Tensor:
-        return sample(m, self.inversion.schedule, self.noise, corrections=self.inversion.corrections)
+        return sample(m, self.inversion.schedule, self.noise, noise_maps=self.inversion.noise_maps)
 
     def residual(self, m: Denoiser) -> Tensor:
         """That of the latents found, (K, B); a call per step."""

@@ -32,8 +32,8 @@ class Page {
     const reached = reply !== null && typeof reply === "object";
     this.at("link").textContent = reached ? "connected" : "offline";
     this.root.dataset.link = reached ? "on" : "off";
-    if (reached && this.offline) this.say("");
-    if (!reached) this.say("The connection is lost. Trying again; nothing you typed is gone.");
+    if (reached && this.offline) this.model_output("");
+    if (!reached) this.model_output("The connection is lost. Trying again; nothing you typed is gone.");
     this.offline = !reached;
     return reached ? reply : null;
   }
@@ -78,12 +78,12 @@ class Page {
     try {
       await this.stage.place(picture);
     } catch {
-      return this.say(`${name} is not a picture this browser can show: use PNG, JPEG or WebP.`);
+      return this.model_output(`${name} is not a picture this browser can show: use PNG, JPEG or WebP.`);
     }
     if (mine !== this.newest) return;
     this.source = { picture, name, prompt, report: null };
     this.frame = null;
-    this.say("");
+    this.model_output("");
     this.showParts("open");
     this.at("source").value = prompt;
     this.at("target").value = "";
@@ -102,13 +102,13 @@ class Page {
     if (!alive() || !reply || reply.stale) return false;
     this.busy = false;
     this.at("busy").hidden = true;
-    if (reply.error) { this.say(reply.error); return false; }
+    if (reply.error) { this.model_output(reply.error); return false; }
     if (reply.ask) {
       this.at("source").focus();
-      this.say("Say what the picture shows, then press Enter.");
+      this.model_output("Say what the picture shows, then press Enter.");
       return false;
     }
-    this.say("");
+    this.model_output("");
     source.report = reply;
     source.prompt = reply.prompt;
     this.at("source").value = reply.prompt;
@@ -199,10 +199,10 @@ class Page {
     this.drawing = false;
     if (!reply || reply.stale) return;
     if (reply.missing) return void this.invert(); // the server has forgotten the picture, or is another one
-    if (reply.error) return this.say(reply.error);
+    if (reply.error) return this.model_output(reply.error);
     await this.stage.show(reply.pictures[0]);
     if (!alive()) return;
-    this.say("");
+    this.model_output("");
     this.frame = { ...asked, ...reply, source: this.source };
     performance.measure("rnri:frame", { start: begun, end: performance.now(), detail: { sent, prompt: asked.prompts[0], ...reply.cost } });
     showCost(this.at("cost"), this.source.report.cost, reply.cost);
@@ -297,12 +297,12 @@ class Page {
 
   async several() {
     const prompts = this.at("several").value.split("\n").map((line) => line.trim()).filter(Boolean);
-    if (!prompts.length || !this.source?.report) return this.say("Give at least one target, one a line.");
+    if (!prompts.length || !this.source?.report) return this.model_output("Give at least one target, one a line.");
     this.at("grid").setAttribute("aria-busy", "true");
     const reply = await this.call("several", { ...this.asked(), prompts });
     this.at("grid").removeAttribute("aria-busy");
     if (reply?.missing && (await this.invert())) return this.several();
-    if (!reply || reply.stale || reply.error) return reply?.error && this.say(reply.error);
+    if (!reply || reply.stale || reply.error) return reply?.error && this.model_output(reply.error);
     this.at("grid").replaceChildren(...reply.pictures.map((picture, n) =>
       tile(picture, prompts[n], () => { this.at("target").value = prompts[n]; this.edit(0); })));
   }
@@ -315,7 +315,7 @@ class Page {
     const asked = { id: this.source.report.id, strength, guidance, controls, prompts, kind, name: this.source.name, picture: this.source.picture, mask: this.stage.maskURL() };
     const reply = await this.call("keep", asked);
     if (reply?.missing) return (await this.invert()) ? this.keep(kind) : null;
-    if (reply?.error) this.say(reply.error);
+    if (reply?.error) this.model_output(reply.error);
     return reply?.data ? reply : null;
   }
 

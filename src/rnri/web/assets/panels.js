@@ -120,7 +120,7 @@ function showQuality(box, report) {
     make("meter", { min: 0, max: 1, low: 0.6, high: 0.85, optimum: 1, value: share, ariaLabel: "Reconstruction against its bound" }),
     make("p", { title: meaning }, make("span", { className: "rn-status", textContent: ENDINGS[status] }),
       `, ${seconds.toFixed(2)} s, ${calls} network calls`,
-      status === "DRAWN" ? "" : `, residual ${residual === null ? "not finite" : residual.toPrecision(2)}`),
+      status === "NOT_SOLVED" ? "" : `, residual ${residual === null ? "not finite" : residual.toPrecision(2)}`),
   );
 }
 
