@@ -29,7 +29,7 @@ def pictures() -> list[np.ndarray]:
 def test_a_batch_equals_one_by_one(editor: Editor, solver: str, guidance: float) -> None:
     together = invert_all(editor, pictures(), PROMPTS, solver=solver, steps=4, guidance=guidance, seed=3)
     for found, image, prompt in zip(together, pictures(), PROMPTS, strict=True):
-        alone = editor.invert(image, prompt, solver=solver, steps=4, guidance=guidance, seed=3)
+        alone = editor.invert(image, prompt, inverter=solver, steps=4, guidance=guidance, seed=3)
         torch.testing.assert_close(found.noise, alone.noise, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(found.residual, alone.residual, rtol=1e-2, atol=1e-3)
         assert (found.prompt, found.size, found.model, found.guidance, found.seed, found.calls) == (
@@ -40,7 +40,7 @@ def test_a_batch_equals_one_by_one(editor: Editor, solver: str, guidance: float)
             alone.seed,
             alone.calls,
         )
-        assert editor.edit(found, PROMPTS[0]).size == found.size
+        assert editor.edit(found, PROMPTS[0]).picture.size == found.size
 
 
 def test_what_was_encoded_before_serves_as_well(editor: Editor) -> None:

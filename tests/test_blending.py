@@ -36,7 +36,7 @@ def editor() -> Editor:
 def ends(editor: Editor) -> tuple[Inversion, Inversion]:
     prompts, pictures = (SOURCE, OTHER), (picture(), picture()[::-1].copy())
     one, other = (
-        editor.invert(each, prompt, steps=3, solver="fixed-point", correct=True)
+        editor.invert(each, prompt, steps=3, inverter="fixed-point", noise_maps=True)
         for each, prompt in zip(pictures, prompts, strict=True)
     )
     return one, other

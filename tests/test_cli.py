@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from rnri_core.inversion.config import MAX_GUIDANCE, MAX_SEED
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.solvers import WRAPPERS
 
@@ -21,7 +22,7 @@ import rnri
 from rnri import images, models
 from rnri.cli import outputs, screen, values
 from rnri.editing.editor import Editor
-from rnri.limits import MAX_GUIDANCE, MAX_SEED, MAX_SIDE
+from rnri.limits import MAX_SIDE
 from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 
@@ -116,7 +117,7 @@ def test_options_reach_the_editor(edit: Run, model: Path) -> None:
     assert edit("-o", "out.png", "--guidance", 3, "--negative", OTHER, "--steps", 3, "--seed", 5)[0] == 0
     editor = Editor.from_pretrained(model, device="cpu")
     found = editor.invert("picture.png", SOURCE, steps=3, seed=5)
-    editor.edit(found, TARGET, guidance=3.0, negative=OTHER).save("expected.png")
+    editor.edit(found, TARGET, guidance=3.0, negative=OTHER).picture.save("expected.png")
     assert same("out.png", "expected.png")
 
 
@@ -126,7 +127,7 @@ def test_the_network_works_at_a_resolution_of_its_own(edit: Run, run: Run, model
     assert run("invert", "picture.png", *how)[0] == 0
     assert Inversion.load("way.safetensors").noise.shape == (1, 4, 24 // tiny.FACTOR, 48 // tiny.FACTOR)
     editor = Editor.from_pretrained(model, device="cpu")
-    edited = editor.edit(editor.invert("picture.png", SOURCE, resolution=(48, 24)), TARGET)
+    edited = editor.edit(editor.invert("picture.png", SOURCE, resolution=(48, 24)), TARGET).picture
     assert edited.size == (30, 20)
     edited.save("expected.png")
     assert same("out.png", "expected.png")
@@ -141,7 +142,7 @@ def test_an_inversion_and_its_edit_are_guided_each_by_its_own(edit: Run, run: Ru
     how = ("--target", TARGET, "--model", model, "--guidance", 3, "-o", "stored.png")
     assert run("edit", "way.safetensors", *how)[0] == 0
     editor = Editor.from_pretrained(model, device="cpu")
-    editor.edit(editor.invert("picture.png", SOURCE, guidance=1.5), TARGET, guidance=3.0).save("expected.png")
+    editor.edit(editor.invert("picture.png", SOURCE, guidance=1.5), TARGET, guidance=3.0).picture.save("expected.png")
     assert same("out.png", "expected.png")
     assert same("stored.png", "expected.png")
 

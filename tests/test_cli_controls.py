@@ -68,7 +68,7 @@ def test_controls_reach_the_editor(edit: Run, model: Path) -> None:
     editor = Editor.from_pretrained(model, device="cpu")
     found = editor.invert("picture.png", SOURCE)
     specs = ["depth:strength=0.6", "prompt-to-prompt", "reweight:word=blue,weight=3"]
-    editor.edit(found, TARGET, controls=specs).save("expected.png")
+    editor.edit(found, TARGET, controls=specs).picture.save("expected.png")
     assert same("out.png", "expected.png")
     assert edit("-o", "plain.png")[0] == 0
     assert not same("out.png", "plain.png")

@@ -40,7 +40,7 @@ def editor() -> Editor:
 
 @pytest.fixture(scope="module")
 def source(editor: Editor) -> Inversion:
-    return editor.invert(picture(), SOURCE, solver="fixed-point", budget=12, steps=4, correct=True)
+    return editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4, noise_maps=True)
 
 
 @pytest.fixture(autouse=True)
@@ -88,23 +88,23 @@ class Spy(Control):
 def test_a_neutral_control_changes_not_a_bit(editor: Editor, source: Inversion, name: str) -> None:
     neutral = CONTROLS[name](**{**FIELDS.get(name, {}), **CONTROLS[name].neutral})
     for guidance in (1.0, 2.0):
-        plain = editor.draw(source, [TARGET], guidance=guidance, controls=())
-        drawn = editor.draw(source, [TARGET], guidance=guidance, controls=[neutral])
+        plain = editor.sample(source, [TARGET], guidance=guidance, controls=())
+        drawn = editor.sample(source, [TARGET], guidance=guidance, controls=[neutral])
         assert torch.equal(plain.latents[-1], drawn.latents[-1])
         assert (plain.nfe, drawn.masks) == (drawn.nfe, ())
 
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_any_other_changes_something(editor: Editor, source: Inversion, name: str) -> None:
-    plain = editor.draw(source, [TARGET], guidance=2.0, controls=())
-    drawn = editor.draw(source, [TARGET], guidance=2.0, controls=[working(name)])
+    plain = editor.sample(source, [TARGET], guidance=2.0, controls=())
+    drawn = editor.sample(source, [TARGET], guidance=2.0, controls=[working(name)])
     assert not torch.equal(plain.latents[-1], drawn.latents[-1])
     assert drawn.latents[-1].isfinite().all()
 
 
 @pytest.mark.parametrize("name", BESIDE)
 def test_beside_an_equal_source_there_is_nothing_to_take(editor: Editor, source: Inversion, name: str) -> None:
-    drawn = editor.draw(source, [SOURCE], guidance=1.0, controls=[working(name)])
+    drawn = editor.sample(source, [SOURCE], guidance=1.0, controls=[working(name)])
     torch.testing.assert_close(drawn.latents[-1], source.clean, rtol=1e-3, atol=1e-4)
     assert drawn.nfe == 2 * len(source.schedule)
 
@@ -112,17 +112,17 @@ def test_beside_an_equal_source_there_is_nothing_to_take(editor: Editor, source:
 @pytest.mark.parametrize("name", CONTROLS)
 def test_several_prompts_equal_one_by_one(editor: Editor, source: Inversion, name: str) -> None:
     prompts = [TARGET, f"{TARGET} on the left"]
-    together = editor.draw(source, prompts, guidance=2.0, controls=[working(name)])
+    together = editor.sample(source, prompts, guidance=2.0, controls=[working(name)])
     for n, prompt in enumerate(prompts):
-        alone = editor.draw(source, [prompt], guidance=2.0, controls=[working(name)])
+        alone = editor.sample(source, [prompt], guidance=2.0, controls=[working(name)])
         torch.testing.assert_close(together.latents[-1][n : n + 1], alone.latents[-1], rtol=1e-3, atol=1e-4)
 
 
 def test_all_at_once(editor: Editor, source: Inversion) -> None:
     everything = [working(name) for name in CONTROLS]
-    result = editor.edit(source, TARGET, guidance=2.0, controls=everything)
+    result = editor.edit(source, TARGET, guidance=2.0, controls=everything).picture
     assert result.size == (30, 20)
-    assert not same(result, editor.edit(source, TARGET, guidance=2.0, controls=()))
+    assert not same(result, editor.edit(source, TARGET, guidance=2.0, controls=()).picture)
 
 
 # --- strength ---------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_all_at_once(editor: Editor, source: Inversion) -> None:
 @pytest.mark.parametrize("name", ["depth", "embedding"])
 def test_strength_leads_from_the_source_to_the_edit(editor: Editor, source: Inversion, name: str) -> None:
     drawn = [
-        editor.draw(source, [TARGET], controls=[f"{name}:strength={strength}"]).latents[-1]
+        editor.sample(source, [TARGET], controls=[f"{name}:strength={strength}"]).latents[-1]
         for strength in (0, 0.1, 0.3, 0.5, 0.8, 0.99, 1)
     ]
     torch.testing.assert_close(drawn[0], source.clean, rtol=1e-3, atol=1e-4)
@@ -141,17 +141,17 @@ def test_strength_leads_from_the_source_to_the_edit(editor: Editor, source: Inve
 
 
 def test_depth_saves_the_steps_it_leaves_out(editor: Editor, source: Inversion) -> None:
-    drawn = [editor.draw(source, [TARGET], guidance=1.0, controls=[f"depth:strength={s}"]) for s in (0, 0.5, 0.6)]
+    drawn = [editor.sample(source, [TARGET], guidance=1.0, controls=[f"depth:strength={s}"]) for s in (0, 0.5, 0.6)]
     assert [each.nfe for each in drawn] == [0, 2, 3]
     assert torch.equal(drawn[0].latents[-1], source.clean)
 
 
 def test_no_corrections_are_the_edit_of_an_inversion_without(editor: Editor, source: Inversion) -> None:
-    without = editor.invert(picture(), SOURCE, solver="fixed-point", budget=12, steps=4)
-    left_out = editor.draw(source, [TARGET], controls=["residual:factor=0"])
-    torch.testing.assert_close(left_out.latents[-1], editor.draw(without, [TARGET]).latents[-1])
+    without = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4)
+    left_out = editor.sample(source, [TARGET], controls=["residual:factor=0"])
+    torch.testing.assert_close(left_out.latents[-1], editor.sample(without, [TARGET]).latents[-1])
     with pytest.raises(ValueError, match="kept no corrections to add: invert with residual correction"):
-        editor.draw(without, [TARGET], controls=["residual"])
+        editor.sample(without, [TARGET], controls=["residual"])
 
 
 # --- keeping ----------------------------------------------------------------------------------------------------
@@ -161,8 +161,8 @@ def test_outside_the_mask_is_the_autoencoders_picture_or_the_picture_itself(edit
     mask = np.zeros((20, 30), np.uint8)
     mask[5:15, 10:20] = 255
     hard = Keep(mask=mask, soft=0.0)
-    bare = editor.edit(source, OTHER, controls=[hard])
-    pasted = editor.edit(source, OTHER, controls=[hard], paste=picture())
+    bare = editor.edit(source, OTHER, controls=[hard]).picture
+    pasted = editor.edit(source, OTHER, controls=[hard], paste=picture()).picture
     inside = mask > 0
     for result, expected in ((bare, np.asarray(editor.autoencoded(source))), (pasted, picture())):
         assert np.array_equal(np.asarray(result)[~inside], expected[~inside])
@@ -171,26 +171,28 @@ def test_outside_the_mask_is_the_autoencoders_picture_or_the_picture_itself(edit
 
 
 def test_masks_black_and_white(editor: Editor, source: Inversion, tmp_path: Path) -> None:
-    for value, expected in ((0, editor.autoencoded(source)), (255, editor.edit(source, TARGET, controls=()))):
+    for value, expected in ((0, editor.autoencoded(source)), (255, editor.edit(source, TARGET, controls=()).picture)):
         Image.new("L", (7, 9), value).save(tmp_path / "mask.png")
-        assert same(editor.edit(source, TARGET, controls=[f"keep:mask={tmp_path / 'mask.png'}"]), expected, ONE_LEVEL)
+        assert same(
+            editor.edit(source, TARGET, controls=[f"keep:mask={tmp_path / 'mask.png'}"]).picture, expected, ONE_LEVEL
+        )
 
 
 @pytest.mark.parametrize("name", ["keep-difference", "keep-words"])
 def test_where_prompts_agree_all_is_kept(editor: Editor, source: Inversion, name: str) -> None:
-    assert same(editor.edit(source, SOURCE, controls=[working(name)]), editor.autoencoded(source))
+    assert same(editor.edit(source, SOURCE, controls=[working(name)]).picture, editor.autoencoded(source))
 
 
 def test_masks_of_several_controls_are_multiplied(editor: Editor, source: Inversion) -> None:
     left, right = np.zeros((20, 30)), np.zeros((20, 30))
     left[:, :15], right[:, 15:] = 1, 1
     halves = [Keep(mask=left, soft=0.0), Keep(mask=right, soft=0.0)]
-    assert same(editor.edit(source, TARGET, controls=halves), editor.autoencoded(source), ONE_LEVEL)
+    assert same(editor.edit(source, TARGET, controls=halves).picture, editor.autoencoded(source), ONE_LEVEL)
 
 
 def test_there_must_be_something_to_paste_around(editor: Editor, source: Inversion) -> None:
     with pytest.raises(ValueError, match="nothing to paste: no control keeps"):
-        editor.edit(source, TARGET, controls=["depth:strength=0.5"], paste=picture())
+        editor.edit(source, TARGET, controls=["depth:strength=0.5"], paste=picture()).picture
 
 
 # --- attention --------------------------------------------------------------------------------------------------
@@ -200,7 +202,7 @@ def test_there_must_be_something_to_paste_around(editor: Editor, source: Inversi
 def test_words_in_common_are_attended_to_as_in_the_source(editor: Editor, source: Inversion, mode: str) -> None:
     seen: dict[tuple[int, Place], Tensor] = {}
     copying = control(f"prompt-to-prompt:mode={mode},cross=0.5,layout=0.25")
-    editor.draw(source, [TARGET], guidance=1.0, controls=[copying, Spy(seen)])
+    editor.sample(source, [TARGET], guidance=1.0, controls=[copying, Spy(seen)])
     changed = 2  # "blue", after the beginning of text and "a"
     for (k, place), weights in seen.items():
         theirs, ours = weights
@@ -217,7 +219,7 @@ def test_words_in_common_are_attended_to_as_in_the_source(editor: Editor, source
 
 def test_a_word_that_is_not_there(editor: Editor, source: Inversion) -> None:
     with pytest.raises(ValueError, match="no word 'cube' to weigh: give one of a, blue, ball, on, sand"):
-        editor.draw(source, [TARGET], controls=["reweight:word=cube"])
+        editor.sample(source, [TARGET], controls=["reweight:word=cube"])
 
 
 def test_hooks_are_gone_after_an_exception(editor: Editor, source: Inversion) -> None:
@@ -234,7 +236,7 @@ def test_hooks_are_gone_after_an_exception(editor: Editor, source: Inversion) ->
             return Raises(job)
 
     with pytest.raises(RuntimeError, match="on purpose"):
-        editor.edit(source, TARGET, controls=[working("masactrl"), Failing()])
+        editor.edit(source, TARGET, controls=[working("masactrl"), Failing()]).picture
 
 
 def test_a_model_without_attention_says_so() -> None:
@@ -251,9 +253,9 @@ def test_a_model_without_attention_says_so() -> None:
             return pipe.unet(*args, **options)
 
     editor.model.unet = Other()  # type: ignore[attr-defined]
-    assert editor.draw(source, [TARGET], controls=["depth"]).nfe == 3
+    assert editor.sample(source, [TARGET], controls=["depth"]).nfe == 3
     with pytest.raises(TypeError, match="has no attention to hook: controls of attention need Stable Diffusion's UNet"):
-        editor.draw(source, [TARGET], controls=["masactrl"])
+        editor.sample(source, [TARGET], controls=["masactrl"])
 
 
 # --- words ------------------------------------------------------------------------------------------------------
@@ -319,15 +321,15 @@ def test_specs_quote_what_holds_marks() -> None:
 
 def test_two_negative_prompts_are_one_too_many(editor: Editor, source: Inversion) -> None:
     with pytest.raises(ValueError, match="two negative prompts are given: keep one"):
-        editor.edit(source, TARGET, guidance=2.0, negative=OTHER, controls=["negative:of=source"])
+        editor.edit(source, TARGET, guidance=2.0, negative=OTHER, controls=["negative:of=source"]).picture
     with pytest.raises(ValueError, match="has no effect at guidance 1"):
-        editor.edit(source, TARGET, guidance=1.0, controls=["negative:of=source"])
+        editor.edit(source, TARGET, guidance=1.0, controls=["negative:of=source"]).picture
 
 
 def test_guidance_away_from_the_source_is_pseudo_guidance(editor: Editor, source: Inversion) -> None:
     """At guidance g, negative:of=source and pseudo-guidance of weight g are the same combination."""
-    one = editor.draw(source, [TARGET], guidance=2.0, controls=["negative:of=source"])
-    other = editor.draw(source, [TARGET], guidance=1.0, controls=["pseudo-guidance:weight=2"])
+    one = editor.sample(source, [TARGET], guidance=2.0, controls=["negative:of=source"])
+    other = editor.sample(source, [TARGET], guidance=1.0, controls=["pseudo-guidance:weight=2"])
     torch.testing.assert_close(one.latents[-1], other.latents[-1])
 
 
@@ -337,15 +339,15 @@ def test_guidance_away_from_the_source_is_pseudo_guidance(editor: Editor, source
 @pytest.mark.parametrize("specs", [[], ["keep-difference"], ["depth:strength=0.6", "masactrl"]])
 def test_an_edit_is_an_inversion_of_itself(editor: Editor, source: Inversion, specs: list[str]) -> None:
     once = editor.edited(source, TARGET, guidance=2.0, controls=specs)
-    drawn = editor.draw(source, [TARGET], guidance=2.0, controls=specs)
+    drawn = editor.sample(source, [TARGET], guidance=2.0, controls=specs)
     assert torch.equal(once.clean, drawn.latents[-1])
     assert (once.prompt, once.guidance, once.nfe) == (TARGET, 2.0, len(source.schedule))
     assert same(editor.reconstruct(once), editor.autoencoded(once), ONE_LEVEL)
-    assert not same(editor.edit(once, OTHER, guidance=2.0), editor.reconstruct(once))
+    assert not same(editor.edit(once, OTHER, guidance=2.0).picture, editor.reconstruct(once))
 
 
 def test_edits_in_a_row_lose_nothing(editor: Editor) -> None:
-    source = editor.invert(picture(), SOURCE, solver="fixed-point", budget=12, steps=4)
+    source = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4)
     there = editor.edited(source, TARGET, guidance=1.0, controls=())
     back = editor.edited(there, SOURCE, guidance=1.0, controls=())
     torch.testing.assert_close(back.clean, source.clean, rtol=1e-3, atol=1e-4)

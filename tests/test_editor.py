@@ -60,7 +60,7 @@ def same(one: Image.Image, other: Image.Image, levels: int = 0) -> bool:
 def test_the_same_prompt_gives_the_image_back(editor: Editor, guidance: float, strength: float) -> None:
     source = invert(editor, guidance=guidance, strength=strength)
     assert len(source.schedule) == 4 * strength
-    again = editor.edit(source, SOURCE, guidance=guidance)
+    again = editor.edit(source, SOURCE, guidance=guidance).picture
     assert same(again, editor.autoencoded(source), ONE_LEVEL)
     assert same(again, editor.reconstruct(source))
 
@@ -72,32 +72,35 @@ def test_corrections_give_it_back_whatever_the_solver_did(editor: Editor, solver
 
 
 def test_another_prompt_gives_another_image(editor: Editor, inversion: Inversion) -> None:
-    plain = editor.edit(inversion, TARGET)
+    plain = editor.edit(inversion, TARGET).picture
     assert not same(plain, editor.reconstruct(inversion))
-    assert not same(plain, editor.edit(inversion, TARGET, guidance=3.0))
-    assert not same(editor.edit(inversion, TARGET, guidance=3.0, negative=SOURCE), plain)
+    assert not same(plain, editor.edit(inversion, TARGET, guidance=3.0).picture)
+    assert not same(editor.edit(inversion, TARGET, guidance=3.0, negative=SOURCE).picture, plain)
 
 
 def test_a_loaded_inversion_gives_identical_edits(editor: Editor, inversion: Inversion, tmp_path: Path) -> None:
     inversion.save(tmp_path / "source.safetensors")
     loaded = Inversion.load(tmp_path / "source.safetensors")
     for guidance in (1.0, 3.0):
-        assert same(editor.edit(loaded, TARGET, guidance=guidance), editor.edit(inversion, TARGET, guidance=guidance))
+        assert same(
+            editor.edit(loaded, TARGET, guidance=guidance).picture,
+            editor.edit(inversion, TARGET, guidance=guidance).picture,
+        )
     assert same(editor.reconstruct(loaded), editor.reconstruct(inversion))
 
 
 @pytest.mark.parametrize("options", [{}, {"guidance": 3.0, "negative": SOURCE}])
 def test_several_prompts_equal_one_by_one(editor: Editor, inversion: Inversion, options: dict[str, Any]) -> None:
-    together = editor.edit(inversion, [TARGET, OTHER], **options)
+    together = editor.edit(inversion, [TARGET, OTHER], **options).pictures
     assert len(together) == 2
     for result, prompt in zip(together, [TARGET, OTHER], strict=True):
-        assert same(result, editor.edit(inversion, prompt, **options), ONE_LEVEL)
+        assert same(result, editor.edit(inversion, prompt, **options).picture, ONE_LEVEL)
 
 
 def test_the_same_input_gives_the_same_bits(editor: Editor, inversion: Inversion) -> None:
     again = invert(editor)
     assert all(torch.equal(*pair) for pair in zip(again.latents, inversion.latents, strict=True))
-    assert same(editor.edit(again, TARGET), editor.edit(inversion, TARGET))
+    assert same(editor.edit(again, TARGET).picture, editor.edit(inversion, TARGET).picture)
 
 
 def test_any_kind_of_image_is_the_same_image(editor: Editor, inversion: Inversion, tmp_path: Path) -> None:
@@ -112,10 +115,10 @@ def test_any_kind_of_image_is_the_same_image(editor: Editor, inversion: Inversio
 def test_the_result_has_the_size_of_the_image(editor: Editor, height: int, width: int) -> None:
     source = invert(editor, picture(height, width), budget=1)
     assert source.size == (width, height)
-    for result in (editor.edit(source, TARGET), editor.reconstruct(source), editor.autoencoded(source)):
+    for result in (editor.edit(source, TARGET).picture, editor.reconstruct(source), editor.autoencoded(source)):
         assert result.size == (width, height)
         assert result.mode == "RGB"
-    assert editor.edit(source, TARGET, size=(17, 9)).size == (17, 9)
+    assert editor.edit(source, TARGET, size=(17, 9)).picture.size == (17, 9)
 
 
 def test_the_inversion_says_what_it_belongs_to(editor: Editor) -> None:
@@ -137,7 +140,7 @@ def test_a_network_that_breaks_is_a_status_and_still_shown() -> None:
     editor = Editor.from_pipe(pipe)
     source = invert(editor)
     assert source.solutions[-1].status == (Status.DIVERGED,)
-    assert editor.edit(source, TARGET).size == (30, 20)
+    assert editor.edit(source, TARGET).picture.size == (30, 20)
 
 
 def test_timings_add_up_where_the_time_was_spent(editor: Editor) -> None:
@@ -146,9 +149,9 @@ def test_timings_add_up_where_the_time_was_spent(editor: Editor) -> None:
     assert timings.encode > 0
     assert timings.invert > 0
     assert timings.edit == timings.decode == timings.load == 0
-    editor.edit(source, TARGET, timings=timings)
+    editor.edit(source, TARGET, timings=timings).picture
     once = timings.edit
-    editor.edit(source, TARGET, timings=timings)
+    editor.edit(source, TARGET, timings=timings).picture
     assert timings.edit > once > 0
 
 
@@ -182,9 +185,9 @@ def test_what_is_not_asked_for_is_as_the_model_is_best_used(tmp_path: Path) -> N
     folder = tiny.save(tiny.pipeline(), tmp_path / "model")
     (folder / "rnri.json").write_text('{"steps": 3, "guidance": 2.0}')
     editor = Editor.from_pretrained(folder, device="cpu")
-    source = editor.invert(picture(), SOURCE, solver="explicit")
+    source = editor.invert(picture(), SOURCE, inverter="explicit")
     assert (len(source.schedule), source.guidance) == (3, 1.0)
-    assert same(editor.edit(source, TARGET), editor.edit(source, TARGET, guidance=2.0))
+    assert same(editor.edit(source, TARGET).picture, editor.edit(source, TARGET, guidance=2.0).picture)
     assert same(editor.generate(SOURCE), editor.generate(SOURCE, steps=3, guidance=2.0))
 
 

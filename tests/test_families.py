@@ -133,10 +133,10 @@ def test_guidance_is_refused_where_there_is_none(case: Case, model: Family) -> N
         with pytest.raises(ValueError, match=r"guidance=3.0 is not to be had: .* is distilled; leave it at 1"):
             editor.invert(picture, PROMPTS[0], guidance=3.0, steps=1)
     if model.guidance == "embedded":
-        plain, harder = (editor.invert(picture, PROMPTS[0], guidance=g, steps=1, budget=1) for g in (1.0, 3.0))
+        plain, harder = (editor.invert(picture, PROMPTS[0], guidance=g, steps=1, iterations=1) for g in (1.0, 3.0))
         assert not torch.equal(plain.noise, harder.noise)
         with pytest.raises(ValueError, match="takes no negative prompt: leave 'sand' out"):
-            editor.edit(plain, PROMPTS[1], guidance=3.0, negative="sand")
+            editor.edit(plain, PROMPTS[1], guidance=3.0, negative="sand").picture
 
 
 @pytest.mark.filterwarnings("ignore:.*is longer than:rnri.models.PromptWarning")

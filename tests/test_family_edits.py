@@ -64,22 +64,22 @@ def other_guidance(editor: Editor) -> dict[str, Any]:
 def test_a_picture_comes_back_and_is_edited_at_its_size(editor: Editor, inversion: Inversion) -> None:
     assert same(editor.reconstruct(inversion), editor.autoencoded(inversion), ONE_LEVEL)
     told = other_guidance(editor)
-    together = editor.edit(inversion, [TARGET, LONGER], **told)
+    together = editor.edit(inversion, [TARGET, LONGER], **told).pictures
     for edited, prompt in zip(together, [TARGET, LONGER], strict=True):
         assert edited.size == (37, 19)
-        assert same(edited, editor.edit(inversion, prompt, **told), ONE_LEVEL)
+        assert same(edited, editor.edit(inversion, prompt, **told).picture, ONE_LEVEL)
 
 
 def test_words_guidance_and_a_negative_prompt_each_count(editor: Editor, inversion: Inversion) -> None:
     told = other_guidance(editor) | {"controls": ["hold:threshold=0"]}  # at which nothing is held
-    drawn = editor.draw(inversion, [TARGET, LONGER], **told).latents[-1]
-    alone = [editor.draw(inversion, [prompt], **told).latents[-1] for prompt in (TARGET, LONGER)]
+    drawn = editor.sample(inversion, [TARGET, LONGER], **told).latents[-1]
+    alone = [editor.sample(inversion, [prompt], **told).latents[-1] for prompt in (TARGET, LONGER)]
     assert apart(drawn, torch.cat(alone)) < 1e-5
     assert apart(alone[0], alone[1]) > 1e-4
     if told["guidance"] != 1:
-        assert apart(editor.draw(inversion, [LONGER], **told | {"guidance": 2.0}).latents[-1], alone[1]) > 1e-4
+        assert apart(editor.sample(inversion, [LONGER], **told | {"guidance": 2.0}).latents[-1], alone[1]) > 1e-4
     if "negative" in told:
-        assert apart(editor.draw(inversion, [LONGER], **told | {"negative": ""}).latents[-1], alone[1]) > 1e-4
+        assert apart(editor.sample(inversion, [LONGER], **told | {"negative": ""}).latents[-1], alone[1]) > 1e-4
 
 
 def apart(one: Tensor, other: Tensor) -> float:
@@ -93,7 +93,7 @@ def test_pictures_inverted_together_are_what_they_are_alone(editor: Editor, inve
     for found, expected in zip(together, alone, strict=True):
         torch.testing.assert_close(found.noise, expected.noise, **FLOAT32)
         assert (found.prompt, found.size, found.calls) == (expected.prompt, expected.size, expected.calls)
-        assert same(editor.edit(found, TARGET), editor.edit(expected, TARGET), ONE_LEVEL)
+        assert same(editor.edit(found, TARGET).picture, editor.edit(expected, TARGET).picture, ONE_LEVEL)
 
 
 def test_prompts_of_any_lengths_go_together(editor: Editor, inversion: Inversion) -> None:

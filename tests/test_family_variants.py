@@ -96,5 +96,5 @@ def test_an_edit_may_take_other_steps_than_the_inversion(name: str) -> None:
     schedule = model.schedule(3, shape=(source.noise.shape[1], source.noise.shape[2], source.noise.shape[3]))
     assert len(schedule) != len(source.schedule)
     expected = sample(model.denoiser(model.embed([TARGET])), schedule, source.noise)
-    edited = editor.edit(source, TARGET, guidance=model.guidance_threshold, steps=3)
+    edited = editor.edit(source, TARGET, guidance=model.guidance_threshold, steps=3).picture
     assert same(edited, editor.decode(expected, size=(37, 19))[0], ONE_LEVEL)

@@ -41,8 +41,8 @@ def test_an_edit_leaves_a_pipe_as_it_was(control: str) -> None:
     pipe.enable_attention_slicing()
     before = state(pipe)
     editor = Editor.from_pipe(pipe)
-    found = editor.invert(PICTURE, SOURCE, steps=2, solver="gnri")
-    editor.edit(found, TARGET, guidance=2.0, controls=[control])
+    found = editor.invert(PICTURE, SOURCE, steps=2, inverter="gnri")
+    editor.edit(found, TARGET, guidance=2.0, controls=[control]).picture
     assert changed(before, state(pipe)) == set()
 
 
@@ -55,8 +55,8 @@ def test_a_scheduler_that_cannot_be_inverted_is_replaced_for_the_editor_alone(ow
         Editor.from_pipe(pipe)
     before = state(pipe)
     editor = Editor.from_pipe(pipe, scheduler=name)
-    found = editor.invert(PICTURE, SOURCE, steps=3, solver="fixed-point", budget=20)
-    editor.edit(found, TARGET)
+    found = editor.invert(PICTURE, SOURCE, steps=3, inverter="fixed-point", iterations=20)
+    editor.edit(found, TARGET).picture
     assert changed(before, state(pipe)) == set()
     expected = Editor.from_pipe(tiny.pipeline(), scheduler=name).schedule(found.noise, steps=3)
     assert [step.t for step in found.schedule] == [step.t for step in expected]

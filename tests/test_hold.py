@@ -22,25 +22,25 @@ def editor() -> Editor:
 
 @pytest.fixture(scope="module")
 def source(editor: Editor) -> Inversion:
-    return editor.invert(picture(), SOURCE, solver="fixed-point", budget=12, steps=4, correct=True)
+    return editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4, noise_maps=True)
 
 
 def test_hold_is_usual_where_there_are_corrections(editor: Editor, source: Inversion) -> None:
-    drawn = [editor.draw(source, [TARGET], controls=controls).latents[-1] for controls in (None, ["hold"], ())]
+    drawn = [editor.sample(source, [TARGET], controls=controls).latents[-1] for controls in (None, ["hold"], ())]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
-    without = editor.invert(picture(), SOURCE, solver="fixed-point", budget=12, steps=4)
-    drawn = [editor.draw(without, [TARGET], controls=controls).latents[-1] for controls in (None, ())]
+    without = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4)
+    drawn = [editor.sample(without, [TARGET], controls=controls).latents[-1] for controls in (None, ())]
     assert torch.equal(*drawn)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_hold_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion, guidance: float) -> None:
     """Guidance changes a prediction everywhere, the prompt itself nothing where it says the same."""
-    same_words = editor.draw(source, [SOURCE], guidance=guidance)
+    same_words = editor.sample(source, [SOURCE], guidance=guidance)
     assert torch.equal(same_words.latents[-1], source.clean)
     assert same_words.nfe == len(source.schedule) * (1 if guidance == 1 else 2)
-    rounded = editor.draw(source, [SOURCE], guidance=guidance, controls=["hold:threshold=1"])
+    rounded = editor.sample(source, [SOURCE], guidance=guidance, controls=["hold:threshold=1"])
     assert torch.equal(rounded.latents[-1], source.clean)
 
 
@@ -60,7 +60,7 @@ def test_hold_sees_what_keep_difference_pays_for(
     least, error = heat.median(), heat.quantile(0.3)
     away = error if sure else 10 * heat.max()
     known = replace(source, latents=(*source.latents[:-1], seen[0] + away))
-    drawn = editor.draw(known, [TARGET], controls=[f"hold:threshold={least / heat.max()},grow=0,soft=0"])
+    drawn = editor.sample(known, [TARGET], controls=[f"hold:threshold={least / heat.max()},grow=0,soft=0"])
     held = heat < (error if sure else least) * 0.749
     let_go = heat > (error if sure else least) * 1.251
     assert 0.1 < held.float().mean().item() < 0.7
@@ -98,7 +98,7 @@ def test_edges_of_hold_are_as_soft_as_the_network_is_unsure(
 @pytest.mark.parametrize("steps", [2, 4, 8])
 def test_edges_of_hold_are_as_soft_after_any_number_of_steps(editor: Editor, steps: int) -> None:
     """What all steps together leave of a difference is the fourth power of the mask, however many they are."""
-    source = editor.invert(picture(), SOURCE, solver="auto", steps=steps)
+    source = editor.invert(picture(), SOURCE, inverter="auto", steps=steps)
     bound = held(Hold(threshold=0.5, grow=0), editor, source)
     said = editor.denoiser([TARGET])(source.noise, source.schedule[0].t)
     bound.observe(source.noise, said, said)
@@ -124,12 +124,12 @@ def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, sour
         limited.append((unsaid.abs() > most).float().mean().item())
         z = step.denoise(asked, z) + delta - step.weight * torch.minimum(unsaid.abs(), most) * unsaid.sign()
     assert 0.01 < sum(limited) / len(limited) < 1
-    faded = editor.draw(source, [TARGET], controls=["hold:threshold=0,fade=0.75"])
+    faded = editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0.75"])
     torch.testing.assert_close(faded.latents[-1], z, atol=1e-4, rtol=1e-4)
 
 
 def test_hold_with_nothing_held_and_nothing_let_go_is_no_control(editor: Editor, source: Inversion) -> None:
-    plain = editor.draw(source, [TARGET], controls=())
+    plain = editor.sample(source, [TARGET], controls=())
     assert torch.equal(
-        editor.draw(source, [TARGET], controls=["hold:threshold=0,fade=0"]).latents[-1], plain.latents[-1]
+        editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0"]).latents[-1], plain.latents[-1]
     )

@@ -171,7 +171,7 @@ def test_sampling_blends_after_each_step() -> None:
         seen.append(k)
         return torch.full_like(z, float(k))
 
-    assert torch.equal(sample(curved, STEPS, CLEAN, blend=blend), torch.full_like(CLEAN, 3.0))
+    assert torch.equal(sample(curved, STEPS, CLEAN, callback=blend), torch.full_like(CLEAN, 3.0))
     assert seen == [0, 1, 2, 3]
 
 

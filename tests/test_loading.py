@@ -155,24 +155,27 @@ def test_one_string_is_no_tuple() -> None:
 
 def test_an_edit_may_take_other_steps(folder: Path) -> None:
     editor, picture = Editor(load(folder)), torch.zeros(1, 3, 32, 32)
-    source = editor.invert(picture, PROMPT, steps=4, solver="fixed-point", budget=12)
-    assert editor.edit(source, PROMPT, steps=4).tobytes() == editor.edit(source, PROMPT).tobytes()
-    assert editor.edit(source, PROMPT, steps=8).tobytes() != editor.edit(source, PROMPT).tobytes()
+    source = editor.invert(picture, PROMPT, steps=4, inverter="fixed-point", iterations=12)
+    assert editor.edit(source, PROMPT, steps=4).picture.tobytes() == editor.edit(source, PROMPT).picture.tobytes()
+    assert editor.edit(source, PROMPT, steps=8).picture.tobytes() != editor.edit(source, PROMPT).picture.tobytes()
     part = editor.invert(picture, PROMPT, steps=4, strength=0.5)
-    editor.edit(part, PROMPT, steps=8)
+    editor.edit(part, PROMPT, steps=8).picture
     with pytest.raises(ValueError, match=r"3 steps do not pass the noise .* \(t=499\): invert in 3 steps"):
-        editor.edit(part, PROMPT, steps=3)
-    corrected = editor.invert(picture, PROMPT, steps=4, correct=True)
-    assert editor.edit(corrected, PROMPT, steps=4).tobytes() == editor.edit(corrected, PROMPT).tobytes()
+        editor.edit(part, PROMPT, steps=3).picture
+    corrected = editor.invert(picture, PROMPT, steps=4, noise_maps=True)
+    assert editor.edit(corrected, PROMPT, steps=4).picture.tobytes() == editor.edit(corrected, PROMPT).picture.tobytes()
     bare = replace(corrected, noise_maps=None)
-    assert editor.edit(corrected, PROMPT, steps=8).tobytes() == editor.edit(bare, PROMPT, steps=8).tobytes()
+    assert (
+        editor.edit(corrected, PROMPT, steps=8).picture.tobytes()
+        == editor.edit(bare, PROMPT, steps=8).picture.tobytes()
+    )
 
 
 def test_frozen_noise_is_of_its_own_steps(folder: Path) -> None:
     editor = Editor(load(folder, scheduler="euler-ancestral"))
     source = editor.invert(torch.zeros(1, 3, 32, 32), PROMPT, steps=3)
     with pytest.raises(ValueError, match="steps=4 needs a sampler that adds no noise"):
-        editor.edit(source, PROMPT, steps=4)
+        editor.edit(source, PROMPT, steps=4).picture
 
 
 # --- precision, memory, speed -----------------------------------------------------------------------------------
@@ -194,10 +197,10 @@ def test_a_network_in_float16_inverts_and_edits(folder: Path) -> None:
     drawn = []
     for dtype in (torch.float32, torch.float16):
         editor = Editor(load(folder, dtype))
-        found = editor.invert(picture, PROMPT, steps=4, solver="fixed-point", budget=20, tol=1e-3)
+        found = editor.invert(picture, PROMPT, steps=4, inverter="fixed-point", iterations=20, tol=1e-3)
         assert {status for each in found.solutions for status in each.status} == {Status.CONVERGED}
         assert found.noise.dtype == torch.float32
-        edited = editor.edit(found, "a blue ball", guidance=2.0)
+        edited = editor.edit(found, "a blue ball", guidance=2.0).picture
         drawn.append(np.asarray(edited, dtype=float))
     assert np.abs(drawn[0] - drawn[1]).mean() < 1  # of 255
 

@@ -92,7 +92,7 @@ def test_what_is_drawn_is_what_the_editor_draws(engine: Engine, found: dict[str,
     kept = engine.find(found["id"], TOKEN).inversion
     assert kept is not None
     drawn = ask(engine, "draw", **wish(found, guidance=2.0))
-    expected = engine.editor.edit(kept, TARGET, guidance=2.0)
+    expected = engine.editor.edit(kept, TARGET, guidance=2.0).picture
     assert torch.equal(pixels(drawn["pictures"][0]), images.read(expected))
     assert drawn["cost"]["nfe"] == 8
 
@@ -102,7 +102,7 @@ def test_controls_reach_the_editor(engine: Engine, found: dict[str, Any]) -> Non
     assert kept is not None
     controls = [{"name": "depth", "fields": {"strength": 0.5}}]
     drawn = ask(engine, "draw", **wish(found, controls=controls))
-    expected = engine.editor.edit(kept, TARGET, guidance=1.0, controls=["depth:strength=0.5"])
+    expected = engine.editor.edit(kept, TARGET, guidance=1.0, controls=["depth:strength=0.5"]).picture
     assert torch.equal(pixels(drawn["pictures"][0]), images.read(expected))
     assert "--control depth:strength=0.5" in drawn["command"]
     assert "controls=['depth:strength=0.5']" in drawn["python"]["plain"]

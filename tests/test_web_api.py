@@ -59,9 +59,11 @@ def pixels(data: bytes) -> np.ndarray:
 def test_an_edit_is_that_of_the_editor(server: tuple[str, Engine], client: Client) -> None:
     kept = client.invert(picture(), SOURCE, FAST)
     editor = server[1].editor
-    source = editor.invert(read(Image.open(io.BytesIO(picture()))), SOURCE, steps=2, budget=1)
+    source = editor.invert(read(Image.open(io.BytesIO(picture()))), SOURCE, steps=2, iterations=1)
     frame = client.edit(kept.id, TARGET, {"guidance": 2.0})
-    assert np.abs(pixels(frame.image) - np.asarray(editor.edit(source, TARGET, guidance=2.0), np.int16)).max() <= 1
+    assert (
+        np.abs(pixels(frame.image) - np.asarray(editor.edit(source, TARGET, guidance=2.0).picture, np.int16)).max() <= 1
+    )
     assert (frame.inversion, frame.nfe, frame.batch, frame.remarks) == (kept.id, 4, 1, ())
     assert kept.told["cost"]["nfe"] == source.nfe
     assert (kept.told["width"], kept.told["height"], kept.told["steps"]) == (30, 20, 2)

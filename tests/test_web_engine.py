@@ -80,9 +80,9 @@ def test_the_settings_are_those_of_the_editor() -> None:
 
 def test_an_edit_is_that_of_the_editor(engine: Engine, editor: Editor) -> None:
     found = engine.invert(encode(picture()), SOURCE, SETTINGS).result()
-    source = editor.invert(picture(), SOURCE, steps=4, budget=1)
+    source = editor.invert(picture(), SOURCE, steps=4, iterations=1)
     edited = engine.edit(found.id, Drawing((TARGET,), guidance=2.0, negative=OTHER)).result()
-    assert same(edited.pictures[0], editor.edit(source, TARGET, guidance=2.0, negative=OTHER), 0)
+    assert same(edited.pictures[0], editor.edit(source, TARGET, guidance=2.0, negative=OTHER).picture, 0)
     assert (edited.cost.nfe, edited.batch, edited.again) == (8, 1, False)
     assert (found.size, found.steps, found.cost.nfe) == ((30, 20), 4, source.nfe)
     assert found.quality.psnr_db is not None
@@ -97,8 +97,8 @@ def test_a_weaker_edit_needs_no_inversion(engine: Engine, editor: Editor, streng
     id, calls = invert(engine, correct=correct), engine.counts["calls"]
     edited = engine.edit(id, Drawing((TARGET,), strength=strength)).result()
     assert engine.counts["calls"] - calls == 4 * strength
-    source = editor.invert(picture(), SOURCE, steps=4, budget=1, correct=correct, strength=strength)
-    assert same(edited.pictures[0], editor.edit(source, TARGET), 0)
+    source = editor.invert(picture(), SOURCE, steps=4, iterations=1, noise_maps=correct, strength=strength)
+    assert same(edited.pictures[0], editor.edit(source, TARGET).picture, 0)
 
 
 def test_what_the_model_cannot_read_is_told_to_who_said_it(model: object) -> None:
@@ -383,10 +383,10 @@ def test_many_threads_get_their_own(editor: Editor) -> None:
 
         def client(n: int) -> None:
             id = invert(engine, n)
-            source = editor.invert(picture(n), SOURCE, steps=4, budget=1)
+            source = editor.invert(picture(n), SOURCE, steps=4, iterations=1)
             for prompt in (TARGET, OTHER):
                 ticket = engine.edit(id, Drawing((prompt,)), session=str(n))
-                if not same(ticket.result().pictures[0], editor.edit(source, prompt)):
+                if not same(ticket.result().pictures[0], editor.edit(source, prompt).picture):
                     wrong.append(f"{n}: {prompt}")
 
         threads = [threading.Thread(target=client, args=(n,)) for n in range(3)]

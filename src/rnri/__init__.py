@@ -26,7 +26,7 @@ _HOME = {
     "allot": "rnri_core.inversion.budget",
     "control": "rnri.controls",
     "citation": "rnri.references",
-    "invert": "rnri_core.inversion.inversion",
+    "invert": "rnri_core.inversion.presets",
     "method": "rnri.baselines",
     "sample": "rnri_core.inversion.inversion",
     "solve": "rnri_core.solvers.solve",
@@ -57,8 +57,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rnri_core.inversion.budget import allot
-    from rnri_core.inversion.inversion import Inversion, invert, sample
-    from rnri_core.inversion.presets import PRESETS
+    from rnri_core.inversion.inversion import Inversion, sample
+    from rnri_core.inversion.presets import PRESETS, invert
     from rnri_core.sampling.steps import Step
     from rnri_core.solvers import SOLVERS, solver
     from rnri_core.solvers.equation import Equation

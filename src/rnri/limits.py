@@ -6,12 +6,11 @@ from typing import TypeAlias
 
 import torch
 from rnri_core.errors import RnriError
+from rnri_core.inversion.config import check_seed
 
 Size: TypeAlias = tuple[int, int]
 """(width, height)."""
 
-MAX_GUIDANCE = 100.0
-MAX_SEED = 2**63 - 1
 MAX_SIDE = 16384
 
 
@@ -24,14 +23,6 @@ def listed(prompt: str | list[str]) -> list[str]:
         if not text.strip():
             raise RnriError(f"the prompt {text!r} is empty", hint="say what the image shows")
     return prompts
-
-
-def check_guidance(guidance: float) -> None:
-    """Of a scale, whatever it means to a model."""
-    if not 0 <= guidance <= MAX_GUIDANCE:
-        raise RnriError(
-            f"guidance={guidance} is out of range", hint=f"give 0 to {MAX_GUIDANCE:g}, 0 for none", field="guidance"
-        )
 
 
 def check_size(size: Size | None) -> None:
@@ -61,6 +52,5 @@ def check_resolution(resolution: Size, multiple: int, most: int) -> None:
 
 def generator(seed: int) -> torch.Generator:
     """Noise is always drawn on the CPU, so that a seed means the same on every device."""
-    if not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
-        raise RnriError(f"seed={seed} is out of range", hint=f"give a whole number from 0 to {MAX_SEED}", field="seed")
+    check_seed(seed)
     return torch.Generator().manual_seed(seed)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rnri_core import publications
 from rnri_core.errors import RnriError
-from rnri_core.inversion.presets import PRESETS
+from rnri_core.inversion.presets import INVERTERS, PRESETS
 from rnri_core.registry import Source
 from rnri_core.solvers import Method
 from rnri_core.solvers import solver as find_solver
@@ -62,7 +62,7 @@ def _of_method(method: Method | str) -> list[Source]:
         return [method.source, *method.further]
     if method in PRESETS:
         preset = PRESETS[method]
-        return _of_method(preset.solver) + (_of_method("edit-friendly") if preset.drawn else [])
+        return _of_method(preset.solver) + ([INVERTERS["edit-friendly"].source] if preset.edit_friendly_from else [])
     from rnri.baselines import METHODS  # loads the editor, which solvers do without
 
     name = method.partition(":")[0]

@@ -206,6 +206,27 @@ def make(
     return registry[name](**values)
 
 
+def spell(registry: Mapping[str, type[Any]], made: object) -> str:
+    """The spec under which a registry makes an object: its name, and the fields that are not defaults.
+
+    An object of a class that the registry does not hold is spelled by the name of its class.
+    """
+    name = next((name for name, kind in registry.items() if kind is type(made)), type(made).__name__)
+    if not isinstance(made, Registered):
+        return name
+    changed = {
+        each.name: getattr(made, each.name) for each in made.options() if getattr(made, each.name) != each.default
+    }
+    values = [f"{field}={_spelled(value)}" for field, value in changed.items()]
+    return f"{name}:{','.join(values)}" if values else name
+
+
+def _spelled(value: object) -> str:
+    text = str(value)
+    text = text.lower() if isinstance(value, bool) else text
+    return f"'{text}'" if "," in text else text
+
+
 def _describe(each: Field[Any], hint: Any) -> Option:
     if get_origin(hint) in (Union, UnionType):
         [hint] = (each for each in get_args(hint) if each is not NoneType)

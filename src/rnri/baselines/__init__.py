@@ -5,14 +5,14 @@ from __future__ import annotations
 from rnri_core.registry import make
 
 from rnri.baselines.base import Edited, EditMethod
-from rnri.baselines.bdia import Bdia
+from rnri.baselines.bdia import BdiaBaseline
 from rnri.baselines.direct_inversion import DirectInversion
-from rnri.baselines.edict import Edict
-from rnri.baselines.edit_friendly import EditFriendly
+from rnri.baselines.edict import EdictBaseline
+from rnri.baselines.edit_friendly import EditFriendlyBaseline
 from rnri.baselines.fireflow import FireFlow
 from rnri.baselines.flow_edit import FlowEdit
 from rnri.baselines.infedit import InfEdit
-from rnri.baselines.inversion import Inversion
+from rnri.baselines.inversion import InversionBaseline
 from rnri.baselines.ledits import Ledits
 from rnri.baselines.rf_inversion import RFInversion
 from rnri.baselines.rf_solver import RFSolver
@@ -20,11 +20,11 @@ from rnri.baselines.sdedit import SDEdit
 from rnri.baselines.turbo_edit import TurboEdit
 
 METHODS: dict[str, type[EditMethod]] = {
-    "inversion": Inversion,
+    "inversion": InversionBaseline,
     "sdedit": SDEdit,
-    "edit-friendly": EditFriendly,
-    "edict": Edict,
-    "bdia": Bdia,
+    "edit-friendly": EditFriendlyBaseline,
+    "edict": EdictBaseline,
+    "bdia": BdiaBaseline,
     "turboedit": TurboEdit,
     "direct-inversion": DirectInversion,
     "ledits++": Ledits,
@@ -43,8 +43,8 @@ def method(spec: str) -> EditMethod:
 
     A value that holds a comma stands in quotes. Raises ``ValueError`` for what does not fit, saying what does.
 
-    >>> made = method("inversion:solver='anderson:memory=2,mixing=0.5',steps=4,budget='5,1',guidance=1.5")
-    >>> made.solver, made.steps, made.budget, made.guidance
+    >>> made = method("inversion:inverter='anderson:memory=2,mixing=0.5',steps=4,iterations='5,1',guidance=1.5")
+    >>> made.inverter, made.steps, made.iterations, made.guidance
     ('anderson:memory=2,mixing=0.5', 4, '5,1', 1.5)
     """
     return make(METHODS, spec, "method")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnri_core import publications
-from rnri_core.inversion.coupled import Bdia as Pair
+from rnri_core.inversion.coupled import Bdia
 from rnri_core.registry import option
 from torch import Tensor
 
@@ -14,7 +14,7 @@ from rnri.baselines.edict import draw
 
 
 @dataclass(frozen=True)
-class Bdia(Rival):
+class BdiaBaseline(Rival):
     """Invert the sampler with memory by algebra, one evaluation per step, and run it again with other words.
 
     The source prompt gives the picture back to rounding error, for samplers that add no noise. The pair at the noisy
@@ -29,4 +29,4 @@ class Bdia(Rival):
     inverting: float | None = option(None, "guidance of the inversion; none if not given", low=0.0, high=100.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        return draw(Pair(self.weight), canvas, inverting=self.inverting, guidance=guidance)
+        return draw(Bdia(self.weight), canvas, inverting=self.inverting, guidance=guidance)

@@ -8,7 +8,7 @@ from rnri_core import publications
 from rnri_core.registry import option
 
 from rnri.baselines.base import Edited, EditMethod
-from rnri.baselines.inversion import Inversion
+from rnri.baselines.inversion import InversionBaseline
 from rnri.editing.editor import Editor
 from rnri.images import ImageLike
 
@@ -32,9 +32,9 @@ class DirectInversion(EditMethod):
     layout: float = option(0.6, "share of the steps whose self attention is the source's", low=0.0, high=1.0)
 
     def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> Edited:
-        ours = Inversion(
-            solver="explicit",
-            budget="1",
+        ours = InversionBaseline(
+            inverter="explicit",
+            iterations="1",
             steps=self.steps,
             guidance=self.guidance,
             controls=f"prompt-to-prompt:cross={self.cross},layout={self.layout}",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnri_core import publications
-from rnri_core.inversion.coupled import Coupled
-from rnri_core.inversion.coupled import Edict as Pair
+from rnri_core.inversion.coupled import Coupled, Edict
 from rnri_core.registry import option
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from rnri.baselines.canvas import Canvas, Rival
 
 
 @dataclass(frozen=True)
-class Edict(Rival):
+class EdictBaseline(Rival):
     """Invert the coupled sampler by algebra, two evaluations per step, and run it again with other words.
 
     The source prompt gives the picture back to rounding error. The published setting has 50 steps, guidance 3 both
@@ -28,11 +27,11 @@ class Edict(Rival):
     inverting: float | None = option(None, "guidance of the inversion; none if not given", low=0.0, high=100.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        kind = Pair(self.mixing)
-        return draw(kind, canvas, inverting=self.inverting, guidance=guidance)
+        return draw(Edict(self.mixing), canvas, inverting=self.inverting, guidance=guidance)
 
 
-def draw(kind: Coupled, canvas: Canvas, *, inverting: float | None, guidance: float) -> Tensor:
-    """The latents of the edits by a sampler on pairs, one for each target."""
-    x, y = kind.invert(canvas.network([canvas.source], inverting), canvas.schedule, canvas.clean)
-    return kind.sample(canvas.network(canvas.targets, guidance), canvas.schedule, (canvas.spread(x), canvas.spread(y)))
+def draw(sampler: Coupled, canvas: Canvas, *, inverting: float | None, guidance: float) -> Tensor:
+    """The latents of the edits by a coupled sampler, one for each target."""
+    found = sampler.invert(canvas.network([canvas.source], inverting), canvas.schedule, canvas.clean)
+    pair = canvas.spread(found.pair[0]), canvas.spread(found.pair[1])
+    return sampler.sample(canvas.network(canvas.targets, guidance), canvas.schedule, pair)

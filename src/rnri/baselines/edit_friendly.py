@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from rnri_core import publications
-from rnri_core.inversion.edit_friendly import edit_friendly
+from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
 from torch import Tensor
@@ -15,7 +15,7 @@ from rnri.baselines.canvas import Canvas, Rival
 
 
 @dataclass(frozen=True)
-class EditFriendly(Rival):
+class EditFriendlyBaseline(Rival):
     """Edit-friendly DDPM inversion: independent latents for each step, and the maps that lead from one to the next.
 
     The source prompt gives the picture back to rounding error: the map of the last step is kept, which the published
@@ -33,6 +33,7 @@ class EditFriendly(Rival):
         count = max(1, math.floor(len(canvas.schedule) * self.strength + 1e-9))
         steps = canvas.schedule[-count:]
         seed = canvas.generator.initial_seed()
-        found = edit_friendly(canvas.network([canvas.source], self.inverting), steps, canvas.clean, seed=seed)
+        network = canvas.network([canvas.source], self.inverting)
+        found = EditFriendly().invert(network, steps, canvas.clean, seed=seed)
         m = canvas.network(canvas.targets, guidance)
         return sample(m, found.schedule, canvas.spread(found.noise), noise_maps=found.noise_maps)

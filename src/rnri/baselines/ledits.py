@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from rnri_core.inversion.edit_friendly import edit_friendly
+from rnri_core import publications
+from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.inversion import Inversion, sample
 from rnri_core.registry import option
 from rnri_core.sampling.steps import Denoiser
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnri.baselines.canvas import Canvas, Rival
-from rnri.controls import Job, sources
+from rnri.controls import Job
 from rnri.controls.word_maps import WordMaps
 from rnri.models.attention import attending
 from rnri.models.attention_hooks import INNER
@@ -38,7 +39,7 @@ class Ledits(Rival):
     target prompt are given, and the steps are the model's own.
     """
 
-    source = sources.LEDITS
+    source = publications.LEDITS
     passage = "Section 4, textual editing and semantic grounding, and the pipeline in diffusers"
 
     strength: float = option(0.75, "the part of the steps that is taken", low=0.01, high=1.0)
@@ -51,8 +52,8 @@ class Ledits(Rival):
         count = max(1, math.floor(len(canvas.schedule) * self.strength + 1e-9))
         seed = canvas.generator.initial_seed()
         network = canvas.network([canvas.source])
-        found = edit_friendly(network, canvas.schedule[-count:], canvas.clean, seed=seed)
-        found = replace(found, prompt=canvas.source)
+        found = EditFriendly().invert(network, canvas.schedule[-count:], canvas.clean, seed=seed)
+        found = found.described(prompt=canvas.source)
         return torch.cat([self.drawn(canvas, found, target) for target in canvas.targets])
 
     def drawn(self, canvas: Canvas, found: Inversion, target: str) -> Tensor:

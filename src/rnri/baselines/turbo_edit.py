@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from rnri_core import publications
-from rnri_core.inversion.edit_friendly import edit_friendly
+from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
 from torch import Tensor
@@ -33,7 +33,7 @@ class TurboEdit(Rival):
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
         seed, count = canvas.generator.initial_seed(), len(canvas.targets)
         network = canvas.network([canvas.source])
-        found = edit_friendly(network, canvas.schedule, canvas.clean, shift=self.shift, seed=seed)
+        found = EditFriendly(self.shift).invert(network, canvas.schedule, canvas.clean, seed=seed)
         both = canvas.network(canvas.targets + [canvas.source] * count)
 
         def m(z: Tensor, t: float) -> Tensor:

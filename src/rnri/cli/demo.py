@@ -55,7 +55,7 @@ def demo(
 
     from rnri import images
     from rnri.editing.editor import Timings
-    from rnri.editing.fidelity import fidelity, residual, status
+    from rnri.editing.fidelity import fidelity, residual
     from rnri.scenes.captions import caption
     from rnri.scenes.render import render
 
@@ -78,12 +78,12 @@ def demo(
             images.write(image, path, overwrite=overwrite)
     report.trouble(found)
     calls, steps = report.calls(found.nfe, found.njvp, found.nvjp), len(found.schedule)
-    worst = status(found)
+    worst = found.status
     screen.table(
         ("", "seconds", "calls", "residual", "PSNR dB"),
         [
             ("autoencoder alone", "", "", "", _decibels(quality.autoencoder_bound)),
-            ("inversion", _seconds(first), calls, "" if found.drawn else report.number(residual(found)), ""),
+            ("inversion", _seconds(first), calls, "" if not found.solved else report.number(residual(found)), ""),
             ("reconstruction", _seconds(again), report.calls(steps), "", _decibels(quality.reconstruction)),
             *((each.name, each.seconds, report.calls(each.nfe), "", _decibels(each.psnr)) for each in results),
         ],
@@ -116,16 +116,13 @@ def _edited(editor: Editor, found: Inversion, name: str, edit: Edit, guidance: f
     from rnri import images
     from rnri.editing.editor import Timings
     from rnri.editing.fidelity import decibels
-    from rnri.models.base import is_guided
     from rnri.scenes.render import render
 
     tell(f"editing: {name}")
     timings = Timings()
-    guidance = editor.model.defaults.edit_guidance if guidance is None else guidance
-    picture = editor.edit(found, edit.target_prompt, guidance=guidance, timings=timings)
-    truth = images.read(render(edit.target))
-    nfe = len(found.schedule) * (2 if is_guided(editor.model, guidance) else 1)
-    return _Edited(name, edit.target_prompt, picture, _seconds(timings), nfe, decibels(picture, truth))
+    result = editor.edit(found, edit.target_prompt, guidance=guidance, timings=timings)
+    reached = decibels(result.picture, images.read(render(edit.target)))
+    return _Edited(name, edit.target_prompt, result.picture, _seconds(timings), result.nfe, reached)
 
 
 def _seconds(timings: Timings) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rnri_core.errors import RnriError
@@ -111,6 +111,7 @@ def edit(
         raise RnriError("--edit-steps and controls exclude each other", hint="edit in as many as were inverted")
 
     from rnri import images
+    from rnri.editing.config import EditConfig
     from rnri.editing.editor import Timings
     from rnri.editing.fidelity import fidelity
     from rnri.editing.previews import previews
@@ -127,26 +128,21 @@ def edit(
             tell("inverting")
             found = how.invert(editor, pixels, prompt, timings)
         tell("editing")
-        asked: dict[str, Any] = {"guidance": scale, "negative": negative, "controls": controls or None}
-        shown: dict[str, Any] = {"paste": pixels if paste else None, "size": wanted, "timings": timings}
+        config = EditConfig(scale, negative, tuple(controls) or "auto", others)
+        result = editor.edit(found, targets, config, paste=pixels if paste else None, size=wanted, timings=timings)
         if way:
-            drawn = editor.draw(found, targets, timings=timings, **asked)
-            pictures = editor.finish(found, drawn, **shown)
-            for path, frames in zip(ways, previews(editor.model, found, drawn, size=wanted), strict=True):
+            for path, frames in zip(ways, previews(editor.model, found, result.sampled, size=wanted), strict=True):
                 images.animate(frames, path, seconds=0.5, overwrite=force)
-        else:
-            pictures = editor.edit(found, targets, steps=others, **asked, **shown)
         tell("comparing")
         quality = fidelity(editor, found, pixels) if pixels is not None or sheet else None
-        for path, picture in zip(results, pictures, strict=True):
+        for path, picture in zip(results, result.pictures, strict=True):
             images.write(picture, path, overwrite=force)
         if sheet and quality:
             original = editor.autoencoded(found) if pixels is None else pixels
-            edits = [("edit", text, picture) for text, picture in zip(targets, pictures, strict=True)]
+            edits = [("edit", text, picture) for text, picture in zip(targets, result.pictures, strict=True)]
             images.write(report.sheet(original, found.prompt, quality, edits), sheet, overwrite=force)
     report.trouble(found)
-    used = None if stored else solver or options.SOLVER
-    told = report.record(found, timings, model=model, solver=used, quality=quality, outputs=[*written, *ways])
+    told = report.record(found, timings, model=model, quality=quality, outputs=[*written, *ways])
     report.show(told, as_json=as_json)
 
 
@@ -209,6 +205,5 @@ def invert(
         quality = fidelity(editor, found, pixels)
         found.save(output)
     report.trouble(found)
-    used = solver or options.SOLVER
-    told = report.record(found, timings, model=model, solver=used, quality=quality, outputs=[output])
+    told = report.record(found, timings, model=model, quality=quality, outputs=[output])
     report.show(told, as_json=as_json)

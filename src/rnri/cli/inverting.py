@@ -26,13 +26,13 @@ Tell = Callable[[str], None]
 class Inverting:
     """How a picture is to be inverted, in the names of `Editor.invert`; None is not given, and the editor knows."""
 
-    solver: str | None
+    inverter: str | None
     steps: int | None
     strength: float | None
     guidance: float | None
-    budget: tuple[int, ...] | None
+    iterations: tuple[int, ...] | None
     tol: float | None
-    correct: bool | None
+    noise_maps: bool | None
     seed: int | None
     resolution: tuple[int, int] | None
 
@@ -72,12 +72,23 @@ class Inverting:
         """Raise ValueError for a solver that is not known, or not so."""
         from rnri_core.inversion.presets import check
 
-        if self.solver is not None:
-            check(self.solver)
+        if self.inverter is not None:
+            check(self.inverter)
 
     def invert(self, editor: Editor, pixels: Tensor, prompt: str, timings: Timings) -> Inversion:
         """Do it."""
-        return editor.invert(pixels, prompt, timings=timings, **self.given())
+        from rnri_core.inversion.config import InversionConfig
+
+        return editor.invert(pixels, prompt, InversionConfig(**self.given()), timings=timings)
+
+
+_OPTIONS = {
+    "inverter": "solver",
+    "iterations": "budget",
+    "noise_maps": "residual-correction",
+    "guidance": "source-guidance",
+}
+"""Fields that the command line calls otherwise."""
 
 
 def is_stored(path: Path) -> bool:
@@ -89,7 +100,7 @@ def check_stored(path: Path, prompt: str | None, inverting: Inverting) -> None:
     """Raise ValueError for options that say how to invert what is inverted already."""
     said = ["source"] * (prompt is not None) + list(inverting.given())
     if said:
-        option = {"correct": "residual-correction", "guidance": "source-guidance"}.get(said[0], said[0])
+        option = _OPTIONS.get(said[0], said[0])
         raise RnriError(f"--{option} has no effect on {path}, which is inverted already", hint="leave it out")
 
 

@@ -50,9 +50,9 @@ def solvers() -> None:
     for name, preset in PRESETS.items():
         screen.say(name, style="bold")
         screen.say(f"  Preset: {preset.about}.")
-        screen.say(f"  {preset.solver}, {preset.extra} calls beyond {1 + preset.correct} per step")
-        if preset.drawn:
-            screen.say(f"  Of {preset.drawn} steps or more, edit-friendly draws, 1 call per step")
+        screen.say(f"  {preset.solver}, {preset.extra} calls beyond {1 + preset.noise_maps} per step")
+        if preset.edit_friendly_from:
+            screen.say(f"  Of {preset.edit_friendly_from} steps or more, edit-friendly noise maps, 1 call per step")
         screen.say()
     for name, method in SOLVERS.items():
         _describe(name, method, f"{method.source}, {method.passage}")

@@ -38,25 +38,24 @@ def record(
     timings: Timings,
     *,
     model: str,
-    solver: str | None,
     quality: Fidelity | None,
     outputs: Sequence[Path],
 ) -> dict[str, Any]:
-    """What is told of a run. `solver` is None for a stored inversion, and so is PSNR, whose picture is not at hand.
+    """What is told of a run. Of a stored inversion PSNR is None, as its picture is not at hand.
 
     The status and the residual are the worst of all steps; sizes are [width, height]; what is not finite is None, and
-    so is the residual where nothing was solved.
+    so is the residual where no equation was solved.
     """
-    from rnri.editing.fidelity import residual, status
+    from rnri.editing.fidelity import residual
 
     return {
         "model": model,
-        "solver": solver,
+        "inverter": source.provenance.inverter,
         "steps": len(source.schedule),
         "image_size": source.size,
         "source": source.prompt,
         "source_guidance": source.guidance,
-        "status": status(source).name,
+        "status": source.status.name,
         "residual": _finite(residual(source)),
         "nfe": source.nfe,
         "njvp": source.njvp,
@@ -87,7 +86,7 @@ def show(told: dict[str, Any], *, as_json: bool) -> None:
         ("model", f"{told['model']}, {told['steps']} steps"),
         ("picture", f"{width}×{height} pixels"),
         ("source", told["source"]),
-        ("solver", told["solver"] or ""),
+        ("inverter", told["inverter"]),
         ("status", told["status"] if drawn else f"{told['status']}, residual {number(told['residual'])}"),
         ("calls", calls(told["nfe"], told["njvp"], told["nvjp"])),
         ("seconds", ", ".join(seconds)),
@@ -99,9 +98,9 @@ def show(told: dict[str, Any], *, as_json: bool) -> None:
 
 def trouble(source: Inversion) -> None:
     """Warn of an inversion that did not get where it was to go."""
-    from rnri.editing.fidelity import residual, status
+    from rnri.editing.fidelity import residual
 
-    worst = status(source)
+    worst = source.status
     if worst.name in ("DIVERGED", "MAX_ITER"):
         cure = worst.value.replace("max_iter", "--budget").replace("solver", "--solver")
         screen.warn(f"the inversion ended {worst.name} at residual {number(residual(source))}: {cure}")

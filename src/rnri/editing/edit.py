@@ -1,4 +1,4 @@
-"""From an inversion to other pictures' latents: the steps again with other words, and with controls."""
+"""Sampling an inversion again: other prompts, controls, another number of steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from rnri_core.errors import RnriError
-from rnri_core.inversion.inversion import Inversion, sample
+from rnri_core.inversion.inversion import Inversion, Trajectory, sample
 from rnri_core.sampling.guidance import guided_pair
 from rnri_core.sampling.steps import Denoiser, Schedule
 from torch import Tensor
@@ -35,20 +35,29 @@ def bound(model: Model, prompts: Sequence[str], guidance: float | None = None, n
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """What sampling gave: ``latents`` of every step as in an :class:`Inversion`, each (P, …), noise first.
+class Sampled:
+    """What sampling an inversion for P prompts gave.
 
-    ``first`` is the step it began at; those before are the inversion's own. ``masks`` say where the picture may change,
-    each (1 or P, 1, h, w) of its own size. ``nfe`` counts network evaluations, one for each latent of a batch.
+    Attributes:
+        trajectory: schedule and latents (P, …) of every step, noise first; those before step ``first`` are the
+            inversion's own. Latents that controls changed are not joined by noise maps.
+        first: the step that sampling began at.
+        masks: where the image may change, each (1 or P, 1, h, w) in [0, 1] of its own size.
+        nfe: network evaluations, one for each latent of a batch.
     """
 
-    latents: tuple[Tensor, ...]
+    trajectory: Trajectory
     first: int
     masks: tuple[Tensor, ...]
     nfe: int
 
+    @property
+    def latents(self) -> Tensor:
+        """The clean latents (P, C, h, w)."""
+        return self.trajectory.latents[-1]
 
-def draw(
+
+def resample(
     model: Model,
     source: Inversion,
     prompts: Sequence[str],
@@ -56,7 +65,7 @@ def draw(
     guidance: float | None = None,
     negative: str | None = None,
     controls: Sequence[Control] = (),
-) -> Drawn:
+) -> Sampled:
     """Sample an inversion again, once for each prompt, all in one batch.
 
     Predictions are combined as the model's family does (:meth:`Model.combine`, mostly m_negative + guidance·(m −
@@ -96,29 +105,28 @@ def draw(
 
     hooks = [bound for bound, control in zip(bounds, active, strict=True) if control.attends]
     with attending(model, hooks) if hooks else nullcontext():
-        sample(m, source.schedule[first:], latents[-1], blend=blend)
+        sample(m, source.schedule[first:], latents[-1], callback=blend)
     masks = tuple(mask for bound in bounds if (mask := bound.mask()) is not None)
     nfe = rows.count * (len(source.schedule) - first) + sum(bound.nfe for bound in bounds)
-    return Drawn(tuple(latents), first, masks, nfe)
+    return Sampled(Trajectory(source.schedule, tuple(latents)), first, masks, nfe)
 
 
-def usual(source: Inversion) -> tuple[Control, ...]:
-    """The controls of an edit that names none: `hold`, where the inversion kept corrections and so knows its steps."""
+def default_controls(source: Inversion) -> tuple[Control, ...]:
+    """The controls of an edit that names none: the automatic mask, where the inversion has noise maps."""
     return () if source.noise_maps is None else (Hold(),)
 
 
-def resampled(source: Inversion, whole: Schedule) -> Inversion:
-    """The inversion with other steps to its image: those of ``whole`` from where its noise is.
+def other_steps(source: Inversion, whole: Schedule) -> Schedule:
+    """The part of another schedule, ``whole``, that begins at the noise level of an inversion.
 
-    Corrections are of the steps they were made for, and left out. Raises ValueError where ``whole`` does not pass that
-    noise, where a sampler adds noise of its own to the steps, and where the noise was drawn.
+    Raises:
+        RnriError: where ``whole`` does not pass that noise level, where a sampler adds noise, and for noise that was
+            not solved for.
     """
     steps = len(whole)
-    if source.drawn:
+    if not source.solved:
         raise RnriError(
-            f"steps={steps} needs noise that explains the picture, and this was drawn",
-            hint="invert with solver='faithful'",
-            field="steps",
+            f"steps={steps} needs noise that was solved for", hint="invert with inverter='faithful'", field="steps"
         )
     if any(step.c is not None for step in (*source.schedule, *whole)):
         raise RnriError(
@@ -127,35 +135,23 @@ def resampled(source: Inversion, whole: Schedule) -> Inversion:
     found = torch.tensor(source.schedule[0].levels[:2])
     for k, step in enumerate(whole):
         if torch.allclose(torch.tensor(step.levels[:2]), found, rtol=1e-4, atol=1e-6):
-            if len(whole) - k == len(source.schedule):
-                return source
-            return replace(source, schedule=whole[k:], latents=(source.noise, source.clean), noise_maps=None)
+            return whole[k:]
     raise RnriError(
-        f"{steps} steps do not pass the noise at which the inversion ended (t={source.schedule[0].t:g})",
-        hint=f"invert in {steps} steps, or with a sampler whose steps start at the same noise whatever their number",
+        f"{steps} steps do not pass the noise level at which the inversion ended (t={source.schedule[0].t:g})",
+        hint=f"invert in {steps} steps, or with a sampler whose steps start at the same level whatever their number",
+        field="steps",
     )
 
 
-def retraced(m: Denoiser, source: Inversion, drawn: Drawn, *, prompt: str, guidance: float) -> Inversion:
-    """An edit as the inversion it would have, had it been a picture: its latents, and what they miss as corrections.
+def as_inversion(m: Denoiser, source: Inversion, sampled: Sampled, *, prompt: str, guidance: float) -> Inversion:
+    """The inversion of an edit: its own latents, joined by noise maps, for one evaluation a step and no equation.
 
-    ``m`` is the network told ``prompt``, with this guidance. Costs a call per step.
+    ``m`` is the network bound to ``prompt`` at this guidance.
     """
-    latents = drawn.latents
-    corrections = [
-        end - step.denoise(m, z) for step, z, end in zip(source.schedule, latents, latents[1:], strict=False)
-    ]
-    solutions = tuple(
-        replace(solution, z=z, nfe=0, njvp=0, nvjp=0) for solution, z in zip(source.solutions, latents, strict=False)
-    )
-    return replace(
-        source,
-        latents=latents,
-        solutions=solutions,
-        noise_maps=tuple(corrections),
-        prompt=prompt,
-        guidance=guidance,
-    )
+    latents = sampled.trajectory.latents
+    maps = [end - step.denoise(m, z) for step, z, end in zip(source.schedule, latents, latents[1:], strict=False)]
+    edited = replace(source, trajectory=Trajectory(source.schedule, latents, tuple(maps)), solutions=())
+    return edited.described(prompt=prompt, guidance=guidance)
 
 
 class _Rows:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, overload
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
-from rnri_core.errors import RnriError
-from rnri_core.inversion.inversion import Inversion, sample
-from rnri_core.inversion.presets import plan
+from rnri_core.errors import RnriError, RnriTypeError
+from rnri_core.inversion.config import InversionConfig, check_guidance
+from rnri_core.inversion.inversion import Inversion, Trajectory, sample
+from rnri_core.inversion.presets import spec
 from rnri_core.sampling.steps import Denoiser, Schedule
-from rnri_core.solvers.solve import Solver
 from torch import Tensor
 
 from rnri import images, models
-from rnri.controls import Control
-from rnri.controls import control as find_control
-from rnri.editing.edit import Drawn, bound, draw, resampled, retraced, usual
+from rnri.editing.config import EditConfig
+from rnri.editing.edit import Sampled, as_inversion, bound, default_controls, other_steps, resample
+from rnri.editing.result import EditResult
 from rnri.editing.timings import Timings
 from rnri.images import ImageLike, Picture
-from rnri.limits import check_guidance, check_resolution, check_size, generator, listed
-from rnri.models.base import Model
+from rnri.limits import check_resolution, check_size, generator, listed
+from rnri.models.base import Model, is_guided
 from rnri.models.load_options import Loading
 from rnri.threads import runs
 
@@ -76,45 +77,53 @@ class Editor:
         self,
         image: ImageLike | Encoded,
         prompt: str,
+        config: InversionConfig | None = None,
         *,
-        resolution: tuple[int, int] | None = None,
-        solver: str | Solver = "auto",
-        steps: int | None = None,
-        strength: float = 1.0,
-        guidance: float | None = None,
-        budget: int | Sequence[int] | None = None,
-        tol: float | None = None,
-        start: Literal["clean", "noised"] | None = None,
-        predictor: bool | None = None,
-        correct: bool | None = None,
-        seed: int = 0,
         timings: Timings | None = None,
+        **options: Any,
     ) -> Inversion:
-        """The noise from which the model draws this image when told `prompt`, and the whole way there.
+        """Invert one image: the noise from which the model samples it with the source prompt, and the way there.
 
-        `image` is one picture in any form that `encode` takes, or what `encode` made of it; the network works at about
-        the size it was made for, or at `resolution`, (width, height) in its `multiple`. A `strength` below 1
-        inverts only the last part of the steps: the edit then changes less. `seed` draws the noise of samplers that
-        add some. `solver` is a solver, its spec, or a preset (`rnri.PRESETS`), which also says what `budget`, `start`,
-        `predictor` and `correct` are where they are not given; for what they mean, and `tol`, see
-        `rnri_core.inversion.inversion.invert`.
+        Args:
+            image: one image in any form that :meth:`encode` takes, or its result.
+            prompt: the source prompt.
+            config: settings; fields of :class:`InversionConfig` may be given by name as ``options`` as well, and win.
+            timings: gets the seconds of each stage added.
 
-        Numerical trouble is no error but a `Status` in the solutions. Raises ValueError for what is out of range.
+        Returns:
+            The inversion. Numerical trouble is no error but a :class:`Status` in its solutions.
+
+        Raises:
+            RnriError: for a value out of range, or one that this model cannot serve.
         """
-        prompts = listed(prompt)
-        guidance = self.model.guidance_threshold if guidance is None else guidance
-        check_guidance(guidance)
-        if tol is not None and getattr(self.model, "replayed", False):
-            raise RnriError(f"tol={tol:g} and CUDA graphs exclude each other", hint="give a budget alone", field="tol")
+        config, prompts = _configured(config or InversionConfig(), options), listed(prompt)
+        if config.tol is not None and self.model.replayed:
+            raise RnriError(
+                f"tol={config.tol:g} and CUDA graphs exclude each other", hint="give iterations alone", field="tol"
+            )
         timings = timings or Timings()
-        latents, size = self.encode(image, resolution=resolution, timings=timings)
-        latents = latents.to(self.model.device)
+        latents, size = self.encode(image, resolution=config.resolution, timings=timings)
         with timings.measure("invert", self.model.device):
-            schedule = self.schedule(latents, steps=steps, strength=strength, seed=seed)
-            chosen = plan(solver, schedule, budget=budget, tol=tol, start=start, predictor=predictor, correct=correct)
-            denoiser = self.denoiser(prompts, guidance)
-            found = chosen.invert(denoiser, schedule, latents, tol=tol, seed=seed)
-        return replace(found, prompt=prompt, model=self.model.fingerprint, size=size, guidance=guidance)
+            found = self.invert_latents(latents, prompts, config)
+        return found.described(prompt=prompt, size=size)
+
+    @runs
+    def invert_latents(self, latents: Tensor, prompts: list[str], config: InversionConfig) -> Inversion:
+        """Invert latents (B, C, h, w) with a prompt for each, all in one batch; sizes and prompts are not recorded."""
+        latents = latents.to(self.model.device)
+        guidance = self.model.guidance_threshold if config.guidance is None else config.guidance
+        schedule = self.schedule(latents, steps=config.steps, strength=config.strength, seed=config.seed)
+        inverter = config.inverter_for(schedule)
+        found = inverter.invert(self.denoiser(prompts, guidance), schedule, latents, seed=config.seed)
+        if not isinstance(found, Inversion):
+            raise RnriError(
+                f"{config.inverter!r} gives a pair of latents, which controls cannot edit",
+                hint="use its baseline: rnri methods",
+                field="inverter",
+            )
+        return found.described(
+            model=self.model.fingerprint, guidance=guidance, inverter=spec(inverter), device=str(self.model.device)
+        )
 
     @runs
     def encode(
@@ -167,141 +176,143 @@ class Editor:
         """The network bound to the prompts, guided away from `negative`; see `rnri.editing.edit.bound`."""
         return bound(self.model, prompts, guidance, negative)
 
-    @overload
-    def edit(
-        self,
-        source: Inversion,
-        prompt: str,
-        *,
-        guidance: float | None = None,
-        negative: str | None = None,
-        steps: int | None = None,
-        controls: Sequence[Control | str] | None = None,
-        paste: ImageLike | None = None,
-        size: tuple[int, int] | None = None,
-        timings: Timings | None = None,
-    ) -> Picture: ...
-
-    @overload
-    def edit(
-        self,
-        source: Inversion,
-        prompt: list[str],
-        *,
-        guidance: float | None = None,
-        negative: str | None = None,
-        steps: int | None = None,
-        controls: Sequence[Control | str] | None = None,
-        paste: ImageLike | None = None,
-        size: tuple[int, int] | None = None,
-        timings: Timings | None = None,
-    ) -> list[Picture]: ...
-
     @runs
     def edit(
         self,
         source: Inversion,
         prompt: str | list[str],
+        config: EditConfig | None = None,
         *,
-        guidance: float | None = None,
-        negative: str | None = None,
-        steps: int | None = None,
-        controls: Sequence[Control | str] | None = None,
         paste: ImageLike | None = None,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
-    ) -> Picture | list[Picture]:
-        """The inverted image as `prompt` has it: one image for a prompt, a list, drawn at once, for several.
+        **options: Any,
+    ) -> EditResult:
+        """Edit an inverted image: sample its noise again with another prompt.
 
-        `guidance` is as the model's own pipeline has it, mostly active above 1: it follows the prompt harder and leads
-        further away from `negative`, what is not wanted, for a second network evaluation per step. `steps` is how many
-        the whole way from noise to image takes, where not as many as were inverted; see `rnri.editing.edit.resampled`.
-        `controls`, objects or specs like "depth:strength=0.5", say how else the edit is made, see `rnri.controls`.
-        Where one of them keeps part of the picture, that part is as the autoencoder has it, or, with the picture itself
-        as `paste`, that picture's. The result has the size of the image that was inverted unless `size` says otherwise.
-        Raises ValueError for an inversion of another model, and for what is out of range.
+        Args:
+            source: the inversion, of this model.
+            prompt: the target prompt, or several, which are sampled in one batch.
+            config: settings; fields of :class:`EditConfig` may be given by name as ``options`` as well, and win.
+            paste: the image itself: where a control keeps it, the result has its pixels instead of the autoencoder's.
+            size: (width, height) of the result in pixels; that of the image that was inverted.
+            timings: gets the seconds of each stage added.
+
+        Raises:
+            RnriError: for an inversion of another model, and for a value out of range.
         """
-        prompts, timings = listed(prompt), timings or Timings()
+        config, prompts, timings = _configured(config or EditConfig(), options), listed(prompt), timings or Timings()
         check_size(size)
-        if steps is not None:
-            if controls:
-                raise RnriError(
-                    f"steps={steps} and controls exclude each other",
-                    hint="edit in as many as were inverted",
-                    field="steps",
-                )
-            self._check_model(source)
-            source = resampled(source, self.schedule(source.noise, steps=steps, seed=source.seed))
-        drawn = self.draw(source, prompts, guidance=guidance, negative=negative, controls=controls, timings=timings)
-        pictures = self.finish(source, drawn, paste=paste, size=size, timings=timings)
-        return pictures[0] if isinstance(prompt, str) else pictures
+        sampled = self.sample(source, prompts, config, timings=timings)
+        pictures = self.render(source, sampled, paste=paste, size=size, timings=timings)
+        return EditResult(source, tuple(prompts), tuple(pictures), sampled)
 
     @runs
     def edited(
         self,
         source: Inversion,
         prompt: str,
+        config: EditConfig | None = None,
         *,
-        guidance: float | None = None,
-        negative: str | None = None,
-        controls: Sequence[Control | str] | None = None,
         timings: Timings | None = None,
+        **options: Any,
     ) -> Inversion:
-        """The edit as an inversion of itself, to edit again: no picture between, no equation to solve.
+        """The inversion of an edit, to edit again: no image between, no equation to solve.
 
-        Its latents are those the edit went through, so that `reconstruct` draws the edit, and `edit` and `edited` go on
-        from it. What controls did is kept as corrections. The prompt is what it shows from now on.
+        Its latents are those of the edit, joined by noise maps, so :meth:`reconstruct` gives the edit. Its source
+        prompt is ``prompt``.
         """
-        (text,) = listed([prompt])
-        guidance = self.model.defaults.edit_guidance if guidance is None else guidance
+        config, (text,) = _configured(config or EditConfig(), options), listed([prompt])
+        guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
         timings = timings or Timings()
-        drawn = self.draw(source, [text], guidance=guidance, negative=negative, controls=controls, timings=timings)
+        sampled = self.sample(source, [text], config, timings=timings)
         with timings.measure("edit", self.model.device):
-            return retraced(self.denoiser([text], guidance), source, drawn, prompt=text, guidance=guidance)
+            return as_inversion(self.denoiser([text], guidance), source, sampled, prompt=text, guidance=guidance)
 
     @runs
-    def draw(
+    def sample(
         self,
         source: Inversion,
         prompts: Sequence[str],
+        config: EditConfig | None = None,
         *,
-        guidance: float | None = None,
-        negative: str | None = None,
-        controls: Sequence[Control | str] | None = None,
         timings: Timings | None = None,
-    ) -> Drawn:
-        """The latents of `edit`, and what they took; `finish` makes pictures of them."""
+        **options: Any,
+    ) -> Sampled:
+        """The latents of :meth:`edit`; :meth:`render` makes pictures of them."""
+        config = _configured(config or EditConfig(), options)
         self._check_model(source)
-        guidance = self.model.defaults.edit_guidance if guidance is None else guidance
-        check_guidance(guidance)
-        chosen = [find_control(each) if isinstance(each, str) else each for each in controls or ()]
+        guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
+        controls = config.chosen
         with (timings or Timings()).measure("edit", self.model.device):
-            active = usual(source) if controls is None else chosen
-            return draw(self.model, source, prompts, guidance=guidance, negative=negative, controls=active)
+            if config.steps is not None:
+                whole = self.schedule(source.noise, steps=config.steps, seed=source.seed)
+                steps = other_steps(source, whole)
+                if len(steps) != len(source.schedule):
+                    return self._from_noise(steps, source.noise, prompts, guidance, config.negative)
+            return resample(
+                self.model,
+                source,
+                prompts,
+                guidance=guidance,
+                negative=config.negative,
+                controls=default_controls(source) if controls is None else controls,
+            )
 
     @runs
-    def finish(
+    def from_noise(
+        self,
+        schedule: Schedule,
+        noise: Tensor,
+        prompt: str,
+        config: EditConfig | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> Picture:
+        """The picture sampled from noise (1, C, h, w) along a schedule; of ``config`` guidance and negative count."""
+        config = config or EditConfig()
+        guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
+        sampled = self._from_noise(schedule, noise, listed([prompt]), guidance, config.negative)
+        return self.decode(sampled.latents, size=size)[0]
+
+    def _from_noise(
+        self, schedule: Schedule, noise: Tensor, prompts: Sequence[str], guidance: float, negative: str | None
+    ) -> Sampled:
+        """Latents sampled from noise (1, C, h, w) alone, for each prompt."""
+        latents = [noise.to(self.model.device).expand(len(prompts), -1, -1, -1)]
+
+        def record(k: int, z: Tensor) -> Tensor:
+            latents.append(z)
+            return z
+
+        sample(self.denoiser(list(prompts), guidance, negative), schedule, latents[0], callback=record)
+        rows = 2 if is_guided(self.model, guidance) else 1
+        nfe = rows * len(prompts) * len(schedule)
+        return Sampled(Trajectory(schedule, tuple(latents)), first=0, masks=(), nfe=nfe)
+
+    @runs
+    def render(
         self,
         source: Inversion,
-        drawn: Drawn,
+        sampled: Sampled,
         *,
         paste: ImageLike | None = None,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
     ) -> list[Picture]:
-        """Latents drawn as pictures, with what was to be kept from the source put back."""
+        """Sampled latents as pictures; where masks keep the source, its pixels are put back."""
         timings = timings or Timings()
         wide, high = size or source.size or (None, None)
         with timings.measure("decode", self.model.device):
-            pixels = self._pixels(drawn.latents[-1], wide, high)
-            if paste is not None and not drawn.masks:
+            pixels = self._pixels(sampled.latents, wide, high)
+            if paste is not None and not sampled.masks:
                 raise RnriError("there is nothing to paste", hint="no control keeps a part of the picture")
-            if drawn.masks:
+            if sampled.masks:
                 shape = (pixels.shape[-2], pixels.shape[-1])
                 kept = self._pixels(source.clean, wide, high) if paste is None else images.read(paste).to(pixels)
                 kept = images.resize(kept, shape)
                 share = torch.ones_like(pixels[:, :1])
-                for mask in drawn.masks:
+                for mask in sampled.masks:
                     share = share * images.stretch(mask.to(pixels), shape)
                 pixels = kept + share * (pixels - kept)
             return images.to_pil(pixels)
@@ -310,11 +321,12 @@ class Editor:
     def reconstruct(
         self, source: Inversion, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Picture:
-        """The inverted image drawn again with its own prompt and guidance: how good the inversion is."""
+        """The inverted image sampled again with its own prompt and guidance: how good the inversion is."""
         timings = timings or Timings()
         check_size(size)
-        drawn = self.draw(source, [source.prompt], guidance=source.guidance, controls=(), timings=timings)
-        return self.finish(source, drawn, size=size, timings=timings)[0]
+        config = EditConfig(guidance=source.guidance, controls=())
+        sampled = self.sample(source, [source.prompt], config, timings=timings)
+        return self.render(source, sampled, size=size, timings=timings)[0]
 
     @runs
     def autoencoded(
@@ -395,3 +407,21 @@ class Editor:
                 f"the inversion is of model {source.model or 'unknown'}, and {self.model.name} is {self.model.fingerprint}",
                 hint="load the model it was made with, or invert the image again",
             )
+
+
+_Config = TypeVar("_Config", InversionConfig, EditConfig)
+
+_RENAMED = {"solver": "inverter", "budget": "iterations", "correct": "noise_maps"}
+"""Options of 0.1, accepted until 0.3."""
+
+
+def _configured(config: _Config, options: dict[str, Any]) -> _Config:
+    """A config with options given by name; RnriTypeError for a name that is no field."""
+    known = [each.name for each in fields(config)]
+    for old in options.keys() & _RENAMED.keys():
+        warnings.warn(f"option {old!r} is now {_RENAMED[old]!r}; the old name goes in 0.3", DeprecationWarning, 3)
+        options[_RENAMED[old]] = options.pop(old)
+    for name in options:
+        if name not in known:
+            raise RnriTypeError(f"{name!r} is not an option", hint=f"options are {', '.join(known)}", field=name)
+    return replace(config, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnri_core.inversion.inversion import Inversion
-from rnri_core.solvers.solve import Status, worst
 from torch import Tensor
 
 from rnri import images
@@ -41,11 +40,6 @@ def decibels(picture: Picture, reference: Tensor) -> float:
     return psnr(images.read(picture), reference.cpu()).item()
 
 
-def status(source: Inversion) -> Status:
-    """The worst of all steps and images."""
-    return worst(status for solution in source.solutions for status in solution.status)
-
-
 def residual(source: Inversion) -> float | None:
-    """The largest of all steps and images; ``None`` where nothing was solved."""
-    return None if source.drawn else source.residual.max().item()
+    """The largest of all steps and images; ``None`` where no equation was solved."""
+    return source.residual.max().item() if source.solved else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import torch
 from rnri_core.errors import RnriError
@@ -11,6 +10,7 @@ from rnri_core.inversion.inversion import Inversion, sample
 from rnri_core.sampling.noise_paths import PathName, centroid, path
 
 from rnri.controls.conditions import between
+from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
 from rnri.images import Picture
 from rnri.limits import generator
@@ -31,11 +31,11 @@ def interpolate(
     shares = [n / (count - 1) for n in range(count)]
     begin, end = (model.embed([each.prompt]) for each in (one, other))
     for share, noise in zip(shares, path(by, one.noise, other.noise, shares), strict=True):
-        corrections = None
+        noise_maps = None
         if one.noise_maps is not None and other.noise_maps is not None:
-            corrections = [a.lerp(b, share) for a, b in zip(one.noise_maps, other.noise_maps, strict=True)]
+            noise_maps = [a.lerp(b, share) for a, b in zip(one.noise_maps, other.noise_maps, strict=True)]
         m = model.denoiser(between(begin, end, share))
-        latents = sample(m, one.schedule, noise.to(model.device), noise_maps=corrections)
+        latents = sample(m, one.schedule, noise.to(model.device), noise_maps=noise_maps)
         yield editor.decode(latents, size=one.size)[0]
 
 
@@ -64,21 +64,23 @@ def concept(
         )
     _check_alike(references)
     middle = centroid([each.noise for each in references])
-    first = replace(references[0], noise_maps=None)
+    first, config = references[0], EditConfig(guidance=guidance, controls=())
     for n in range(count):
         noise = middle
         if n:
             fresh = torch.randn(middle.shape, generator=generator(seed + n)).to(middle)
             (noise,) = path("nao", middle, fresh, [variety])
-        start = replace(first, latents=(noise, *first.latents[1:]))
-        yield editor.edit(start, prompt, guidance=guidance)
+        yield editor.from_noise(first.schedule, noise, prompt, config, size=first.size)
 
 
 def _check_alike(inversions: Sequence[Inversion]) -> None:
     first = inversions[0]
     for each in inversions:
-        if each.drawn:
-            raise RnriError("drawn noise knows nothing of its picture", hint="invert with solver='faithful'")
+        if not each.solved:
+            raise RnriError(
+                "noise sampled independently of the image has no source structure",
+                hint="invert with inverter='faithful'",
+            )
         if each.model != first.model:
             raise RnriError(f"pictures inverted by models {first.model} and {each.model} have nothing between them")
         ways = [[(step.t, step.a) for step in of.schedule] for of in (first, each)]

@@ -5,21 +5,21 @@ from __future__ import annotations
 from rnri_core.inversion.inversion import Inversion
 
 from rnri import images
-from rnri.editing.edit import Drawn
+from rnri.editing.edit import Sampled
 from rnri.images import Picture
 from rnri.models.base import Model
 
 
 def previews(
-    model: Model, source: Inversion, drawn: Drawn, *, size: tuple[int, int] | None = None
+    model: Model, source: Inversion, sampled: Sampled, *, size: tuple[int, int] | None = None
 ) -> list[list[Picture]]:
     """A picture for every step that was drawn, noisy to clean, of each prompt, by `Model.preview`.
 
     They have ``size``, (width, height), or that of the picture that was inverted.
     """
     width, height = size or source.size or (None, None)
-    looks = []
-    for k, step in enumerate(source.schedule[drawn.first :], start=drawn.first):
-        pixels = model.preview(step.x0_from_step(drawn.latents[k], drawn.latents[k + 1]))
+    looks, latents = [], sampled.trajectory.latents
+    for k, step in enumerate(sampled.trajectory.schedule[sampled.first :], start=sampled.first):
+        pixels = model.preview(step.x0_from_step(latents[k], latents[k + 1]))
         looks.append(images.to_pil(images.resize(pixels, (height, width)) if height and width else pixels))
     return [list(way) for way in zip(*looks, strict=True)]

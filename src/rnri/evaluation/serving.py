@@ -128,7 +128,7 @@ def _questions(editor: Editor, pictures: int, seed: int) -> list[Question]:
         source = editor.invert(images.decode(picture), caption(edit.source))
         for guidance in (1.0, 2.0):
             for prompt in (edit.target_prompt, caption(edit.source)):
-                answer = images.read(editor.edit(source, prompt, guidance=guidance))
+                answer = images.read(editor.edit(source, prompt, guidance=guidance).picture)
                 found.append(Question(picture, source.prompt, prompt, guidance, answer))
     return found
 

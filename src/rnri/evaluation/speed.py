@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from rnri_core.inversion.inversion import sample
-from rnri_core.inversion.presets import plan
+from rnri_core.inversion.presets import inverter
 from torch.utils.flop_counter import FlopCounterMode
 
 from rnri.evaluation.records import environment
@@ -133,7 +133,7 @@ def speed(
     image = torch.zeros(1, 3, *(size or model.image_size))
     add("encode", None, lambda: model.encode(image), lambda result: 0)
     for method in solvers:
-        inverting = partial(plan(method, schedule, budget=budget).invert, denoiser, schedule, latents)
+        inverting = partial(inverter(method, schedule, iterations=budget).invert, denoiser, schedule, latents)
         found = add("invert", method, inverting, lambda result: result.calls)
     add("edit", None, lambda: sample(denoiser, schedule, found.noise), lambda result: len(schedule))
     add("decode", None, lambda: model.decode(latents), lambda result: 0)

@@ -65,8 +65,8 @@ class Recipe:
         <BLANKLINE>
         editor = Editor.from_pretrained('scenes')
         source = editor.invert('photo.jpg', 'a ball')
-        picture = editor.edit(source, 'a cube', guidance=2.0)
-        picture.save('photo-edited.png')
+        result = editor.edit(source, 'a cube', guidance=2.0)
+        result.picture.save('photo-edited.png')
         <BLANKLINE>
         """
         arguments = [repr(self.name), repr(self.source)]
@@ -77,8 +77,8 @@ class Recipe:
             "",
             f"editor = Editor.from_pretrained({self.model!r})",
             f"source = editor.invert({', '.join(arguments)})",
-            f"picture = editor.edit(source, {self.target!r}, {how})",
-            f"picture.save({self.output!r})",
+            f"result = editor.edit(source, {self.target!r}, {how})",
+            f"result.picture.save({self.output!r})",
             "",
         ]
         return "\n".join(lines) + (MASKED.format(name=self.name) if masked else "")

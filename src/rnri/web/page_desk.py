@@ -277,7 +277,7 @@ def _short(value: object) -> str:
 def _told(about: Inverted, found: Inversion | None) -> Answer:
     """How an inversion went. A figure that is not finite is None."""
     quality, spent = about.quality, about.cost.timings
-    solutions = reversed(found.solutions) if found and not found.drawn else ()
+    solutions = reversed(found.solutions) if found else ()
     return {
         "id": about.id,
         "prompt": about.prompt,

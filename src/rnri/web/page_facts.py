@@ -8,13 +8,13 @@ from functools import lru_cache
 from inspect import getdoc
 from typing import Any
 
+from rnri_core.inversion.config import MAX_SEED
 from rnri_core.inversion.presets import PRESETS
 from rnri_core.solvers import SOLVERS, Option
 
 from rnri.controls import CONTROLS
 from rnri.editing.editor import Editor
 from rnri.examples import GALLERY
-from rnri.limits import MAX_SEED
 from rnri.models import EMBEDDED
 from rnri.scenes.captions import caption, parse
 from rnri.scenes.render import render

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from fastapi import Form
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from rnri_core.errors import RnriError
+from rnri_core.inversion.config import MAX_GUIDANCE, MAX_SEED
 from rnri_core.inversion.presets import check
 from rnri_core.solvers.solve import Status
 
 from rnri.editing.editor import Timings
-from rnri.limits import MAX_GUIDANCE, MAX_SEED
 from rnri.web.engine import Drawing
 from rnri.web.store import Inverted, Settings
 

@@ -7,8 +7,9 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
+from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.inversion import Inversion
 
 from rnri.editing.editor import Encoded, Timings
@@ -32,6 +33,23 @@ class Settings:
     predictor: bool | None = None
     correct: bool | None = None
     seed: int = 0
+
+    def config(self) -> InversionConfig:
+        """The settings as the editor takes them."""
+        init: Any = None
+        if self.start is not None or self.predictor is not None:
+            init = "-".join(["noised"] * (self.start == "noised") + ["predicted"] * bool(self.predictor) or ["clean"])
+        return InversionConfig(
+            inverter=self.solver,
+            steps=self.steps,
+            strength=self.strength,
+            guidance=self.guidance,
+            iterations=self.budget,
+            tol=self.tol,
+            init=init,
+            noise_maps=self.correct,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True)

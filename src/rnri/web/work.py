@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from rnri_core.inversion.inversion import Inversion
+from rnri_core.inversion.inversion import Inversion, stacked
 from torch import Tensor
 
 from rnri import images
 from rnri.editing.editor import Editor, Timings
-from rnri.editing.fidelity import fidelity, residual, status
+from rnri.editing.fidelity import fidelity, residual
 from rnri.images import ImageLike
 from rnri.models.base import prompt_warnings
-from rnri.web.batch import ending, joined
+from rnri.web.batch import ending
 from rnri.web.jobs import Drawing, Edited, Job
 from rnri.web.store import Cost, Inverted, Kept, Quality, Settings, Store
 
@@ -53,9 +53,9 @@ class Work:
         text = prompt if isinstance(prompt, str) else prompt(pixels)
         encoded = editor.encode(pixels, timings=timings)
         with prompt_warnings() as remarks:
-            found = editor.invert(encoded, text, timings=timings, **asdict(how))
+            found = editor.invert(encoded, text, how.config(), timings=timings)
         reached = fidelity(editor, found, pixels)
-        quality = Quality(reached.reconstruction, reached.autoencoder_bound, status(found).name, residual(found))
+        quality = Quality(reached.reconstruction, reached.autoencoder_bound, found.status.name, residual(found))
         cost = Cost(found.nfe, found.njvp, found.nvjp, timings, job.waited)
         steps = len(found.schedule)
         about = Inverted(Store.new_id(), text, how, encoded.size, steps, quality, cost, tuple(remarks))
@@ -74,17 +74,16 @@ class Work:
                 source = self._again(editor, kept, timings) if kept.inversion is None else kept.inversion
                 drawings.append(drawing)
                 sources += [ending(source, drawing.strength)] * len(drawing.prompts)
-            pictures = iter(
-                editor.edit(
-                    sources[0] if len(group) == 1 else joined(sources),
-                    [prompt for drawing in drawings for prompt in drawing.prompts],
-                    guidance=drawings[0].guidance,
-                    negative=drawings[0].negative or None,
-                    controls=drawings[0].controls,
-                    size=drawings[0].size,
-                    timings=timings,
-                )
+            result = editor.edit(
+                sources[0] if len(group) == 1 else stacked(sources),
+                [prompt for drawing in drawings for prompt in drawing.prompts],
+                guidance=drawings[0].guidance,
+                negative=drawings[0].negative or None,
+                controls="auto" if drawings[0].controls is None else drawings[0].controls,
+                size=drawings[0].size,
+                timings=timings,
             )
+            pictures = iter(result.pictures)
         results = []
         for job, drawing in zip(group, drawings, strict=True):
             said = tuple(remarks if len(group) == 1 else _remarks(editor, drawing) if remarks else ())
@@ -97,7 +96,7 @@ class Work:
         """An inversion that was given up, from the latents of its picture."""
         about = kept.about
         with prompt_warnings():
-            found = editor.invert(kept.encoded, about.prompt, timings=timings, **asdict(about.settings))
+            found = editor.invert(kept.encoded, about.prompt, about.settings.config(), timings=timings)
         self.store.restore(about.id, found)
         return found
 

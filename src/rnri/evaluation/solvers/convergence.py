@@ -14,22 +14,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
-from typing import Literal
 
 import torch
 from rnri_core.errors import RnriError
 from rnri_core.inversion.budget import Spread, allot
-from rnri_core.inversion.coupled import COUPLED, Coupled, Pair
-from rnri_core.inversion.edit_friendly import edit_friendly
-from rnri_core.inversion.inversion import Inversion, sample
-from rnri_core.inversion.presets import PRESETS, Plan, check, plan
+from rnri_core.inversion.coupled import PairInversion
+from rnri_core.inversion.implicit import Implicit, Init
+from rnri_core.inversion.inversion import Inversion
+from rnri_core.inversion.presets import INVERTERS, PRESETS, AnyInverter, check, inverter
 from rnri_core.sampling.steps import Denoiser, Schedule
 from rnri_core.solvers import solver as find_solver
 from rnri_core.solvers.equation import norm
 from torch import Tensor
 
 from rnri import images
-from rnri.editing.edit import bound, draw, usual
+from rnri.editing.edit import bound, default_controls, resample
 from rnri.evaluation.solvers.cost import Cost, measured
 from rnri.evaluation.solvers.settings import Own
 from rnri.metrics import psnr
@@ -43,20 +42,19 @@ class Way:
     """What surrounds a solver: how calls are spread over the steps, and where each step starts (``invert``)."""
 
     spread: Spread
-    predictor: bool
-    start: Literal["clean", "noised"]
+    init: Init
 
 
 WAYS: dict[str, Way] = {
-    "published": Way("even", predictor=False, start="clean"),
-    "informed": Way("spectrum", predictor=True, start="clean"),
-    "noised": Way("spectrum", predictor=True, start="noised"),
+    "published": Way("even", "clean"),
+    "informed": Way("spectrum", "predicted"),
+    "noised": Way("spectrum", "noised-predicted"),
 }
 """As the papers have it; with what the schedule and the step before tell; the same from a start in distribution."""
 
 
-INVERTERS: dict[str, int] = {"edit-friendly": 1, "edict": 2, "bdia": 1}
-"""What inverts without solving, beside the solvers, and its calls per step; exact by corrections or by algebra."""
+CALLS = {"edit-friendly": 1, "edict": 2, "bdia": 1}
+"""Network evaluations a step of the inverters that solve no equation."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def grid(
             model=name,
             fingerprint=model.fingerprint,
             steps=count,
-            calls=count * INVERTERS[solver] if solver in INVERTERS else round(count * budget),
+            calls=count * CALLS[solver] if solver in INVERTERS else round(count * budget),
             solver=solver,
             way="preset" if solver in PRESETS else "published" if solver in INVERTERS else way,
             correct=correct and solver not in INVERTERS and solver not in PRESETS,
@@ -175,62 +173,7 @@ class Case:
     target_latents: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Solved:
-    """An inversion step by step, whose noise a denoiser samples again."""
-
-    inversion: Inversion
-
-    @property
-    def noise(self) -> Tensor:
-        return self.inversion.noise
-
-    @property
-    def nfe(self) -> int:
-        return self.inversion.nfe
-
-    @property
-    def njvp(self) -> int:
-        return self.inversion.njvp
-
-    @property
-    def nvjp(self) -> int:
-        return self.inversion.nvjp
-
-    def draw(self, m: Denoiser) -> Tensor:
-        return sample(m, self.inversion.schedule, self.noise, noise_maps=self.inversion.noise_maps)
-
-    def residual(self, m: Denoiser) -> Tensor:
-        """That of the latents found, (K, B); a call per step."""
-        latents = self.inversion.latents
-        pairs = zip(self.inversion.schedule, latents, latents[1:], strict=False)
-        return torch.stack([step.residual(m, z, clean) for step, z, clean in pairs])
-
-
-@dataclass(frozen=True, eq=False)
-class Paired:
-    """An inversion to a pair of latents, the first of which is looked at as its noise."""
-
-    kind: Coupled
-    schedule: Schedule
-    pair: Pair
-    calls_per_step: int
-    njvp: int = 0
-    nvjp: int = 0
-
-    @property
-    def noise(self) -> Tensor:
-        return self.pair[0]
-
-    @property
-    def nfe(self) -> int:
-        return self.calls_per_step * len(self.schedule)
-
-    def draw(self, m: Denoiser) -> Tensor:
-        return self.kind.sample(m, self.schedule, self.pair)
-
-
-Attempt = Solved | Paired
+Found = Inversion | PairInversion
 
 
 class Convergence:
@@ -240,7 +183,7 @@ class Convergence:
         self.models = models
         self.edits = lru_cache(lambda split: split_edits(split, limit))
         self.case = lru_cache(maxsize=256)(self._case)
-        self.plan = lru_cache(maxsize=4096)(self._plan)
+        self.inverter = lru_cache(maxsize=4096)(self._inverter)
         self._warm: set[tuple[str, int]] = set()
 
     def schedule(self, configuration: Configuration) -> Schedule:
@@ -251,7 +194,7 @@ class Convergence:
     def affordable(self, configuration: Configuration) -> bool:
         """Whether its calls buy an iteration for every step."""
         try:
-            self.plan(configuration)
+            self.inverter(configuration)
         except ValueError:
             return False
         return True
@@ -265,14 +208,15 @@ class Convergence:
         if (configuration.model, len(cases)) not in self._warm:
             schedule[-1].denoise(m, latents)
             self._warm.add((configuration.model, len(cases)))
-        how = self.plan(configuration)
-        found, cost = measured(partial(self._attempt, configuration, how, schedule, latents), m, latents)
-        again = found.draw(m)
+        how = self.inverter(configuration)
+        found, cost = measured(partial(_inverted, how, schedule, latents, configuration.seed), m, latents)
+        again = found.sample(m)
         edited = self._edited(found, configuration, cases)
         noises = found.noise / math.hypot(*schedule[0].levels[:2])
-        residual = found.residual(m) if isinstance(found, Solved) else torch.stack([_relative(again, latents)])
-        status = [solution.status for solution in found.inversion.solutions] if isinstance(found, Solved) else []
-        history = [solution.residuals for solution in found.inversion.solutions] if isinstance(found, Solved) else []
+        residual = _residuals(m, found) if isinstance(found, Inversion) else torch.stack([_relative(again, latents)])
+        solutions = found.solutions if isinstance(found, Inversion) else ()
+        status = [solution.status for solution in solutions]
+        history = [solution.residuals for solution in solutions]
         sources, targets = torch.cat([case.source for case in cases]), torch.cat([case.target for case in cases])
         fidelity, bound = _decibels(model, again, sources), _decibels(model, latents, sources)
         reached, unedited = _decibels(model, edited, targets), psnr(sources, targets).tolist()
@@ -299,28 +243,17 @@ class Convergence:
             for k, case in enumerate(cases)
         ]
 
-    def _plan(self, configuration: Configuration) -> Plan:
-        """How it is solved; ``ValueError`` if the calls do not buy an iteration for each step."""
+    def _inverter(self, configuration: Configuration) -> AnyInverter:
+        """How it is inverted; ``RnriError`` if the calls do not buy an iteration for each step."""
         schedule, name = self.schedule(configuration), configuration.solver
         if name in PRESETS:
-            return plan(name, schedule, calls=configuration.calls)
+            return inverter(name, schedule, calls=configuration.calls)
         if name in INVERTERS:
-            return plan("explicit", schedule, budget=1)
+            return inverter(name, schedule)
         way, method = WAYS[configuration.way], find_solver(name)
         calls = configuration.calls - len(schedule) if configuration.correct else configuration.calls
-        budget = allot(schedule, calls, method, spread=way.spread)
-        return Plan(method, budget, way.start, way.predictor, configuration.correct)
-
-    def _attempt(
-        self, configuration: Configuration, how: Plan, schedule: Schedule, latents: Tensor, m: Denoiser
-    ) -> Attempt:
-        """The inversion that is asked for, with the network ``m``."""
-        name, seed = configuration.solver, configuration.seed
-        if name in COUPLED:
-            return Paired(COUPLED[name], schedule, COUPLED[name].invert(m, schedule, latents), INVERTERS[name])
-        if name == "edit-friendly":
-            return Solved(edit_friendly(m, schedule, latents, seed=seed))
-        return Solved(how.invert(m, schedule, latents, seed=seed))
+        iterations = allot(schedule, calls, method, spread=way.spread)
+        return Implicit(method, iterations, None, way.init, configuration.correct)
 
     def _case(self, name: str, split: Split, index: int) -> Case:
         model, edit = self.models[name], self.edits(split)[index]
@@ -328,13 +261,13 @@ class Convergence:
         source, target = images.read(pictures.source), images.read(pictures.target)
         return Case(edit, source, target, model.encode(source), model.encode(target))
 
-    def _edited(self, found: Attempt, configuration: Configuration, cases: Sequence[Case]) -> Tensor:
+    def _edited(self, found: Found, configuration: Configuration, cases: Sequence[Case]) -> Tensor:
         """The edits' latents: of what was solved as `Editor.edit` makes them, of other inverters as they are."""
         model, prompts = self.models[configuration.model], [case.edit.target_prompt for case in cases]
         guidance = configuration.guidance
-        if isinstance(found, Solved) and configuration.solver not in INVERTERS:
-            return draw(model, found.inversion, prompts, guidance=guidance, controls=usual(found.inversion)).latents[-1]
-        return found.draw(bound(model, prompts, guidance))
+        if isinstance(found, Inversion) and configuration.solver not in INVERTERS:
+            return resample(model, found, prompts, guidance=guidance, controls=default_controls(found)).latents
+        return found.sample(bound(model, prompts, guidance))
 
 
 def kurtosis(noise: Tensor) -> float:
@@ -358,9 +291,19 @@ def correlation(noise: Tensor) -> float:
     return (sum(products) / 2 / x.square().mean()).item()
 
 
-def _iterations(how: Plan, steps: int) -> list[int]:
-    """Of each step, from the image outwards."""
-    return [how.budget] * steps if isinstance(how.budget, int) else list(how.budget)
+def _inverted(how: AnyInverter, schedule: Schedule, latents: Tensor, seed: int, m: Denoiser) -> Found:
+    return how.invert(m, schedule, latents, seed=seed)
+
+
+def _residuals(m: Denoiser, found: Inversion) -> Tensor:
+    """‖z_clean − denoise(z)‖ / ‖z_clean‖ of the latents found, (K, B); a call per step."""
+    pairs = zip(found.schedule, found.latents, found.latents[1:], strict=False)
+    return torch.stack([step.residual(m, z, clean) for step, z, clean in pairs])
+
+
+def _iterations(how: AnyInverter, steps: int) -> list[int]:
+    """Of each step, from the image outwards; one where no equation is solved."""
+    return how.plan(steps) if isinstance(how, Implicit) else [1] * steps
 
 
 def _relative(found: Tensor, wanted: Tensor) -> Tensor:

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal, get_args
 
 import torch
 from rnri_core.errors import RnriError
+from rnri_core.inversion.implicit import Implicit
 from rnri_core.inversion.inversion import Inversion, sample
-from rnri_core.inversion.presets import plan
+from rnri_core.inversion.presets import inverter
 from rnri_core.sampling.steps import Denoiser
 from rnri_core.solvers.solve import Status
 from torch import Tensor
@@ -105,8 +106,10 @@ class Sensitivity:
             configuration.steps, generator=torch.Generator().manual_seed(configuration.seed + index)
         )
         m = bound(model, [prompt], GUIDANCE if condition == "guidance" else None)
-        how = plan(configuration.solver, schedule, correct=False)
-        found = how.invert(m, schedule, latents, tol=configuration.tol, seed=configuration.seed)
+        how = inverter(configuration.solver, schedule, noise_maps=False)
+        assert isinstance(how, Implicit)
+        how = replace(how, tol=configuration.tol)
+        found = how.invert(m, schedule, latents, seed=configuration.seed)
         again = sample(m, schedule, found.noise)
         residual = _residuals(m, found)
         claimed = [float(each) for each in found.residual.flatten()]
