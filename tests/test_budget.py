@@ -25,7 +25,7 @@ def inverted(name: str, calls: int, count: int = 4) -> Inversion:
     schedule = steps(count)
     method = solver(name)
     return invert(
-        gaussian_denoiser, schedule, normal(2, 3, 4, 4, seed=0), method, budget=allot(schedule, calls, method)
+        gaussian_denoiser, schedule, normal(2, 3, 4, 4, seed=0), method, iterations=allot(schedule, calls, method)
     )
 
 

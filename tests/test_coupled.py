@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rnri_core.inversion.coupled import COUPLED, Bdia, Coupled, Edict
+from rnri_core.inversion.coupled import Bdia, Coupled, Edict
+from rnri_core.inversion.presets import invert
 from rnri_core.registry import Source
 from rnri_core.sampling.steps import Schedule, ddim, euler, euler_ancestral, flow
 from torch import Tensor
@@ -14,6 +15,7 @@ from tests.problems import ALPHAS_CUMPROD, normal
 SHAPE = (2, 3, 4, 4)
 SIGMAS, TIMESTEPS = [14.6, 4.1, 1.6, 0.0], [999, 749, 499]
 VISITED = [999, 749, 499, 249]
+COUPLED: dict[str, Coupled] = {"edict": Edict(), "bdia": Bdia()}
 SCHEDULES: dict[str, Schedule] = {
     "ddim": ddim(ALPHAS_CUMPROD, VISITED),
     "ddim, v": ddim(ALPHAS_CUMPROD, VISITED, "v_prediction"),
@@ -40,9 +42,11 @@ class Network:
 @pytest.mark.parametrize("name", COUPLED)
 def test_the_way_back_is_the_way_there(name: str, schedule: str, dtype: torch.dtype) -> None:
     clean, kind, steps = normal(*SHAPE, seed=1, dtype=dtype), COUPLED[name], SCHEDULES[schedule]
-    noise = kind.invert(Network(), steps, clean)
-    again = kind.sample(Network(), steps, noise)
+    found = kind.invert(Network(), steps, clean)
+    again = found.sample(Network())
     assert again.dtype == dtype
+    assert torch.equal(again, kind.sample(Network(), steps, found.pair))
+    assert found.noise is found.pair[0]
     amplified = 0.93 ** (-2 * len(steps)) if name == "edict" else len(steps)
     assert (again - clean).norm() / clean.norm() < ROUNDING[dtype] * amplified
 
@@ -50,17 +54,16 @@ def test_the_way_back_is_the_way_there(name: str, schedule: str, dtype: torch.dt
 @pytest.mark.parametrize("name", COUPLED)
 def test_another_prompt_gives_another_picture(name: str) -> None:
     clean, steps = normal(*SHAPE, seed=2), SCHEDULES["ddim"]
-    noise = COUPLED[name].invert(Network(), steps, clean)
-    edited = COUPLED[name].sample(lambda z, t: Network()(z, t) + 0.1, steps, noise)
+    edited = COUPLED[name].invert(Network(), steps, clean).sample(lambda z, t: Network()(z, t) + 0.1)
     assert (edited - clean).norm() > 1e-2 * clean.norm()
 
 
 @pytest.mark.parametrize(("kind", "there", "back"), [(Edict(), 8, 8), (Bdia(), 4, 3)])
 def test_calls_are_counted(kind: Coupled, there: int, back: int) -> None:
     network, steps = Network(), SCHEDULES["ddim"]
-    noise = kind.invert(network, steps, normal(*SHAPE, seed=3))
-    assert network.calls == there
-    kind.sample(network, steps, noise)
+    found = kind.invert(network, steps, normal(*SHAPE, seed=3))
+    assert found.nfe == network.calls == there
+    found.sample(network)
     assert network.calls == there + back
 
 
@@ -90,7 +93,7 @@ def test_edicts_inversion_is_the_authors_loop() -> None:
         offset = (len(steps) - i) % 2
         for moved in ((0 + offset) % 2, (1 + offset) % 2):
             pair[moved] = step.inverse_step(pair[moved], m(pair[1 - moved], step.t))
-    torch.testing.assert_close(Edict(p).invert(m, steps, clean), tuple(pair))
+    torch.testing.assert_close(Edict(p).invert(m, steps, clean).pair, tuple(pair))
 
 
 def test_bdia_takes_the_papers_step() -> None:
@@ -110,11 +113,10 @@ def test_bdia_takes_the_papers_step() -> None:
 
 def test_bdia_refuses_what_adds_noise() -> None:
     noisy = euler_ancestral(SIGMAS, TIMESTEPS, shape=SHAPE[1:], generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="t=999 adds noise, which BDIA cannot take back"):
+    with pytest.raises(ValueError, match="t=999 adds noise, which BDIA cannot invert: use a deterministic scheduler"):
         Bdia().invert(Network(), noisy, normal(*SHAPE, seed=8))
     clean = normal(*SHAPE, seed=8)
-    noise = Edict().invert(Network(), noisy, clean)
-    torch.testing.assert_close(Edict().sample(Network(), noisy, noise), clean)
+    torch.testing.assert_close(Edict().invert(Network(), noisy, clean).sample(Network()), clean)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.1, float("nan")])
@@ -127,3 +129,11 @@ def test_weights_are_shares(value: float) -> None:
 
 def test_each_names_its_paper() -> None:
     assert all(isinstance(kind.source, Source) and "exact" in kind.source.title.lower() for kind in COUPLED.values())
+
+
+@pytest.mark.parametrize(("spec", "kind"), [("edict:mixing=0.9", Edict(0.9)), ("bdia:weight=0.7", Bdia(0.7))])
+def test_they_are_inverters_by_name(spec: str, kind: Coupled) -> None:
+    clean, steps = normal(*SHAPE, seed=10), SCHEDULES["ddim"]
+    found, expected = invert(Network(), steps, clean, spec), kind.invert(Network(), steps, clean)
+    assert (found.sampler, found.schedule) == (kind, steps)
+    assert all(torch.equal(x, y) for x, y in zip(found.pair, expected.pair, strict=True))

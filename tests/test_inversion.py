@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from rnri_core.inversion.inversion import Inversion, invert, sample
+from rnri_core.errors import RnriError
+from rnri_core.inversion.edit_friendly import EditFriendly
+from rnri_core.inversion.inversion import Inversion, Trajectory, sample, stacked
+from rnri_core.inversion.presets import invert
 from rnri_core.sampling.steps import Schedule, euler_ancestral, flow
 from rnri_core.solvers import SOLVERS, solver
 from rnri_core.solvers.equation import norm
@@ -50,13 +55,14 @@ def same(a: Inversion, b: Inversion) -> None:
     assert (a.noise_maps is None) == (b.noise_maps is None)
     for x, y in zip(a.noise_maps or (), b.noise_maps or (), strict=True):
         assert torch.equal(x, y)
-    assert (a.prompt, a.model, a.size, a.guidance, a.seed) == (b.prompt, b.model, b.size, b.guidance, b.seed)
+    assert a.provenance == b.provenance
+    assert len(a.solutions) == len(b.solutions)
 
 
 @pytest.mark.parametrize("schedule", [STEPS, ancestral(), flow([0.9, 0.5, 0.2, 0.0], [900, 500, 200])])
 def test_a_converged_inversion_samples_back(schedule: Schedule) -> None:
     m = (lambda z, t: 0.3 * z.tanh()) if schedule is not STEPS else curved
-    inversion = invert(m, schedule, CLEAN.double(), solver("newton-krylov"), budget=30, tol=1e-12)
+    inversion = invert(m, schedule, CLEAN.double(), solver("newton-krylov"), iterations=30, tol=1e-12)
     assert all(set(solution.status) == {Status.CONVERGED} for solution in inversion.solutions)
     assert inversion.residual.shape == (len(schedule), SHAPE[0])
     torch.testing.assert_close(sample(m, schedule, inversion.noise), CLEAN.double(), rtol=1e-8, atol=1e-8)
@@ -75,7 +81,7 @@ def test_explicit_inversion_is_one_evaluation_at_each_known_point() -> None:
 
 
 def test_indices_are_the_schedules() -> None:
-    inversion = invert(curved, STEPS, CLEAN, solver("fixed-point"), budget=3, correct=True)
+    inversion = invert(curved, STEPS, CLEAN, solver("fixed-point"), iterations=3, noise_maps=True)
     assert inversion.noise_maps is not None
     assert torch.equal(inversion.clean, CLEAN)
     for k, step in enumerate(STEPS):
@@ -88,42 +94,42 @@ def test_indices_are_the_schedules() -> None:
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_corrections_make_up_for_any_solver(name: str) -> None:
-    inversion = invert(curved, STEPS, CLEAN, solver(name), budget=2, correct=True)
+def test_noise_maps_make_up_for_any_solver(name: str) -> None:
+    inversion = invert(curved, STEPS, CLEAN, solver(name), iterations=2, noise_maps=True)
     again = sample(curved, STEPS, inversion.noise, noise_maps=inversion.noise_maps)
     # each step rounds a few times at the size of the latents, and the network may stretch that by its slope
     torch.testing.assert_close(again, CLEAN, rtol=0, atol=100 * torch.finfo(torch.float32).eps)
     assert inversion.nfe == sum(solution.nfe for solution in inversion.solutions) + len(STEPS)
 
 
-@pytest.mark.parametrize("options", [{}, {"predictor": True}, {"start": "noised"}, {"correct": True}, {"tol": 1e-3}])
+@pytest.mark.parametrize("options", [{}, {"init": "predicted"}, {"init": "noised"}, {"noise_maps": True}, {"tol": 1e-3}])
 @pytest.mark.parametrize("name", ["fixed-point", "chebyshev", "anderson", "gnri"])
 def test_a_batch_equals_one_by_one(name: str, options: dict[str, Any]) -> None:
-    together = invert(curved, STEPS, CLEAN, solver(name), budget=4, **options)
+    together = invert(curved, STEPS, CLEAN, solver(name), iterations=4, **options)
     for k in range(len(CLEAN)):
-        alone = invert(curved, STEPS, CLEAN[k : k + 1], solver(name), budget=4, **options)
+        alone = invert(curved, STEPS, CLEAN[k : k + 1], solver(name), iterations=4, **options)
         for x, y in zip(together.latents, alone.latents, strict=True):
             assert torch.equal(x[k : k + 1], y)
 
 
 def test_a_plan_is_read_from_the_image_outwards() -> None:
-    inversion = invert(curved, STEPS, CLEAN, solver("fixed-point"), budget=(5, 2, 1))
+    inversion = invert(curved, STEPS, CLEAN, solver("fixed-point"), iterations=(5, 2, 1))
     assert [solution.nfe for solution in inversion.solutions] == [1, 1, 2, 5]
     assert inversion.nfe == 9
-    assert invert(curved, STEPS[-1:], CLEAN, solver("fixed-point"), budget=(5, 1)).nfe == 5
+    assert invert(curved, STEPS[-1:], CLEAN, solver("fixed-point"), iterations=(5, 1)).nfe == 5
 
 
-@pytest.mark.parametrize("budget", [0, (), (3, 0), -1])
-def test_an_empty_budget_is_refused(budget: Any) -> None:
-    with pytest.raises(ValueError, match="leaves a step without iterations"):
-        invert(curved, STEPS, CLEAN, solver("explicit"), budget=budget)
+@pytest.mark.parametrize("iterations", [0, (), (3, 0), -1])
+def test_an_empty_budget_is_refused(iterations: Any) -> None:
+    with pytest.raises(ValueError, match="leave a step without any"):
+        invert(curved, STEPS, CLEAN, solver("explicit"), iterations=iterations)
 
 
 def test_the_predictor_is_exact_when_the_output_does_not_change() -> None:
     output = normal(*SHAPE, seed=2, dtype=torch.float32)
-    options: dict[str, Any] = {"budget": 1, "start": "clean"}
     plain, predicted = (
-        invert(lambda z, t: output, STEPS, CLEAN, solver("fixed-point"), predictor=p, **options) for p in (False, True)
+        invert(lambda z, t: output, STEPS, CLEAN, solver("fixed-point"), iterations=1, init=init)
+        for init in ("clean", "predicted")
     )
     assert (plain.residual[:-1] > 1e-2).all()
     assert (predicted.residual[:-1] < 1e-5).all()
@@ -139,9 +145,9 @@ def test_the_noised_start_is_in_distribution() -> None:
         return curved(z, t)
 
     clean, state = normal(2, 4, 64, 64, seed=3, dtype=torch.float32), torch.get_rng_state()
-    invert(watched, STEPS[-1:], clean, solver("explicit"), start="noised", seed=5)
-    invert(watched, STEPS[-1:], clean, solver("explicit"), start="noised", seed=5)
-    invert(watched, STEPS[-1:], clean, solver("explicit"), start="noised", seed=6)
+    invert(watched, STEPS[-1:], clean, solver("explicit"), init="noised", seed=5)
+    invert(watched, STEPS[-1:], clean, solver("explicit"), init="noised", seed=5)
+    invert(watched, STEPS[-1:], clean, solver("explicit"), init="noised", seed=6)
     alpha, sigma, _, _ = STEPS[-1].levels
     noise = (seen[0] - alpha * clean) / sigma
     assert noise.std().item() == pytest.approx(1.0, abs=0.03)
@@ -152,14 +158,14 @@ def test_the_noised_start_is_in_distribution() -> None:
 
 
 def test_an_unknown_start_is_refused() -> None:
-    with pytest.raises(ValueError, match="start='warm' is not one of clean, noised"):
-        invert(curved, STEPS, CLEAN, solver("explicit"), start="warm")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="init='warm' is not one of clean, noised, predicted, noised-predicted"):
+        invert(curved, STEPS, CLEAN, solver("explicit"), init="warm")
 
 
 def test_inverting_is_pure_and_in_float32() -> None:
     clean = CLEAN.bfloat16().requires_grad_()
     before = clean.detach().clone()
-    inversion = invert(curved, STEPS, clean, solver("gnri"), budget=2)
+    inversion = invert(curved, STEPS, clean, solver("gnri"), iterations=2)
     assert torch.equal(clean.detach(), before)
     assert all(z.dtype == torch.float32 and not z.requires_grad for z in inversion.latents)
 
@@ -178,12 +184,12 @@ def test_sampling_blends_after_each_step() -> None:
 # The file
 
 
-@pytest.mark.parametrize("correct", [False, True])
+@pytest.mark.parametrize("noise_maps", [False, True])
 @pytest.mark.parametrize("schedule", [STEPS, ancestral()])
-def test_a_file_comes_back_to_the_same_bits(tmp_path: Path, schedule: Schedule, correct: bool) -> None:
-    made = invert(curved, schedule, CLEAN, solver("gnri"), budget=(3, 2), correct=correct)
-    described = Inversion(
-        made.schedule, made.latents, made.solutions, made.noise_maps, "a ‘red’ ball", "9f3a", (640, 480), 1.5, 7
+def test_a_file_comes_back_to_the_same_bits(tmp_path: Path, schedule: Schedule, noise_maps: bool) -> None:
+    made = invert(curved, schedule, CLEAN, solver("gnri"), iterations=(3, 2), noise_maps=noise_maps)
+    described = made.described(
+        prompt="a ‘red’ ball", model="9f3a", size=(640, 480), guidance=1.5, seed=7, inverter="gnri", dtype="bfloat16"
     )
     for inversion in (made, described):
         inversion.save(tmp_path / "x.safetensors")
@@ -198,32 +204,96 @@ def test_a_file_comes_back_to_the_same_bits(tmp_path: Path, schedule: Schedule, 
 
 def stored(tmp_path: Path) -> Path:
     path = tmp_path / "whole.safetensors"
-    invert(curved, STEPS, CLEAN, solver("explicit")).save(path)
+    invert(curved, STEPS, CLEAN, solver("explicit")).described(prompt="a ball").save(path)
     return path
 
 
+def in_format_1(inversion: Inversion, status: Status | None = None) -> bytes:
+    """The file that ``Inversion.save`` of 0.1 wrote: noise maps are "corrections", and what was drawn has solutions."""
+    tensors = {f"{k}.latents": z for k, z in enumerate(inversion.latents)}
+    steps = []
+    for k, step in enumerate(inversion.schedule):
+        names = ("t", "a", "b", "scale", "levels", "effective", "dense", "lowest")
+        numbers = {name: getattr(step, name) for name in names}
+        if inversion.solutions:
+            solution = inversion.solutions[k]
+            numbers |= {"nfe": solution.nfe, "njvp": solution.njvp, "nvjp": solution.nvjp}
+            tensors |= {f"{k}.{name}": getattr(solution, name) for name in ("residual", "residuals", "codes")}
+        else:
+            assert status is not None
+            numbers |= {"nfe": 0, "njvp": 0, "nvjp": 0}
+            codes = torch.full((len(inversion.noise),), list(Status).index(status), dtype=torch.uint8)
+            tensors |= {f"{k}.residual": inversion.residual[k], f"{k}.residuals": inversion.residual[k][None]}
+            tensors |= {f"{k}.codes": codes}
+        steps.append(numbers)
+        if step.c is not None:
+            tensors[f"{k}.c"] = step.c
+        if inversion.noise_maps is not None:
+            tensors[f"{k}.correction"] = inversion.noise_maps[k]
+    header = {"format": "rnri inversion 1", "steps": steps}
+    header |= {name: getattr(inversion, name) for name in ("prompt", "model", "size", "guidance", "seed")}
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(contiguous, {"rnri": json.dumps(header)})
+
+
+@pytest.mark.parametrize("noise_maps", [False, True])
+@pytest.mark.parametrize("schedule", [STEPS, ancestral()])
+def test_a_file_of_format_1_is_read_to_the_same_bits(tmp_path: Path, schedule: Schedule, noise_maps: bool) -> None:
+    made = invert(curved, schedule, CLEAN, solver("gnri"), iterations=(3, 2), noise_maps=noise_maps)
+    made = made.described(prompt="a ‘red’ ball", model="9f3a", size=(640, 480), guidance=1.5, seed=7)
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(in_format_1(made))
+    with pytest.warns(UserWarning, match=r"old.safetensors is of rnri 0.1, without a checksum: save it again"):
+        loaded = Inversion.load(path)
+    same(made, loaded)
+    loaded.save(path)
+    same(made, Inversion.load(path))
+
+
+def test_what_was_drawn_in_a_file_of_format_1_has_no_solutions(tmp_path: Path) -> None:
+    made = EditFriendly().invert(curved, STEPS, CLEAN, seed=3)
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(in_format_1(made, Status.NOT_SOLVED))
+    with pytest.warns(UserWarning, match="without a checksum"):
+        loaded = Inversion.load(path)
+    same(made, loaded)
+    assert not loaded.solved
+    assert (loaded.nfe, loaded.status) == (made.nfe, Status.NOT_SOLVED)
+
+
 def damaged(tmp_path: Path) -> dict[str, bytes]:
-    whole = stored(tmp_path).read_bytes()
+    path = stored(tmp_path)
+    whole, old = path.read_bytes(), in_format_1(Inversion.load(path))
     tensors = safetensors.torch.load(whole)
-    missing = {name: tensor for name, tensor in tensors.items() if name != "2.latents"}
-    header = '{"format": "rnri inversion 1", "steps": [{"t": 1}]'
+    missing, exchanged, other = dict(tensors), dict(tensors), dict(tensors)
+    del missing["2.latents"]
+    exchanged["1.latents"], exchanged["2.latents"] = tensors["2.latents"], tensors["1.latents"]
+    other["1.latents"] = tensors["1.latents"].double()
+    old_missing = {name: tensor for name, tensor in safetensors.torch.load(old).items() if name != "2.latents"}
+    header = json.loads(_header(whole))
+    cut = '{"format": "rnri inversion 1", "steps": [{"t": 1}]'
     return {
         "empty": b"",
         "truncated": whole[: len(whole) // 2],
         "header cut": whole[:20],
         "a picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
         "another safetensors file": safetensors.torch.save({"weight": torch.ones(2)}),
-        "a later format": safetensors.torch.save(tensors, {"rnri": '{"format": "rnri inversion 2"}'}),
-        "not json": safetensors.torch.save(tensors, {"rnri": header}),
+        "a later format": safetensors.torch.save(tensors, {"rnri": '{"format": "rnri inversion 3"}'}),
+        "not json": safetensors.torch.save(tensors, {"rnri": cut}),
         "not a record": safetensors.torch.save(tensors, {"rnri": "[]"}),
-        "half a step": safetensors.torch.save(tensors, {"rnri": header.replace("]", "], ") + '"x": 1}'}),
+        "no checksum": safetensors.torch.save(tensors, {"rnri": '{"format": "rnri inversion 2", "steps": []}'}),
+        "half a step of format 1": safetensors.torch.save(tensors, {"rnri": cut + ', "x": 1}'}),
         "tensor missing": safetensors.torch.save(missing, {"rnri": _header(whole)}),
+        "tensor missing of format 1": safetensors.torch.save(old_missing, {"rnri": _header(old)}),
+        "tensors exchanged": safetensors.torch.save(exchanged, {"rnri": _header(whole)}),
+        "another dtype": safetensors.torch.save(other, {"rnri": _header(whole)}),
+        "another prompt": safetensors.torch.save(
+            tensors, {"rnri": json.dumps(header | {"provenance": header["provenance"] | {"prompt": "a bell"}})}
+        ),
     }
 
 
 def _header(whole: bytes) -> str:
-    import json
-
     size = int.from_bytes(whole[:8], "little")
     return json.loads(whole[8 : 8 + size])["__metadata__"]["rnri"]
 
@@ -239,16 +309,38 @@ def _header(whole: bytes) -> str:
         "a later format",
         "not json",
         "not a record",
-        "half a step",
+        "no checksum",
+        "half a step of format 1",
         "tensor missing",
+        "tensor missing of format 1",
+        "tensors exchanged",
+        "another dtype",
+        "another prompt",
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(damaged(tmp_path)[kind])
-    with pytest.raises(ValueError, match=r"bad.safetensors cannot be read \(.+\); invert the image again") as error:
+    with pytest.raises(RnriError, match=r"bad.safetensors cannot be read \(.+\): invert the image again") as error:
         Inversion.load(path)
     assert "\n" not in str(error.value)
+    assert error.value.hint == "invert the image again"
+
+
+def test_one_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = stored(tmp_path)
+    whole, kept = path.read_bytes(), Inversion.load(path)
+    begin = 8 + int.from_bytes(whole[:8], "little")
+    for position in [*range(8, begin, 23), *range(begin, len(whole), 29), len(whole) - 1]:
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        try:
+            loaded = Inversion.load(path)
+        except RnriError:
+            continue
+        assert position < begin, position
+        same(kept, loaded)  # as 1e-05 is 1E-05
 
 
 def test_a_missing_file_is_the_systems_own_error(tmp_path: Path) -> None:
@@ -270,8 +362,85 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_norm_of_corrections_is_the_residual() -> None:
-    inversion = invert(curved, STEPS, CLEAN, solver("explicit"), correct=True)
+def test_norm_of_noise_maps_is_the_residual() -> None:
+    inversion = invert(curved, STEPS, CLEAN, solver("explicit"), noise_maps=True)
     assert inversion.noise_maps is not None
     expected = norm(inversion.noise_maps[0]) / norm(inversion.latents[1])
     torch.testing.assert_close(inversion.residual[0], expected.flatten())
+
+
+# The trajectory, and what is made of an inversion
+
+
+def test_latents_of_a_trajectory_are_both_ends_of_every_step() -> None:
+    found = invert(curved, STEPS, CLEAN, solver("fixed-point"), noise_maps=True)
+    way = found.trajectory
+    assert way.noise_maps is not None
+    for k, (step, noise_map) in enumerate(zip(way.schedule, way.noise_maps, strict=True)):
+        torch.testing.assert_close(way.latents[k + 1], step.denoise(curved, way.latents[k]) + noise_map)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latents": (CLEAN,) * 4}, "4 latents are not both ends of 4 steps"),
+        ({"schedule": (), "latents": (CLEAN,)}, "1 latents are not both ends of 0 steps"),
+        ({"noise_maps": (CLEAN,) * 3}, "3 noise maps are not one for each of 4 steps"),
+        ({"latents": (*(CLEAN,) * 4, CLEAN[:1])}, r"latents of one trajectory have one shape, not \[\(1, 3, 4, 4\), "),
+        ({"noise_maps": (CLEAN[:1],) * 4}, "latents of one trajectory have one shape"),
+    ],
+)
+def test_a_trajectory_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
+    whole = Trajectory(STEPS, (CLEAN,) * 5, (CLEAN,) * 4)
+    with pytest.raises(RnriError, match=message):
+        replace(whole, **changes)
+
+
+def test_solutions_are_one_for_each_step_or_none() -> None:
+    found = invert(curved, STEPS, CLEAN, solver("explicit"))
+    with pytest.raises(RnriError, match="3 solutions are not one for each of 4 steps"):
+        replace(found, solutions=found.solutions[1:])
+    unsolved = replace(found, solutions=())
+    assert found.solved
+    assert not unsolved.solved
+    assert (unsolved.nfe, unsolved.calls, unsolved.status) == (0, 0, Status.NOT_SOLVED)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("noise_maps", [False, True])
+def test_the_last_steps_are_the_inversion_of_these_alone(steps: int, noise_maps: bool) -> None:
+    """Bits are those of an inversion along the end of the schedule, as steps are solved from the image outwards."""
+    options: dict[str, Any] = {"iterations": 3, "noise_maps": noise_maps}
+    whole = invert(curved, STEPS, CLEAN, solver("anderson"), **options)
+    same(whole.last(steps), invert(curved, STEPS[-steps:], CLEAN, solver("anderson"), **options))
+
+
+@pytest.mark.parametrize("steps", [0, 5, -1])
+def test_no_more_steps_are_taken_than_there_are(steps: int) -> None:
+    with pytest.raises(RnriError, match=f"steps={steps} is out of range: give 1 to 4") as error:
+        invert(curved, STEPS, CLEAN, solver("explicit")).last(steps)
+    assert error.value.field == "steps"
+
+
+@pytest.mark.parametrize("noise_maps", [False, True])
+def test_a_row_is_the_inversion_of_that_image_and_stacked_rows_are_the_batch(noise_maps: bool) -> None:
+    options: dict[str, Any] = {"iterations": 3, "noise_maps": noise_maps, "tol": 1e-3}
+    together = invert(curved, STEPS, CLEAN, solver("anderson"), **options)
+    rows = [together.row(k) for k in range(len(CLEAN))]
+    for k, row in enumerate(rows):
+        alone = invert(curved, STEPS, CLEAN[k : k + 1], solver("anderson"), **options)
+        assert torch.equal(row.noise, alone.noise)
+        assert torch.equal(row.residual, alone.residual)
+        assert row.status == alone.status
+    same(stacked(rows), replace(together, solutions=()))
+
+
+def test_what_is_described_is_the_same_trajectory() -> None:
+    found = invert(curved, STEPS, CLEAN, solver("explicit"), seed=4)
+    described = found.described(prompt="a ball", size=(3, 2))
+    assert described.trajectory is found.trajectory
+    assert described.solutions is found.solutions
+    assert (described.prompt, described.size, described.seed) == ("a ball", (3, 2), 4)
+    assert (found.prompt, found.size) == ("", None)
+    with pytest.raises(TypeError, match="colour"):
+        found.described(colour="red")

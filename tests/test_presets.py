@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from rnri_core.inversion.edit_friendly import edit_friendly
-from rnri_core.inversion.presets import PATIENCE, Plan, plan
+from rnri_core.errors import RnriError
+from rnri_core.inversion.coupled import Bdia, Edict
+from rnri_core.inversion.edit_friendly import EditFriendly
+from rnri_core.inversion.implicit import Implicit
+from rnri_core.inversion.presets import TOL_ITERATIONS, inverter, spec
 from rnri_core.sampling.steps import Schedule, ddim, flow
 from torch import Tensor
 
@@ -19,79 +22,115 @@ def steps(count: int) -> Schedule:
     return ddim(ALPHAS_CUMPROD, [999 - 1000 * k // count for k in range(count)])
 
 
+def implicit(how: Any, schedule: Schedule, **options: Any) -> Implicit:
+    made = inverter(how, schedule, **options)
+    assert isinstance(made, Implicit)
+    return made
+
+
 @pytest.mark.parametrize("count", [1, 4, 20, 50])
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_costs_what_it_says(name: str, count: int) -> None:
     preset, schedule = PRESETS[name], steps(count)
-    found = plan(name, schedule).invert(gaussian_denoiser, schedule, normal(1, 3, 4, 4, seed=0))
-    assert found.drawn == (preset.drawn is not None and count >= preset.drawn)
-    assert found.calls == (count if found.drawn else count * (1 + preset.correct) + preset.extra)
-    assert (found.noise_maps is not None) == preset.correct
+    found = invert(gaussian_denoiser, schedule, normal(1, 3, 4, 4, seed=0), name)
+    assert found.solved == (preset.edit_friendly_from is None or count < preset.edit_friendly_from)
+    assert found.calls == (count * (1 + preset.noise_maps) + preset.extra if found.solved else count)
+    assert (found.noise_maps is not None) == preset.noise_maps
 
 
 @pytest.mark.parametrize(
-    "asked", [{"budget": 2}, {"tol": 1e-3}, {"start": "clean"}, {"predictor": False}, {"correct": False}]
+    "asked", [{"iterations": 2}, {"tol": 1e-3}, {"init": "clean"}, {"init": "noised-predicted"}, {"noise_maps": False}]
 )
 def test_a_preset_that_draws_solves_where_it_is_told_how(asked: dict[str, Any]) -> None:
     schedule, image = steps(20), normal(1, 3, 4, 4, seed=0)
-    found = plan("auto", schedule, **asked).invert(gaussian_denoiser, schedule, image, tol=asked.get("tol"))
-    assert not found.drawn
+    found = invert(gaussian_denoiser, schedule, image, "auto", **asked)
+    assert found.solved
     assert found.calls > len(schedule) - 1
 
 
 def test_draws_are_those_of_edit_friendly_inversion_and_cost_a_call_a_step() -> None:
     schedule, image = steps(20), normal(2, 3, 4, 4, seed=0)
-    for asked in ({}, {"calls": 60}, {"correct": True}):
-        found = plan("auto", schedule, **asked).invert(gaussian_denoiser, schedule, image, seed=3)
-        assert torch.equal(found.noise, edit_friendly(gaussian_denoiser, schedule, image, seed=3).noise)
+    for asked in ({}, {"calls": 60}, {"noise_maps": True}):
+        found = invert(gaussian_denoiser, schedule, image, "auto", seed=3, **asked)
+        assert not found.solved
+        assert found.calls == len(schedule)
+        assert torch.equal(found.noise, EditFriendly().invert(gaussian_denoiser, schedule, image, seed=3).noise)
         again = sample(gaussian_denoiser, found.schedule, found.noise, noise_maps=found.noise_maps)
         torch.testing.assert_close(again, image)
-    with pytest.raises(ValueError, match="19 calls are not one for each of 20 steps"):
-        plan("auto", schedule, calls=19)
+    with pytest.raises(ValueError, match="calls=19 are not one for each of 20 steps"):
+        inverter("auto", schedule, calls=19)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_most_calls_go_next_to_the_image(name: str) -> None:
-    budget = plan(name, steps(20), predictor=True).budget
-    assert isinstance(budget, list)
-    assert budget[0] == max(budget)
-    assert (budget[0] > 1) == (PRESETS[name].extra > 0)
+    made = implicit(name, steps(20), init="predicted")
+    plan = made.plan(20)
+    assert made.iterations == plan
+    assert plan[0] == max(plan)
+    assert (plan[0] > 1) == (PRESETS[name].extra > 0)
 
 
 def test_calls_may_be_given_and_include_corrections() -> None:
     schedule = steps(4)
-    made = plan("auto", schedule, calls=16)
-    assert isinstance(made.budget, list)
-    assert sum(made.budget) == 12
-    assert plan("auto", schedule, calls=16, correct=False).budget == allot(schedule, 16)
+    made = implicit("auto", schedule, calls=16)
+    assert made.iterations == made.plan(4)
+    assert sum(made.plan(4)) == 12
+    assert implicit("auto", schedule, calls=16, noise_maps=False).iterations == allot(schedule, 16)
     with pytest.raises(ValueError, match="3 calls do not buy"):
-        plan("auto", schedule, calls=7)
+        inverter("auto", schedule, calls=7)
 
 
 @pytest.mark.parametrize("name", ["auto", "faithful", "anderson"])
 def test_a_tolerance_gets_the_iterations_it_takes(name: str) -> None:
     schedule, image = steps(4), normal(1, 3, 4, 4, seed=0)
-    found = plan(name, schedule, tol=1e-6).invert(gaussian_denoiser, schedule, image, tol=1e-6)
+    found = invert(gaussian_denoiser, schedule, image, name, tol=1e-6)
     assert all(solution.status == (Status.CONVERGED,) for solution in found.solutions)
-    assert all(solution.nfe < PATIENCE for solution in found.solutions)
-    assert plan(name, schedule, tol=1e-6, budget=2).budget == 2
+    assert all(solution.nfe < TOL_ITERATIONS for solution in found.solutions)
+    assert implicit(name, schedule, tol=1e-6, iterations=2).iterations == 2
 
 
 def test_what_is_given_wins() -> None:
-    made = plan("auto", steps(4), budget=(3, 1), start="clean", predictor=False, correct=False)
-    assert made == Plan(solver(PRESETS["auto"].solver), (3, 1), "clean", predictor=False, correct=False)
+    made = inverter("auto", steps(4), iterations=(3, 1), init="clean", noise_maps=False, tol=0.1)
+    assert made == Implicit(solver(PRESETS["auto"].solver), (3, 1), 0.1, "clean", noise_maps=False)
 
 
 def test_a_solver_alone_is_used_as_published() -> None:
     schedule = flow([1.0, 0.5, 0.0], [1000, 500])
-    assert plan("gnri:eta=1", schedule) == Plan(solver("gnri:eta=1"), 2, "clean", predictor=False, correct=False)
-    assert plan(solver("explicit"), schedule, correct=True).correct
-    with pytest.raises(ValueError, match="calls=8 are for auto, faithful"):
-        plan("gnri", schedule, calls=8)
+    assert inverter("gnri:eta=1", schedule) == Implicit(solver("gnri:eta=1"), 2, None, "clean", noise_maps=False)
+    assert implicit(solver("explicit"), schedule, noise_maps=True).noise_maps
+    with pytest.raises(RnriError, match="calls=8 are for auto, faithful: give 'gnri' iterations instead") as error:
+        inverter("gnri", schedule, calls=8)
+    assert error.value.field == "calls"
     with pytest.raises(
-        ValueError, match=r"no solver is called 'best'; there are explicit, .*; presets are auto, faithful"
-    ):
-        plan("best", schedule)
+        RnriError,
+        match=r"no solver is called 'best'; there are explicit, .*; presets are auto, faithful; "
+        "inverters without a solver edit-friendly, edict, bdia",
+    ) as error:
+        inverter("best", schedule)
+    assert error.value.field == "inverter"
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("edit-friendly", EditFriendly()),
+        ("edit-friendly:shift=1", EditFriendly(1)),
+        ("edict:mixing=0.9", Edict(0.9)),
+        ("bdia", Bdia()),
+    ],
+)
+def test_inverters_without_a_solver_take_no_options_of_solvers(text: str, made: Any) -> None:
+    assert inverter(text, steps(4)) == made == inverter(made, steps(4))
+    assert spec(made) == text
+    for name, value in {"calls": 9, "iterations": 2, "tol": 0.1, "init": "clean", "noise_maps": True}.items():
+        with pytest.raises(RnriError, match=f"{name}={value!r} is for solvers, not for .*: leave it out") as error:
+            inverter(text, steps(4), **{name: value})  # type: ignore[arg-type]
+        assert error.value.field == name
+
+
+@pytest.mark.parametrize("text", ["gnri", "anderson:memory=2", "gnri:eta=1+polish", "renoise:kl=0.065,correlation=20"])
+def test_the_spec_of_what_a_spec_makes_is_that_spec(text: str) -> None:
+    assert spec(inverter(text, steps(4))) == spec(solver(text)) == text
 
 
 def test_faithful_is_nearer_and_corrections_make_all_exact() -> None:
@@ -105,19 +144,10 @@ def test_faithful_is_nearer_and_corrections_make_all_exact() -> None:
 
     residuals = {}
     for name, preset in PRESETS.items():
-        made = plan(name, schedule)
-        found = invert(
-            m,
-            schedule,
-            image * variances.sqrt(),
-            made.solver,
-            budget=made.budget,
-            start=made.start,
-            predictor=made.predictor,
-            correct=made.correct,
-        )
+        found = invert(m, schedule, image * variances.sqrt(), name)
+        assert found.solved
         residuals[name] = schedule[-1].residual(m, found.latents[-2], found.clean).item()
-        if preset.correct:
+        if preset.noise_maps:
             again = sample(m, schedule, found.noise, noise_maps=found.noise_maps)
             torch.testing.assert_close(again, found.clean)
     assert residuals["faithful"] < residuals["auto"]

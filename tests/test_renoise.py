@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 import torch
 from rnri_core.inversion.budget import cost
-from rnri_core.inversion.presets import plan
+from rnri_core.inversion.implicit import Implicit
+from rnri_core.inversion.presets import inverter
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.renoise import Renoise
 from rnri_core.solvers.solve import Status, solve
@@ -139,8 +140,10 @@ def test_the_values_are_averaged_that_the_authors_average(
 def test_without_a_budget_a_step_takes_the_authors_calls() -> None:
     """Of the steps at 999, 749, 499 and 249, the last lies below the timestep at which their code takes fewer."""
     schedule, clean = gaussian_schedule(), normal(*SHAPE, seed=13)
-    found = plan("renoise", schedule).invert(gaussian_denoiser, schedule, clean)
-    assert plan("renoise+best-so-far", schedule).budget == [6, 10, 10, 10]
+    found = invert(gaussian_denoiser, schedule, clean, "renoise")
+    made = inverter("renoise+best-so-far", schedule)
+    assert isinstance(made, Implicit)
+    assert made.iterations == [6, 10, 10, 10]
     assert [solution.nfe for solution in found.solutions] == [10, 10, 10, 6]
     values = [clean]
     for _ in range(5):
@@ -169,9 +172,9 @@ def test_all_of_the_band_is_regularised() -> None:
 
 def test_a_batch_equals_one_by_one() -> None:
     schedule, clean = gaussian_schedule(), normal(*SHAPE, seed=9, dtype=torch.float32)
-    together = invert(denoiser, schedule, clean, solver(REGULARISED), budget=3)
+    together = invert(denoiser, schedule, clean, solver(REGULARISED), iterations=3)
     for k in range(len(clean)):
-        alone = invert(denoiser, schedule, clean[k : k + 1], solver(REGULARISED), budget=3)
+        alone = invert(denoiser, schedule, clean[k : k + 1], solver(REGULARISED), iterations=3)
         assert torch.equal(together.noise[k : k + 1], alone.noise)
 
 
@@ -185,7 +188,7 @@ def test_regularising_never_waits_for_the_device() -> None:
 def test_noise_correction_and_residual_correction_are_one() -> None:
     """What a step misses may be added to its frozen noise, or after it."""
     clean = normal(*SHAPE, seed=11)
-    found = invert(denoiser, gaussian_schedule(), clean, solver("renoise"), budget=2, correct=True)
+    found = invert(denoiser, gaussian_schedule(), clean, solver("renoise"), iterations=2, noise_maps=True)
     assert found.noise_maps is not None
     noisy = tuple(replace(step, c=delta) for step, delta in zip(found.schedule, found.noise_maps, strict=True))
     torch.testing.assert_close(sample(denoiser, noisy, found.noise), clean)

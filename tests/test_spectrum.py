@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 from rnri_core.inversion.budget import Spread, allot
-from rnri_core.inversion.inversion import invert, sample
+from rnri_core.inversion.inversion import sample
+from rnri_core.inversion.presets import invert
 from rnri_core.sampling.steps import Denoiser, Schedule, ddim, flow
 from rnri_core.solvers import solver
 from rnri_core.solvers.equation import norm
@@ -134,8 +135,8 @@ def errors(name: str, schedule: Schedule, calls: int, spread: Spread) -> Tensor:
     for variance in (falling(0.5), falling(1.0), falling(1.5), falling(2.0), 0.25 * torch.ones(DIMENSION).double()):
         m = gaussian(schedule, "flow", variance)
         image = variance.sqrt() * normal(1, DIMENSION, seed=0)
-        plan = allot(schedule, calls, spread=spread)
-        noise = invert(m, schedule, image, solver(name), budget=plan, predictor=spread != "even").noise
+        plan, init = allot(schedule, calls, spread=spread), "clean" if spread == "even" else "predicted"
+        noise = invert(m, schedule, image, solver(name), iterations=plan, init=init).noise
         found.append((norm(sample(m, schedule, noise) - image) / norm(image)).flatten())
     return torch.stack(found).T
 
@@ -152,5 +153,5 @@ def test_chebyshev_beats_fixed_point_on_flows_at_equal_calls(name: str, spread: 
 def test_a_single_iteration_of_chebyshev_is_a_fixed_point_step() -> None:
     schedule = SCHEDULES["from 1"]
     m, image = gaussian(schedule, "flow", falling(1.0)), normal(1, DIMENSION, seed=1)
-    accelerated, plain = (invert(m, schedule, image, solver(name), budget=1) for name in ("chebyshev", "fixed-point"))
+    accelerated, plain = (invert(m, schedule, image, solver(name), iterations=1) for name in ("chebyshev", "fixed-point"))
     torch.testing.assert_close(accelerated.noise, plain.noise)

@@ -222,7 +222,7 @@ def spell(registry: Mapping[str, type[Any]], made: object) -> str:
 
 
 def _spelled(value: object) -> str:
-    text = str(value)
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 else str(value)
     text = text.lower() if isinstance(value, bool) else text
     return f"'{text}'" if "," in text else text
 

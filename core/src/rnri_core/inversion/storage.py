@@ -56,7 +56,6 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> In
                 raise ValueError("its checksum is another")
             found = _version_2(header, tensors)
         elif header["format"] == FORMAT_1:
-            warnings.warn(f"{os.fspath(path)} is of rnri 0.1, without a checksum: save it again", stacklevel=3)
             found = _version_1(header, tensors)
         else:
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
@@ -65,6 +64,8 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> In
     except (safetensors.SafetensorError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise RnriError(f"{os.fspath(path)} cannot be read ({reason})", hint="invert the image again") from error
+    if header["format"] == FORMAT_1:
+        warnings.warn(f"{os.fspath(path)} is of rnri 0.1, without a checksum: save it again", stacklevel=3)
     return _moved(found, torch.device(device))
 
 
