@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from rnri_core.inversion.config import InversionConfig
 
 from rnri.editing.batch import invert_all
 from rnri.editing.editor import Editor
@@ -25,11 +26,12 @@ def pictures() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
-@pytest.mark.parametrize("solver", ["auto", "gnri", "anderson"])
-def test_a_batch_equals_one_by_one(editor: Editor, solver: str, guidance: float) -> None:
-    together = invert_all(editor, pictures(), PROMPTS, solver=solver, steps=4, guidance=guidance, seed=3)
+@pytest.mark.parametrize("inverter", ["auto", "gnri", "anderson"])
+def test_a_batch_equals_one_by_one(editor: Editor, inverter: str, guidance: float) -> None:
+    config = InversionConfig(inverter=inverter, steps=4, guidance=guidance, seed=3)
+    together = invert_all(editor, pictures(), PROMPTS, config)
     for found, image, prompt in zip(together, pictures(), PROMPTS, strict=True):
-        alone = editor.invert(image, prompt, inverter=solver, steps=4, guidance=guidance, seed=3)
+        alone = editor.invert(image, prompt, config)
         torch.testing.assert_close(found.noise, alone.noise, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(found.residual, alone.residual, rtol=1e-2, atol=1e-3)
         assert (found.prompt, found.size, found.model, found.guidance, found.seed, found.calls) == (
@@ -45,7 +47,7 @@ def test_a_batch_equals_one_by_one(editor: Editor, solver: str, guidance: float)
 
 def test_what_was_encoded_before_serves_as_well(editor: Editor) -> None:
     encoded = [editor.encode(image) for image in pictures()]
-    one, other = (invert_all(editor, each, PROMPTS, steps=2)[2] for each in (encoded, pictures()))
+    one, other = (invert_all(editor, each, PROMPTS, InversionConfig(steps=2))[2] for each in (encoded, pictures()))
     assert torch.equal(one.noise, other.noise)
 
 
@@ -62,6 +64,6 @@ def test_what_does_not_fit_is_said(editor: Editor) -> None:
 @pytest.mark.parametrize("guidance", [-5.0, float("nan")])
 def test_what_the_editor_refuses_is_refused(editor: Editor, guidance: float) -> None:
     with pytest.raises(ValueError, match=r"guidance=.* is out of range: give 0 to 100"):
-        invert_all(editor, pictures(), PROMPTS, guidance=guidance)
+        invert_all(editor, pictures(), PROMPTS, InversionConfig(guidance=guidance))
     with pytest.raises(ValueError, match="the prompt ' ' is empty: say what the image shows"):
         invert_all(editor, pictures(), [*PROMPTS[:2], " "])

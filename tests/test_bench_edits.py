@@ -30,7 +30,7 @@ from tests.conftest import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
 
-ONCE, TWICE = "inversion:budget=1", "inversion:budget=2"
+ONCE, TWICE = "inversion:iterations=1", "inversion:iterations=2"
 BOTH = ("--method", TWICE, "--method", ONCE)
 
 
@@ -170,7 +170,7 @@ def test_a_killed_benchmark_goes_on_and_ends_as_if_it_had_not_been(run: Run, mod
 
 def test_settings_are_chosen_on_other_scenes_and_named_in_the_report(run: Run, model: Path) -> None:
     common = ("--model", model, "--device", "cpu", "--limit", 2)
-    tried = ("inversion:budget=1", "inversion:budget=1,guidance=3.0")
+    tried = ("inversion:iterations=1", "inversion:iterations=1,guidance=3.0")
     code, out, err = run("bench", "tune", *common, "-o", "tuned", "--method", tried[0], "--method", tried[1])
     assert code == 0, err
     choice = json.loads(Path("tuned/tuned.json").read_text())
@@ -321,7 +321,7 @@ def test_methods_that_the_model_cannot_serve_are_left_out(
 
 
 def test_a_method_may_be_given_each_edits_own_mask(run: Run, model: Path) -> None:
-    bare = "inversion:solver=explicit"  # without corrections, which would keep everything with or without a mask
+    bare = "inversion:inverter=explicit"  # without corrections, which would keep everything with or without a mask
     masked = f"{bare},controls='keep:mask={{mask}},soft=0'"
     chosen = ("--method", bare, "--method", masked, "--metric", "psnr-background")
     code, _, err = run("bench", "scenes", "--model", model, "--device", "cpu", "--limit", 3, "-o", "found", *chosen)

@@ -135,7 +135,7 @@ def test_what_has_nothing_between(editor: Editor, ends: tuple[Inversion, Inversi
         next(interpolate(editor, *ends, 1))
     with pytest.raises(ValueError, match=r"inverted in other steps or sizes .*: invert them alike"):
         next(interpolate(editor, ends[0], editor.invert(picture(), OTHER, steps=2), 2))
-    with pytest.raises(ValueError, match="drawn noise knows nothing of its picture: invert with solver='faithful'"):
+    with pytest.raises(ValueError, match="has no source structure: invert with inverter='faithful'"):
         next(concept(editor, [editor.invert(picture(), OTHER, steps=8)], SOURCE, 1))
     stranger = Editor.from_pipe(tiny.pipeline(seed=1)).invert(picture(), OTHER, steps=3)
     with pytest.raises(ValueError, match=r"inverted by models .* have nothing between them"):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from rnri_core.inversion.config import MAX_GUIDANCE, MAX_SEED
+from rnri_core.inversion.config import MAX_GUIDANCE, MAX_SEED, InversionConfig
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.solvers import WRAPPERS
 
@@ -27,7 +27,7 @@ from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 
 OTHER = "a small green cube"
-KEYS = ["model", "solver", "steps", "image_size", "source", "source_guidance", "status", "residual", "nfe", "njvp"]
+KEYS = ["model", "inverter", "steps", "image_size", "source", "source_guidance", "status", "residual", "nfe", "njvp"]
 KEYS += ["nvjp", "seconds", "psnr_db", "outputs", "versions"]
 
 
@@ -45,7 +45,7 @@ def test_edit_says_all_in_one_object(edit: Run, model: Path) -> None:
     told = json.loads(out)
     assert list(told) == KEYS
     assert out == json.dumps(told) + "\n"
-    assert (told["model"], told["solver"], told["steps"]) == (str(model), "fixed-point", 4)
+    assert (told["model"], told["inverter"], told["steps"]) == (str(model), "fixed-point", 4)
     assert told["image_size"] == [30, 20]
     assert (told["status"], told["nfe"], told["njvp"], told["nvjp"]) == ("MAX_ITER", 18, 0, 0)
     assert 0 < told["residual"] < 0.1
@@ -69,8 +69,8 @@ def test_edit_says_the_same_to_people(edit: Run, model: Path) -> None:
     lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()}
     assert lines["model"] == f"{model}, 4 steps"
     assert lines["picture"] == "30×20 pixels"
-    assert lines["solver"] == "auto"
-    assert lines["status"].startswith("BUDGET, residual ")
+    assert lines["inverter"] == "barzilai-borwein"
+    assert lines["status"].startswith("FIXED_BUDGET, residual ")
     assert lines["calls"] == "8 NFE"
     assert "dB of the autoencoder's" in lines["PSNR"]
     assert lines["written"] == "picture-edited.png"
@@ -103,8 +103,10 @@ def test_an_edit_of_a_stored_inversion_is_that_of_the_picture(edit: Run, run: Ru
     assert code == 0
     told = json.loads(out)
     assert list(told) == KEYS
-    assert (told["solver"], told["psnr_db"]) == (None, {"reconstruction": None, "autoencoder_bound": None})
-    assert all(told[key] == stored[key] for key in ("steps", "image_size", "status", "residual", "nfe", "versions"))
+    assert told["psnr_db"] == {"reconstruction": None, "autoencoder_bound": None}
+    assert all(
+        told[key] == stored[key] for key in ("inverter", "steps", "image_size", "status", "residual", "nfe", "versions")
+    )
     assert edit(*how, "-o", "fresh.png")[0] == 0
     assert same("stored.png", "fresh.png")
 
@@ -228,10 +230,10 @@ def test_help_and_mistakes_are_told_without_torch() -> None:
 
 
 def test_what_is_documented_as_default_is(run: Run) -> None:
-    editor = inspect.signature(Editor.invert).parameters
-    known = {name: editor[name].default for name in ("solver", "budget", "strength", "seed", "correct", "tol", "steps")}
+    known = {each.name: each.default for each in fields(InversionConfig)}
     assert known == {
-        "solver": "auto", "budget": None, "strength": 1.0, "seed": 0, "correct": None, "tol": None, "steps": None
+        "inverter": "auto", "iterations": None, "strength": 1.0, "seed": 0, "noise_maps": None, "tol": None,
+        "steps": None, "guidance": None, "calls": None, "init": None, "resolution": None,
     }  # fmt: skip
     assert (values.MAX_GUIDANCE, values.MAX_SEED, values.MAX_SIDE) == (MAX_GUIDANCE, MAX_SEED, MAX_SIDE)
     assert set(outputs.PICTURES) == set(images.FORMATS)

@@ -91,5 +91,5 @@ def test_other_steps_are_taken_from_noise_that_explains_the_picture(edit: Run, r
     asked = ("edit", "drawn.safetensors", "--target", SOURCE, "--model", model, "-o", "no.png", "--edit-steps", "16")
     code, out, err = run(*asked)
     assert (code, out) == (2, "")
-    complaint = "steps=16 needs noise that explains the picture, and this was drawn: invert with solver='faithful'"
+    complaint = "steps=16 needs noise that was solved for: invert with inverter='faithful'"
     assert err.splitlines()[-1] == f"rnri: {complaint}"

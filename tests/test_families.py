@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from rnri_core.inversion.inversion import invert, sample
+from rnri_core.inversion.inversion import sample
+from rnri_core.inversion.presets import invert
 from rnri_core.sampling.steps import Denoiser
 from torch import Tensor
 
@@ -110,7 +111,9 @@ def test_what_is_inverted_is_sampled_again(case: Case, model: Family, guided: bo
     schedule = model.schedule(STEPS, generator=generator(), shape=shape)
     clean = sample(denoiser, schedule, noise(model))
     for name in ("fixed-point", "anderson"):
-        found = invert(denoiser, schedule, clean, solver(name), budget=4 if loses else 40, tol=1e-5, correct=loses)
+        found = invert(
+            denoiser, schedule, clean, solver(name), iterations=4 if loses else 40, tol=1e-5, noise_maps=loses
+        )
         assert loses or {status for each in found.solutions for status in each.status} == {Status.CONVERGED}
         again = sample(denoiser, schedule, found.noise, noise_maps=found.noise_maps)
         assert ((again - clean).norm() / clean.norm()).item() < 1e-4
@@ -136,7 +139,7 @@ def test_guidance_is_refused_where_there_is_none(case: Case, model: Family) -> N
         plain, harder = (editor.invert(picture, PROMPTS[0], guidance=g, steps=1, iterations=1) for g in (1.0, 3.0))
         assert not torch.equal(plain.noise, harder.noise)
         with pytest.raises(ValueError, match="takes no negative prompt: leave 'sand' out"):
-            editor.edit(plain, PROMPTS[1], guidance=3.0, negative="sand").picture
+            editor.edit(plain, PROMPTS[1], guidance=3.0, negative="sand")
 
 
 @pytest.mark.filterwarnings("ignore:.*is longer than:rnri.models.PromptWarning")
@@ -162,7 +165,7 @@ def test_a_pipe_is_not_changed(case: Case, pipe: Any) -> None:
     z = model.encode(model.decode(noise(model, 1)))
     schedule = model.schedule(2, generator=generator(), shape=model.latent_shape(size(model)))
     denoiser = bound(model, case, PROMPTS[:1], guided=True)
-    sample(denoiser, schedule, invert(denoiser, schedule, z, solver("fixed-point"), budget=1).noise)
+    sample(denoiser, schedule, invert(denoiser, schedule, z, solver("fixed-point"), iterations=1).noise)
     after = state(pipe)
     assert {name for name in before if before[name] != after[name]} == set()
 

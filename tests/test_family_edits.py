@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.inversion import Inversion
 from torch import Tensor
 
@@ -72,14 +73,14 @@ def test_a_picture_comes_back_and_is_edited_at_its_size(editor: Editor, inversio
 
 def test_words_guidance_and_a_negative_prompt_each_count(editor: Editor, inversion: Inversion) -> None:
     told = other_guidance(editor) | {"controls": ["hold:threshold=0"]}  # at which nothing is held
-    drawn = editor.sample(inversion, [TARGET, LONGER], **told).latents[-1]
-    alone = [editor.sample(inversion, [prompt], **told).latents[-1] for prompt in (TARGET, LONGER)]
+    drawn = editor.sample(inversion, [TARGET, LONGER], **told).latents
+    alone = [editor.sample(inversion, [prompt], **told).latents for prompt in (TARGET, LONGER)]
     assert apart(drawn, torch.cat(alone)) < 1e-5
     assert apart(alone[0], alone[1]) > 1e-4
     if told["guidance"] != 1:
-        assert apart(editor.sample(inversion, [LONGER], **told | {"guidance": 2.0}).latents[-1], alone[1]) > 1e-4
+        assert apart(editor.sample(inversion, [LONGER], **told | {"guidance": 2.0}).latents, alone[1]) > 1e-4
     if "negative" in told:
-        assert apart(editor.sample(inversion, [LONGER], **told | {"negative": ""}).latents[-1], alone[1]) > 1e-4
+        assert apart(editor.sample(inversion, [LONGER], **told | {"negative": ""}).latents, alone[1]) > 1e-4
 
 
 def apart(one: Tensor, other: Tensor) -> float:
@@ -88,7 +89,7 @@ def apart(one: Tensor, other: Tensor) -> float:
 
 def test_pictures_inverted_together_are_what_they_are_alone(editor: Editor, inversion: Inversion) -> None:
     pictures = [picture(19, 37), picture(40, 30)[::-1].copy()]
-    together = invert_all(editor, pictures, [SOURCE, LONGER], **settings(editor))
+    together = invert_all(editor, pictures, [SOURCE, LONGER], InversionConfig(**settings(editor)))
     alone = [inversion, editor.invert(pictures[1], LONGER, **settings(editor))]
     for found, expected in zip(together, alone, strict=True):
         torch.testing.assert_close(found.noise, expected.noise, **FLOAT32)

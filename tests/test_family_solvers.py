@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from rnri_core.inversion.inversion import invert, sample
+from rnri_core.inversion.inversion import sample
+from rnri_core.inversion.presets import invert
 from rnri_core.sampling.steps import Denoiser, Schedule
 from rnri_core.solvers import SOLVERS
 
@@ -42,7 +43,7 @@ def drawn(model: Family) -> tuple[Denoiser, Schedule, torch.Tensor]:
 def test_solvers_that_converge_give_the_latent_back(name: str) -> None:
     denoiser, schedule, clean = drawn(models.from_pipe(tiny_families.build(name)))
     for method in CONVERGE:
-        found = invert(denoiser, schedule, clean, solver(method), budget=60, tol=TOL)
+        found = invert(denoiser, schedule, clean, solver(method), iterations=60, tol=TOL)
         assert {each.status for each in found.solutions} == {(Status.CONVERGED,)}, method
         assert found.residual.max() <= TOL, method
         again = sample(denoiser, schedule, found.noise)
@@ -58,7 +59,7 @@ def test_where_the_network_expands_that_is_said_and_corrected(name: str, layer: 
     clean = torch.randn(like.shape, generator=torch.Generator().manual_seed(1))
     said: set[Status] = set()
     for method in SOLVERS:
-        found = invert(denoiser, schedule, clean, solver(method), budget=4, tol=TOL, correct=True)
+        found = invert(denoiser, schedule, clean, solver(method), iterations=4, tol=TOL, noise_maps=True)
         for each in found.solutions:
             assert (each.status == (Status.CONVERGED,)) == (each.residual.item() <= TOL), method
             said |= set(each.status)

@@ -19,6 +19,7 @@ from rnri_core.inversion.inversion import sample
 
 from rnri import models
 from rnri.editing.editor import Editor
+from rnri.models import schedulers
 from rnri.models.load_options import Loading
 from tests import tiny, tiny_families
 from tests.test_families import state
@@ -42,7 +43,7 @@ def test_an_edit_leaves_a_pipe_as_it_was(control: str) -> None:
     before = state(pipe)
     editor = Editor.from_pipe(pipe)
     found = editor.invert(PICTURE, SOURCE, steps=2, inverter="gnri")
-    editor.edit(found, TARGET, guidance=2.0, controls=[control]).picture
+    editor.edit(found, TARGET, guidance=2.0, controls=[control])
     assert changed(before, state(pipe)) == set()
 
 
@@ -56,7 +57,7 @@ def test_a_scheduler_that_cannot_be_inverted_is_replaced_for_the_editor_alone(ow
     before = state(pipe)
     editor = Editor.from_pipe(pipe, scheduler=name)
     found = editor.invert(PICTURE, SOURCE, steps=3, inverter="fixed-point", iterations=20)
-    editor.edit(found, TARGET).picture
+    editor.edit(found, TARGET)
     assert changed(before, state(pipe)) == set()
     expected = Editor.from_pipe(tiny.pipeline(), scheduler=name).schedule(found.noise, steps=3)
     assert [step.t for step in found.schedule] == [step.t for step in expected]
@@ -70,7 +71,7 @@ def test_what_is_not_known_is_refused() -> None:
         Editor.from_pipe(pipe, spacing="even")
     for own in (FlowMatchEulerDiscreteScheduler(), LCMScheduler()):
         with pytest.raises(ValueError, match=f"spacing 'trailing' does not fit {type(own).__name__}: leave it out"):
-            models.samplers.choose(own, None, "trailing")
+            schedulers.choose(own, None, "trailing")
 
 
 def test_a_subclass_is_served_as_what_it_is() -> None:
@@ -112,7 +113,7 @@ def test_spaced_steps_are_those_of_the_pipeline_that_is_spaced_so(family: str, n
 
 @pytest.mark.parametrize("own", [PNDMScheduler, DDIMScheduler])
 def test_settings_that_a_checkpoint_leaves_open_are_replaced_too(own: Any) -> None:
-    found = models.samplers.choose(own(), "ddim", "trailing").config
+    found = schedulers.choose(own(), "ddim", "trailing").config
     assert (found.timestep_spacing, found.clip_sample, found.thresholding) == ("trailing", False, False)
 
 

@@ -26,11 +26,11 @@ def source(editor: Editor) -> Inversion:
 
 
 def test_hold_is_usual_where_there_are_corrections(editor: Editor, source: Inversion) -> None:
-    drawn = [editor.sample(source, [TARGET], controls=controls).latents[-1] for controls in (None, ["hold"], ())]
+    drawn = [editor.sample(source, [TARGET], controls=controls).latents for controls in ("auto", ["hold"], ())]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     without = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4)
-    drawn = [editor.sample(without, [TARGET], controls=controls).latents[-1] for controls in (None, ())]
+    drawn = [editor.sample(without, [TARGET], controls=controls).latents for controls in ("auto", ())]
     assert torch.equal(*drawn)
 
 
@@ -38,10 +38,10 @@ def test_hold_is_usual_where_there_are_corrections(editor: Editor, source: Inver
 def test_hold_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion, guidance: float) -> None:
     """Guidance changes a prediction everywhere, the prompt itself nothing where it says the same."""
     same_words = editor.sample(source, [SOURCE], guidance=guidance)
-    assert torch.equal(same_words.latents[-1], source.clean)
+    assert torch.equal(same_words.latents, source.clean)
     assert same_words.nfe == len(source.schedule) * (1 if guidance == 1 else 2)
     rounded = editor.sample(source, [SOURCE], guidance=guidance, controls=["hold:threshold=1"])
-    assert torch.equal(rounded.latents[-1], source.clean)
+    assert torch.equal(rounded.latents, source.clean)
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,20 @@ def test_hold_sees_what_keep_difference_pays_for(
     heat = (seen[1] - seen[0]).abs().mean(1, keepdim=True)
     least, error = heat.median(), heat.quantile(0.3)
     away = error if sure else 10 * heat.max()
-    known = replace(source, latents=(*source.latents[:-1], seen[0] + away))
+    known = knowing(source, seen[0] + away)
     drawn = editor.sample(known, [TARGET], controls=[f"hold:threshold={least / heat.max()},grow=0,soft=0"])
     held = heat < (error if sure else least) * 0.749
     let_go = heat > (error if sure else least) * 1.251
     assert 0.1 < held.float().mean().item() < 0.7
-    assert torch.equal(drawn.latents[-1][held.expand_as(known.clean)], known.clean[held.expand_as(known.clean)])
+    assert torch.equal(drawn.latents[held.expand_as(known.clean)], known.clean[held.expand_as(known.clean)])
     assert 0.1 < let_go.float().mean().item() < 0.9
-    assert (drawn.latents[-1] != known.clean).any(1, keepdim=True)[let_go].all()
+    assert (drawn.latents != known.clean).any(1, keepdim=True)[let_go].all()
+
+
+def knowing(source: Inversion, clean: torch.Tensor) -> Inversion:
+    """The inversion with another clean end."""
+    way = source.trajectory
+    return replace(source, trajectory=replace(way, latents=(*way.latents[:-1], clean)))
 
 
 def held(control: Hold, editor: Editor, source: Inversion) -> _Held:
@@ -84,7 +90,7 @@ def test_edges_of_hold_are_as_soft_as_the_network_is_unsure(
     editor: Editor, source: Inversion, seen: list[torch.Tensor]
 ) -> None:
     def mask(error: float) -> torch.Tensor:
-        known = replace(source, latents=(*source.latents[:-1], seen[0] + error))
+        known = knowing(source, seen[0] + error)
         bound = held(Hold(), editor, known)
         said = editor.denoiser([SOURCE])(known.noise, known.schedule[0].t)
         said[..., :3] += 5  # the left changes
@@ -109,12 +115,12 @@ def test_edges_of_hold_are_as_soft_after_any_number_of_steps(editor: Editor, ste
     torch.testing.assert_close(left, (mask**4).expand_as(left), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("drawn", [False, True])
-def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, source: Inversion, drawn: bool) -> None:
+@pytest.mark.parametrize("solved", [False, True])
+def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, source: Inversion, solved: bool) -> None:
     """That is x₀ − x̂, as far as something takes its place: the whole edit again by hand, x̂ asked of the network."""
-    if drawn:
+    if not solved:
         source = editor.invert(picture(), SOURCE, steps=8)
-    assert source.drawn == drawn
+    assert source.solved == solved
     assert source.noise_maps is not None
     told, asked = editor.denoiser([SOURCE]), editor.denoiser([TARGET])
     z, limited = source.noise, []
@@ -125,11 +131,9 @@ def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, sour
         z = step.denoise(asked, z) + delta - step.weight * torch.minimum(unsaid.abs(), most) * unsaid.sign()
     assert 0.01 < sum(limited) / len(limited) < 1
     faded = editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0.75"])
-    torch.testing.assert_close(faded.latents[-1], z, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(faded.latents, z, atol=1e-4, rtol=1e-4)
 
 
 def test_hold_with_nothing_held_and_nothing_let_go_is_no_control(editor: Editor, source: Inversion) -> None:
     plain = editor.sample(source, [TARGET], controls=())
-    assert torch.equal(
-        editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0"]).latents[-1], plain.latents[-1]
-    )
+    assert torch.equal(editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0"]).latents, plain.latents)

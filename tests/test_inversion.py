@@ -102,7 +102,9 @@ def test_noise_maps_make_up_for_any_solver(name: str) -> None:
     assert inversion.nfe == sum(solution.nfe for solution in inversion.solutions) + len(STEPS)
 
 
-@pytest.mark.parametrize("options", [{}, {"init": "predicted"}, {"init": "noised"}, {"noise_maps": True}, {"tol": 1e-3}])
+@pytest.mark.parametrize(
+    "options", [{}, {"init": "predicted"}, {"init": "noised"}, {"noise_maps": True}, {"tol": 1e-3}]
+)
 @pytest.mark.parametrize("name", ["fixed-point", "chebyshev", "anderson", "gnri"])
 def test_a_batch_equals_one_by_one(name: str, options: dict[str, Any]) -> None:
     together = invert(curved, STEPS, CLEAN, solver(name), iterations=4, **options)

@@ -27,8 +27,8 @@ from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 
 FLOWS = ("rf-inversion", "rf-solver", "fireflow", "flowedit")
 REPRODUCING = [
-    "inversion:solver=fixed-point,budget=12",
-    "inversion:solver=explicit,correct=true",
+    "inversion:inverter=fixed-point,iterations=12",
+    "inversion:inverter=explicit,noise_maps=true",
     "sdedit:strength=0",
     "sdedit:strength=0.2",
     "edit-friendly",
@@ -130,7 +130,7 @@ def test_calls_are_those_the_network_sees(editor_for: Callable[[str], Editor], n
     network = editor.model.unet  # type: ignore[attr-defined]
     handle = network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     try:
-        options = ",solver=fixed-point,controls='keep-difference; masactrl'" if name == "inversion" else ""
+        options = ",inverter=fixed-point,controls='keep-difference; masactrl'" if name == "inversion" else ""
         result = edit(editor, f"{name}:guidance=2{options}", TARGET, OTHER)
     finally:
         handle.remove()
@@ -161,9 +161,9 @@ def test_methods_for_flows_refuse_other_models(diffusion: Editor, name: str) -> 
     [
         ("turboedit:shift=0,weight=1", "edit-friendly:strength=1,guidance=1"),
         ("ledits++:strength=1,scale=1,quantile=0,attention=0", "edit-friendly:strength=1,guidance=1"),
-        ("direct-inversion:cross=0,layout=0,guidance=2", "inversion:solver=explicit,budget=1,guidance=2"),
+        ("direct-inversion:cross=0,layout=0,guidance=2", "inversion:inverter=explicit,iterations=1,guidance=2"),
         ("flowedit:strength=0.5,sampled=1,guidance=1", "sdedit:strength=0.5,guidance=1"),
-        ("inversion:controls='depth:strength=0.5',solver=fixed-point", "inversion:strength=0.5,solver=fixed-point"),
+        ("inversion:controls='depth:strength=0.5',inverter=fixed-point", "inversion:strength=0.5,inverter=fixed-point"),
     ],
 )
 def test_methods_meet_at_their_limits(diffusion: Editor, rectified: Editor, one: str, other: str) -> None:
@@ -176,15 +176,15 @@ def test_what_a_preset_decides_can_be_decided_otherwise(diffusion: Editor) -> No
         edited = edit(diffusion, f"inversion:{settings}", TARGET)
         return edited.nfe, edited.residual
 
-    calls, residual = whole = found("solver=auto")
-    assert found("correct=true,start=noised,predictor=true") == whole
-    assert found("correct=false")[0] == calls - 4  # a correction is a call for each step
-    others = [found(setting) for setting in ("start=clean", "predictor=false", "start=clean,predictor=false")]
+    calls, residual = whole = found("inverter=auto")
+    assert found("noise_maps=true,init=noised-predicted") == whole
+    assert found("noise_maps=false")[0] == calls - 4  # a noise map is a call for each step
+    others = [found(setting) for setting in ("init=predicted", "init=noised", "init=clean")]
     assert [nfe for nfe, _ in others] == [calls] * 3
     assert len({residual, *(each for _, each in others)}) == 4
-    plain = found("solver=fixed-point")
-    assert found("solver=fixed-point,start=clean,predictor=false,correct=false") == plain
-    assert found("solver=fixed-point,correct=true")[0] == plain[0] + 4
+    plain = found("inverter=fixed-point")
+    assert found("inverter=fixed-point,init=clean,noise_maps=false") == plain
+    assert found("inverter=fixed-point,noise_maps=true")[0] == plain[0] + 4
 
 
 def test_infedit_is_the_update_of_its_paper(diffusion: Editor) -> None:
@@ -256,11 +256,11 @@ def test_a_steered_flow_is_less_steered_later(rectified: Editor) -> None:
     [
         ("magic", "no method is called 'magic'; there are inversion, sdedit"),
         ("sdedit:strength=2", "method 'sdedit': strength=2.0 is outside 0 to 1"),
-        ("inversion:budget='0,1'", "budget='0,1' is no plan"),
-        ("inversion:correct=perhaps", "correct='perhaps' is not a bool"),
-        ("inversion:start=late", "start='late' is not one of clean, noised"),
-        ("inversion:start", "needs a value, as in inversion:start=clean"),
-        ("inversion:solver=magic", "no solver is called 'magic'"),
+        ("inversion:iterations='0,1'", "iterations='0,1' is no plan"),
+        ("inversion:noise_maps=perhaps", "noise_maps='perhaps' is not a bool"),
+        ("inversion:init=late", "init='late' is not one of clean, noised, predicted, noised-predicted"),
+        ("inversion:init", "needs a value, as in inversion:init=clean"),
+        ("inversion:inverter=magic", "no solver is called 'magic'"),
         ("inversion:controls='depth;magic'", "no control is called 'magic'"),
     ],
 )

@@ -53,7 +53,7 @@ def placed(name: str, **how: Any) -> Any:
 def test_one_network_at_a_time_lies_where_it_runs(name: str, seen: list[set[torch.nn.Module]]) -> None:
     editor = Editor(placed(name, offload="model"))
     found = editor.invert(torch.zeros(1, 3, 32, 32), PROMPT, steps=1, resolution=(32, 32))
-    editor.edit(found, "a blue ball", guidance=2.0, negative="" if name == "flux-dev" else "green").picture
+    editor.edit(found, "a blue ball", guidance=2.0, negative="" if name == "flux-dev" else "green")
     editor.reconstruct(found)
     editor.generate(PROMPT, steps=1, size=(32, 32))
     assert all(len(each) == 1 for each in seen)

@@ -60,9 +60,9 @@ def test_every_step_is_shown_by_the_small_autoencoder(model: Path, taesd: Path) 
     assert [len(way) for way in ways] == [8 - drawn.first] * 2
     assert 0 < drawn.first < 7
     k = drawn.first
-    guess = found.schedule[k].x0_from_step(drawn.latents[k], drawn.latents[k + 1])
-    assert not torch.allclose(guess, drawn.latents[-1], rtol=0.01)
-    for place, shown in ((0, guess), (-1, drawn.latents[-1])):
+    guess = found.schedule[k].x0_from_step(*drawn.trajectory.latents[k : k + 2])
+    assert not torch.allclose(guess, drawn.latents, rtol=0.01)
+    for place, shown in ((0, guess), (-1, drawn.latents)):
         pictures = images.to_pil(images.resize(editor.model.preview(shown), (20, 30)))
         for way, picture in zip(ways, pictures, strict=True):
             assert way[place].size == (30, 20)

@@ -153,5 +153,7 @@ def test_chebyshev_beats_fixed_point_on_flows_at_equal_calls(name: str, spread: 
 def test_a_single_iteration_of_chebyshev_is_a_fixed_point_step() -> None:
     schedule = SCHEDULES["from 1"]
     m, image = gaussian(schedule, "flow", falling(1.0)), normal(1, DIMENSION, seed=1)
-    accelerated, plain = (invert(m, schedule, image, solver(name), iterations=1) for name in ("chebyshev", "fixed-point"))
+    accelerated, plain = (
+        invert(m, schedule, image, solver(name), iterations=1) for name in ("chebyshev", "fixed-point")
+    )
     torch.testing.assert_close(accelerated.noise, plain.noise)

@@ -1,4 +1,4 @@
-"""How a model is loaded, as options: those of `rnri.models.load_options.Loading`, the same for every command that loads one."""
+"""How a model is loaded, as options of every command that loads one: see `rnri.models.load_options.Loading`."""
 
 from __future__ import annotations
 

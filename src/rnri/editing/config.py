@@ -42,9 +42,11 @@ class EditConfig:
     def __post_init__(self) -> None:
         if self.guidance is not None:
             check_guidance(self.guidance)
-        if isinstance(self.controls, str) and self.controls != "auto":
+        if self.controls != "auto" and (isinstance(self.controls, str) or not isinstance(self.controls, Sequence)):
             raise RnriTypeError(
-                f"controls={self.controls!r} is one string", hint="give 'auto' or a tuple of controls", field="controls"
+                f"controls={self.controls!r} is no sequence of controls",
+                hint="give 'auto', a tuple of controls or () for none",
+                field="controls",
             )
         if self.steps is not None and self.chosen:
             raise RnriError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, TypeVar, overload
+from dataclasses import dataclass
+from typing import Any, NamedTuple, overload
 
 import torch
-from rnri_core.errors import RnriError, RnriTypeError
+from rnri_core.errors import RnriError
 from rnri_core.inversion.config import InversionConfig, check_guidance
 from rnri_core.inversion.inversion import Inversion, Trajectory, sample
 from rnri_core.inversion.presets import spec
@@ -19,6 +18,7 @@ from torch import Tensor
 from rnri import images, models
 from rnri.editing.config import EditConfig
 from rnri.editing.edit import Sampled, as_inversion, bound, default_controls, other_steps, resample
+from rnri.editing.renamed import configured
 from rnri.editing.result import EditResult
 from rnri.editing.timings import Timings
 from rnri.images import ImageLike, Picture
@@ -96,7 +96,7 @@ class Editor:
         Raises:
             RnriError: for a value out of range, or one that this model cannot serve.
         """
-        config, prompts = _configured(config or InversionConfig(), options), listed(prompt)
+        config, prompts = configured(config or InversionConfig(), options), listed(prompt)
         if config.tol is not None and self.model.replayed:
             raise RnriError(
                 f"tol={config.tol:g} and CUDA graphs exclude each other", hint="give iterations alone", field="tol"
@@ -201,7 +201,7 @@ class Editor:
         Raises:
             RnriError: for an inversion of another model, and for a value out of range.
         """
-        config, prompts, timings = _configured(config or EditConfig(), options), listed(prompt), timings or Timings()
+        config, prompts, timings = configured(config or EditConfig(), options), listed(prompt), timings or Timings()
         check_size(size)
         sampled = self.sample(source, prompts, config, timings=timings)
         pictures = self.render(source, sampled, paste=paste, size=size, timings=timings)
@@ -222,7 +222,7 @@ class Editor:
         Its latents are those of the edit, joined by noise maps, so :meth:`reconstruct` gives the edit. Its source
         prompt is ``prompt``.
         """
-        config, (text,) = _configured(config or EditConfig(), options), listed([prompt])
+        config, (text,) = configured(config or EditConfig(), options), listed([prompt])
         guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
         timings = timings or Timings()
         sampled = self.sample(source, [text], config, timings=timings)
@@ -240,7 +240,7 @@ class Editor:
         **options: Any,
     ) -> Sampled:
         """The latents of :meth:`edit`; :meth:`render` makes pictures of them."""
-        config = _configured(config or EditConfig(), options)
+        config = configured(config or EditConfig(), options)
         self._check_model(source)
         guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
         controls = config.chosen
@@ -404,24 +404,7 @@ class Editor:
     def _check_model(self, source: Inversion) -> None:
         if source.model != self.model.fingerprint:
             raise RnriError(
-                f"the inversion is of model {source.model or 'unknown'}, and {self.model.name} is {self.model.fingerprint}",
+                f"the inversion is of model {source.model or 'unknown'}, "
+                f"and {self.model.name} is {self.model.fingerprint}",
                 hint="load the model it was made with, or invert the image again",
             )
-
-
-_Config = TypeVar("_Config", InversionConfig, EditConfig)
-
-_RENAMED = {"solver": "inverter", "budget": "iterations", "correct": "noise_maps"}
-"""Options of 0.1, accepted until 0.3."""
-
-
-def _configured(config: _Config, options: dict[str, Any]) -> _Config:
-    """A config with options given by name; RnriTypeError for a name that is no field."""
-    known = [each.name for each in fields(config)]
-    for old in options.keys() & _RENAMED.keys():
-        warnings.warn(f"option {old!r} is now {_RENAMED[old]!r}; the old name goes in 0.3", DeprecationWarning, 3)
-        options[_RENAMED[old]] = options.pop(old)
-    for name in options:
-        if name not in known:
-            raise RnriTypeError(f"{name!r} is not an option", hint=f"options are {', '.join(known)}", field=name)
-    return replace(config, **options)

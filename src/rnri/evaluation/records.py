@@ -12,7 +12,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar
@@ -49,7 +49,7 @@ class Line:
 def environment(device: torch.device) -> dict[str, Any]:
     """Hardware and versions: what seconds and megabytes depend on."""
     return {
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {_processor()}",
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -20,9 +20,9 @@ PAGE = "report.md"
 def write(folder: Path, *, ours: str | None = None) -> tuple[Path, list[dict[str, Any]], bool]:
     """Write ``report.md`` and figures of all that was measured in a folder, without measuring anything.
 
-    Returns the page, what it says of edits (:func:`rnri.evaluation.edits.report.summary`), and whether there are figures:
-    they need matplotlib. ``ours`` is the method that others are held against. Raises ``ValueError`` if nothing was
-    measured there.
+    Returns the page, what it says of edits (:func:`rnri.evaluation.edits.report.summary`), and whether there are
+    figures: they need matplotlib. ``ours`` is the method that others are held against. Raises ``ValueError`` if nothing
+    was measured there.
     """
     kinds: Mapping[str, Callable[[Path, str | None], tuple[str, list[dict[str, Any]], bool]]] = {
         CONVERGENCE: _convergence,

@@ -108,7 +108,8 @@ def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype,
         raise RnriError(f"{name} {NOT_TINY} ({first_line(error)})") from error
     if tiny.config.latent_channels != like.config.latent_channels:
         raise RnriError(
-            f"{name} reads latents of {tiny.config.latent_channels} channels, and the model's have {like.config.latent_channels}",
+            f"{name} reads latents of {tiny.config.latent_channels} channels, "
+            f"and the model's have {like.config.latent_channels}",
             hint="use one that was made for this model",
         )
     return tiny.to(device).requires_grad_(False).eval()

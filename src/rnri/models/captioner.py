@@ -39,7 +39,8 @@ class Captioner:
         except Exception as error:  # of the files, or on the way to them
             raise RnriError(
                 f"no captioner {name!r}",
-                hint=f"{first_line(error)}; fetch one with 'hf download Salesforce/blip-image-captioning-base', or say what the picture shows",
+                hint=f"{first_line(error)}; fetch one with 'hf download Salesforce/blip-image-captioning-base', "
+                "or say what the picture shows",
             ) from error
         said = Path(name) / "preprocessor_config.json"
         config = json.loads(said.read_text()) if said.is_file() else {}

@@ -18,8 +18,7 @@ from rnri_core.sampling.steps import Denoiser, Schedule
 from torch import Tensor
 
 from rnri.limits import MAX_SIDE
-from rnri.models import acceleration as speed
-from rnri.models import autoencoder
+from rnri.models import acceleration, autoencoder
 from rnri.models.base import Condition, Defaults, Guidance
 from rnri.models.components import parts_of, quiet
 from rnri.models.fingerprint import digest
@@ -102,7 +101,7 @@ class Family(ABC):
 
         Raises ValueError naming the part that is missing, incomplete or of another family.
         """
-        speed.check_place(device, loading)
+        acceleration.check_place(device, loading)
         parts = parts_of(name, folder, {**cls.parts, "scheduler": ()}, dtype, loading)
         parts["scheduler"] = choose(parts["scheduler"], loading.scheduler, loading.spacing)
         kind = json.loads((folder / "model_index.json").read_text())["_class_name"]
@@ -151,7 +150,7 @@ class Family(ABC):
         if loading.vae_slicing:
             self.vae.enable_slicing()
         if loading.fuse_qkv:
-            speed.fuse(self.network)  # before hooks keep its weights elsewhere
+            acceleration.fuse(self.network)  # before hooks keep its weights elsewhere
         if loading.offload == "model":
             self.pipe.enable_model_cpu_offload(device=device)
         elif loading.offload == "sequential":
@@ -159,7 +158,7 @@ class Family(ABC):
         else:
             for network in self.networks:
                 network.to(device)
-        speed.prepare(self.network, self.vae, device, loading)
+        acceleration.prepare(self.network, self.vae, device, loading)
         self.replayed = loading.cuda_graphs
         self._bound_layers = bound_layers(self.networks)
 

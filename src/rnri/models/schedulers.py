@@ -71,7 +71,8 @@ def _check_scaling(scheduler: Any) -> None:
     if "sigma_data" in scheduler.config:
         raise RnriError(
             f"{type(scheduler).__name__} cannot be inverted, nor replaced",
-            hint="its network takes and gives what is scaled by sigma_data, as EDM has it, and no scheduler here does that; use another model",
+            hint="its network takes and gives what is scaled by sigma_data, as EDM has it, and no scheduler here "
+            "does that; use another model",
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any
 
+from rnri.editing.renamed import RENAMED
 from rnri.web.store import Settings
 
 MASKED = (
@@ -70,7 +71,7 @@ class Recipe:
         <BLANKLINE>
         """
         arguments = [repr(self.name), repr(self.source)]
-        arguments += [f"{name}={value!r}" for name, value in self._inverting().items()]
+        arguments += [f"{RENAMED.get(name, name)}={value!r}" for name, value in self._inverting().items()]
         how = f"guidance={self.guidance!r}" + (f", controls={list(self.controls)!r}" if self.controls else "")
         lines = [
             "from rnri import Editor",
@@ -84,7 +85,7 @@ class Recipe:
         return "\n".join(lines) + (MASKED.format(name=self.name) if masked else "")
 
     def _inverting(self) -> dict[str, Any]:
-        """How to invert, in the names of `Editor.invert`: what is not the default."""
+        """How to invert, in the names of the settings: what is not the default."""
         said: dict[str, Any] = {} if self.strength == 1 else {"strength": self.strength}
         for each in fields(self.settings):
             value = getattr(self.settings, each.name)

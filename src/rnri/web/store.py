@@ -7,12 +7,13 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.inversion import Inversion
 
 from rnri.editing.editor import Encoded, Timings
+from rnri.editing.renamed import init_of
 from rnri.web.batch import Table, table, weight
 
 ID_BYTES = 16
@@ -36,9 +37,6 @@ class Settings:
 
     def config(self) -> InversionConfig:
         """The settings as the editor takes them."""
-        init: Any = None
-        if self.start is not None or self.predictor is not None:
-            init = "-".join(["noised"] * (self.start == "noised") + ["predicted"] * bool(self.predictor) or ["clean"])
         return InversionConfig(
             inverter=self.solver,
             steps=self.steps,
@@ -46,7 +44,7 @@ class Settings:
             guidance=self.guidance,
             iterations=self.budget,
             tol=self.tol,
-            init=init,
+            init=init_of(self.solver, start=self.start, predictor=self.predictor),
             noise_maps=self.correct,
             seed=self.seed,
         )

@@ -112,7 +112,7 @@ class Ticket(Generic[T]):
         except asyncio.CancelledError:
             self.cancel()
             raise
-        except (asyncio.TimeoutError, Stopped):
+        except (TimeoutError, Stopped):
             return self._given_up()
         return self._unless_stopped(result)
 

@@ -74,7 +74,8 @@ def allot(schedule: Schedule, calls: int, solver: Solver | None = None, *, sprea
     left, plan = calls - len(schedule) * price(1), [1] * len(schedule)
     if left < 0:
         raise RnriError(
-            f"{calls} calls do not buy an iteration for each of {len(schedule)} steps, which cost {len(schedule) * price(1)}",
+            f"{calls} calls do not buy an iteration for each of {len(schedule)} steps, "
+            f"which cost {len(schedule) * price(1)}",
             hint="give more, or take fewer steps or another solver",
         )
     while True:

@@ -61,7 +61,8 @@ class Step:
         if self.a == 0 or not math.isfinite(self.a) or not math.isfinite(self.b):
             raise RnriError(
                 f"the step at t={self.t:g} cannot be inverted",
-                hint=f"z_clean = {self.a:g}·z + {self.b:g}·m forgets z; end at a noise level above zero, or use a network that predicts epsilon or v",
+                hint=f"z_clean = {self.a:g}·z + {self.b:g}·m forgets z; end at a noise level above zero, "
+                "or use a network that predicts epsilon or v",
             )
 
     def spectrum(self) -> tuple[float, float]:
@@ -323,7 +324,8 @@ def _step(
     if prediction_type == "epsilon":
         if alpha == 0:
             raise RnriError(
-                f"at t={t:g} no signal is left (zero terminal SNR), and a noise prediction cannot recover it; use a network that predicts v, or start at an earlier timestep"
+                f"at t={t:g} no signal is left (zero terminal SNR), and a noise prediction cannot recover it; "
+                "use a network that predicts v, or start at an earlier timestep"
             )
         p, q = 1 / alpha, -sigma / alpha
     elif prediction_type == "v_prediction":

@@ -15,7 +15,7 @@ from rnri_core.solvers.safeguard import Best
 
 
 class State(NamedTuple):
-    """The last point and residual z − g(z); H = I + Σ u vᵀ, the inverse Jacobian x0_from_step in; the best point seen."""
+    """The last point and residual z − g(z); H = I + Σ u vᵀ, the approximate inverse Jacobian; the best point seen."""
 
     last: tuple[Tensor, Tensor] | None
     updates: tuple[tuple[Tensor, Tensor], ...]

@@ -73,7 +73,7 @@ class Equation:
     ``gain`` and ``target`` fix the unit of the residual |gain|·‖g(z) − z‖ / ‖target‖ (absolute without a target).
     ``bounds`` enclose the eigenvalues of ∂g/∂z as far as they are known beforehand; below ``lowest`` hardly any are
     expected. ``t`` is the timestep of a sampling step, ``None`` where there is none.
-    ``prior`` names what is x0_from_step of the root; without one the prior is flat and :meth:`prior` returns ``None``.
+    ``prior`` names what is assumed of the root; without one the prior is flat and :meth:`prior` returns ``None``.
 
     ``nfe``, ``njvp`` and ``nvjp`` count calls of g, exact Jacobian products and exact transposed products.
     A call on a batch counts once; a product costs about two calls.

@@ -65,7 +65,8 @@ def _captioned(text: bytes, path: Path) -> dict[int, tuple[str, str]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RnriError(
             f"{path} is not a file of captions",
-            hint="it should hold images with id and file_name, and annotations with id, image_id and caption, as COCO's do",
+            hint="it should hold images with id and file_name, and annotations with id, image_id and caption, "
+            "as COCO's do",
         ) from error
     if not pairs:
         raise RnriError(f"{path} has no picture with a caption", hint="give COCO's captions_val2017.json or the like")

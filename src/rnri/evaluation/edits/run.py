@@ -76,7 +76,7 @@ class Measurement:
 
 
 class Edits:
-    """Measures settings on the tasks of a set; for :func:`rnri.evaluation.records.run`. Pictures go under ``folder``."""
+    """Measures settings on the tasks of a set; for :func:`rnri.evaluation.records.run`. Pictures go to ``folder``."""
 
     def __init__(self, editor: Editor, dataset: Dataset, networks: Networks, folder: Path) -> None:
         self.editor, self.dataset, self.networks, self.folder = editor, dataset, networks, folder

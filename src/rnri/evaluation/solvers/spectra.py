@@ -37,9 +37,9 @@ class Spectrum:
 
 
 class Spectra:
-    """Measures Jacobians at noised pictures α x₀ + σ n, with their own prompts; for :func:`rnri.evaluation.records.run`.
+    """Measures Jacobians at noised pictures α x₀ + σ n, with their own prompts.
 
-    J does not depend on the clean end of the step, nor on any solver.
+    For :func:`rnri.evaluation.records.run`. J does not depend on the clean end of the step, nor on any solver.
     """
 
     def __init__(self, cases: Convergence) -> None:

@@ -1,0 +1,58 @@
+"""Option names of 0.1, accepted until 0.3."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import fields, replace
+from typing import Any, TypeVar, cast
+
+from rnri_core.errors import RnriTypeError
+from rnri_core.inversion.config import InversionConfig
+from rnri_core.inversion.implicit import Init
+from rnri_core.inversion.presets import PRESETS
+
+from rnri.editing.config import EditConfig
+
+_Config = TypeVar("_Config", InversionConfig, EditConfig)
+
+RENAMED = {
+    "solver": "inverter",
+    "budget": "iterations",
+    "correct": "noise_maps",
+    "start": "init",
+    "predictor": "init",
+}
+
+
+def configured(config: _Config, options: dict[str, Any]) -> _Config:
+    """A config with options given by name, to be called by what takes them; RnriTypeError for a name that is no field.
+
+    Of two names for one field the present one wins.
+    """
+    known = [each.name for each in fields(config)]
+    old = {name: value for name, value in options.items() if name in RENAMED and RENAMED[name] in known}
+    given = {name: value for name, value in options.items() if name not in old}
+    for name in given:
+        if name not in known:
+            raise RnriTypeError(f"{name!r} is not an option", hint=f"options are {', '.join(known)}", field=name)
+    for name in old:
+        warnings.warn(f"option {name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", DeprecationWarning, 3)
+    whole = {RENAMED[name]: value for name, value in old.items() if RENAMED[name] != "init"} | given
+    if old.keys() & {"start", "predictor"} and "init" not in given:
+        how = whole.get("inverter", getattr(config, "inverter", None))
+        whole["init"] = init_of(how, start=old.get("start"), predictor=old.get("predictor"))
+    return replace(config, **whole)
+
+
+def init_of(inverter: object, *, start: str | None = None, predictor: bool | None = None) -> Init | None:
+    """The initial guess that two options of 0.1 say; what is not given is the preset's own, or from clean latents.
+
+    >>> init_of("auto", predictor=False), init_of("gnri", predictor=True), init_of("auto")
+    ('noised', 'predicted', None)
+    """
+    if start is None and predictor is None:
+        return None
+    own = PRESETS[inverter].init if isinstance(inverter, str) and inverter in PRESETS else "clean"
+    parts = ["noised" if own.startswith("noised") else "clean"] if start is None else [start]
+    parts += ["predicted"] * (own.endswith("predicted") if predictor is None else predictor)
+    return cast(Init, "-".join(parts).removeprefix("clean-"))

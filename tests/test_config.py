@@ -1,0 +1,135 @@
+"""Settings of inversions and edits: what is refused, and which field it is of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from rnri_core.errors import RnriError, RnriTypeError
+from rnri_core.inversion.config import InversionConfig
+from rnri_core.inversion.implicit import Implicit
+from rnri_core.solvers import solver
+
+from rnri.controls import control
+from rnri.editing.config import EditConfig
+from rnri.editing.editor import Editor
+from tests import tiny
+from tests.problems import gaussian_schedule
+
+SOURCE, TARGET = "a red ball on sand", "a blue ball on sand"
+
+
+@pytest.fixture(scope="module")
+def editor() -> Editor:
+    return Editor.from_pipe(tiny.pipeline())
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"inverter": "magic"}, "inverter"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 1.5}, "steps"),
+        ({"strength": 0.0}, "strength"),
+        ({"strength": 1.01}, "strength"),
+        ({"strength": float("nan")}, "strength"),
+        ({"guidance": -0.1}, "guidance"),
+        ({"guidance": 101}, "guidance"),
+        ({"guidance": float("nan")}, "guidance"),
+        ({"tol": 0.0}, "tol"),
+        ({"tol": float("nan")}, "tol"),
+        ({"init": "warm"}, "init"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
+    ],
+)
+def test_a_setting_of_an_inversion_that_is_refused_is_named(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(RnriError) as error:
+        InversionConfig(**changes)
+    assert error.value.field == field
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"guidance": -0.1}, "guidance"),
+        ({"guidance": float("inf")}, "guidance"),
+        ({"controls": "hold"}, "controls"),
+        ({"controls": None}, "controls"),
+        ({"controls": ("hold",), "steps": 4}, "steps"),
+    ],
+)
+def test_a_setting_of_an_edit_that_is_refused_is_named(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(RnriError) as error:
+        EditConfig(**changes)
+    assert error.value.field == field
+    assert "\n" not in str(error.value)
+
+
+def test_a_spec_that_makes_no_sense_is_refused_at_once() -> None:
+    with pytest.raises(RnriError, match="'anderson': memory=0 is outside 1 to 50"):
+        InversionConfig(inverter="anderson:memory=0")
+    with pytest.raises(RnriError, match="no control is called 'magic'"):
+        EditConfig(controls=("magic",))
+
+
+def test_settings_make_the_inverter() -> None:
+    config = InversionConfig(inverter="gnri", iterations=(3, 1), tol=0.1, init="predicted", noise_maps=True)
+    made = config.inverter_for(gaussian_schedule())
+    assert made == Implicit(solver("gnri"), (3, 1), 0.1, "predicted", noise_maps=True)
+    assert InversionConfig(inverter=made).inverter_for(gaussian_schedule()) is made
+
+
+def test_specs_of_controls_are_resolved() -> None:
+    assert EditConfig().chosen is None
+    assert EditConfig(controls=()).chosen == ()
+    hold = control("hold")
+    assert EditConfig(controls=["depth:strength=0.5", hold]).chosen == (control("depth:strength=0.5"), hold)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"solver": "gnri"}, {"inverter": "gnri"}),
+        ({"solver": "gnri", "budget": (2, 1)}, {"inverter": "gnri", "iterations": (2, 1)}),
+        ({"correct": False}, {"noise_maps": False}),
+        ({"start": "noised", "predictor": False}, {"init": "noised"}),
+        ({"start": "clean", "predictor": True}, {"init": "predicted"}),
+        ({"start": "noised", "predictor": True}, {"init": "noised-predicted"}),
+        ({"start": "clean", "predictor": False}, {"init": "clean"}),
+        ({"solver": "gnri", "predictor": True}, {"inverter": "gnri", "init": "predicted"}),
+        ({"solver": "gnri", "start": "noised"}, {"inverter": "gnri", "init": "noised"}),
+    ],
+)
+def test_option_names_of_01_warn_and_mean_what_they_meant(
+    editor: Editor, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    expected = editor.invert(picture(), SOURCE, steps=3, **new)
+    with pytest.warns(DeprecationWarning, match=r"the old names? goe?s? in 0\.3") as told:
+        found = editor.invert(picture(), SOURCE, steps=3, **old)
+    assert all(each.filename == __file__ for each in told)
+    assert found.noise.equal(expected.noise)
+    assert (found.noise_maps is None) == (expected.noise_maps is None)
+
+
+def test_an_option_that_is_none_is_named(editor: Editor) -> None:
+    with pytest.raises(RnriTypeError, match="'colour' is not an option: options are inverter, steps, ") as error:
+        editor.invert(picture(), SOURCE, colour="red")
+    assert error.value.field == "colour"
+    source = editor.invert(picture(), SOURCE, steps=1)
+    with pytest.raises(TypeError, match="'solver' is not an option: options are guidance, negative, controls, steps"):
+        editor.edit(source, TARGET, solver="gnri")
+
+
+def test_options_win_over_a_config(editor: Editor) -> None:
+    config = InversionConfig(steps=2, seed=3, guidance=2.0)
+    found = editor.invert(picture(), SOURCE, config, steps=3)
+    assert (len(found.schedule), found.seed, found.guidance) == (3, 3, 2.0)
+    one = editor.edit(found, TARGET, EditConfig(guidance=3.0, controls=()), guidance=1.0)
+    assert one.sampled.latents.equal(editor.sample(found, [TARGET], guidance=1.0, controls=()).latents)
