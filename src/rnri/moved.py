@@ -103,6 +103,9 @@ class _Moved(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Put the hook behind the finders that there are, once."""
+    """Put the hook before the finders that there are, once.
+
+    Before, as an old folder in which only bytecode is left would else be found as a namespace package.
+    """
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
-        sys.meta_path.append(_Moved())
+        sys.meta_path.insert(0, _Moved())

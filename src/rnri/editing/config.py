@@ -48,7 +48,7 @@ class EditConfig:
                 hint="give 'auto', a tuple of controls or () for none",
                 field="controls",
             )
-        if self.steps is not None and self.chosen:
+        if self.chosen and self.steps is not None:
             raise RnriError(
                 f"steps={self.steps} and controls exclude each other",
                 hint="edit in as many steps as were inverted",

@@ -1,7 +1,7 @@
 """Settings of methods, chosen on edits of scenes that are neither trained on nor reported.
 
-Each candidate is measured on the ``tuning`` split like any method (:mod:`rnri.evaluation.edits.run`); of each method the
-one with the best mean by one metric is kept. The choice is a file that says what it was chosen by.
+Each candidate is measured on the ``tuning`` split like any method (:mod:`rnri.evaluation.edits.run`). Of each method
+the one with the best mean by one metric is kept. The choice is a file that says what it was chosen by.
 """
 
 from __future__ import annotations
