@@ -164,6 +164,8 @@ def _spelled(value: object) -> str:
     if isinstance(value, str) and (set(value) & set(",;'\"") or value != value.strip()):
         doubled = value.replace("'", "''")
         return f"'{doubled}'"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e9:
+        return str(int(value))
     return str(value)
 
 
@@ -206,25 +208,15 @@ def make(
     return registry[name](**values)
 
 
-def spell(registry: Mapping[str, type[Any]], made: object) -> str:
+def spec_of(registry: Mapping[str, type[Any]], made: object) -> str:
     """The spec under which a registry makes an object: its name, and the fields that are not defaults.
 
-    An object of a class that the registry does not hold is spelled by the name of its class.
+    An object of a class that the registry does not hold is called by the name of its class.
     """
     name = next((name for name, kind in registry.items() if kind is type(made)), type(made).__name__)
-    if not isinstance(made, Registered):
-        return name
-    changed = {
-        each.name: getattr(made, each.name) for each in made.options() if getattr(made, each.name) != each.default
-    }
-    values = [f"{field}={_spelled(value)}" for field, value in changed.items()]
-    return f"{name}:{','.join(values)}" if values else name
-
-
-def _spelled(value: object) -> str:
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 else str(value)
-    text = text.lower() if isinstance(value, bool) else text
-    return f"'{text}'" if "," in text else text
+    fields = made.options() if isinstance(made, Registered) else ()
+    values = {each.name: getattr(made, each.name) for each in fields}
+    return spell(name, {each.name: values[each.name] for each in fields if values[each.name] != each.default})
 
 
 def _describe(each: Field[Any], hint: Any) -> Option:

@@ -13,7 +13,7 @@ from rnri_core.inversion.budget import allot, cost
 from rnri_core.inversion.coupled import Bdia, Edict
 from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.implicit import Implicit, Init
-from rnri_core.registry import Registered, make, spell
+from rnri_core.registry import Registered, make, spec_of
 from rnri_core.sampling.steps import Denoiser, Schedule
 from rnri_core.solvers import SOLVERS, WRAPPERS, Wrapper
 from rnri_core.solvers import solver as find_solver
@@ -171,8 +171,8 @@ def spec(made: AnyInverter | Solver) -> str:
     if isinstance(made, Implicit):
         return spec(made.solver)
     if isinstance(made, Wrapper):
-        return f"{spec(made.inner)}+{spell(WRAPPERS, made)}"
-    return spell({**INVERTERS, **SOLVERS}, made)
+        return f"{spec(made.inner)}+{spec_of(WRAPPERS, made)}"
+    return spec_of({**INVERTERS, **SOLVERS}, made)
 
 
 def _of_preset(preset: Preset, schedule: Schedule, given: dict[str, Any]) -> AnyInverter:
