@@ -30,8 +30,8 @@ class EditConfig:
     Raises:
         RnriError: for a value out of range, an unknown control, or steps beside controls; ``field`` names it.
 
-    >>> EditConfig(controls=("residual:strength=0.5",)).chosen
-    (Residual(strength=0.5),)
+    >>> EditConfig(controls=("residual:factor=0.5",)).chosen
+    (Residual(factor=0.5),)
     """
 
     guidance: float | None = None
