@@ -15,7 +15,7 @@ from tests.problems import ALPHAS_CUMPROD, normal
 SHAPE = (2, 3, 4, 4)
 SIGMAS, TIMESTEPS = [14.6, 4.1, 1.6, 0.0], [999, 749, 499]
 VISITED = [999, 749, 499, 249]
-COUPLED: dict[str, Coupled] = {"edict": Edict(), "bdia": Bdia()}
+COUPLED: dict[str, Edict | Bdia] = {"edict": Edict(), "bdia": Bdia()}
 SCHEDULES: dict[str, Schedule] = {
     "ddim": ddim(ALPHAS_CUMPROD, VISITED),
     "ddim, v": ddim(ALPHAS_CUMPROD, VISITED, "v_prediction"),

@@ -198,7 +198,8 @@ def test_what_is_not_asked_for_is_as_the_model_is_best_used(tmp_path: Path) -> N
     ("options", "complaint"),
     [
         ({"prompt": "  "}, "the prompt '  ' is empty: say what"),
-        ({"steps": 0}, "steps=0 is out of range: give a whole number from 1 to 1000"),
+        ({"steps": 0}, "steps=0 is out of range: give a whole number from 1"),
+        ({"steps": 1001}, "steps=1001 is out of range: give a whole number from 1 to 1000"),
         ({"strength": 0.1}, r"strength=0\.1 is out of range: give 0\.25 to 1"),
         ({"guidance": -1.0}, r"guidance=-1\.0 is out of range: give 0 to 100"),
         ({"guidance": float("nan")}, "guidance=nan is out of range"),

@@ -97,7 +97,7 @@ class Editor:
             RnriError: for a value out of range, or one that this model cannot serve.
         """
         config, prompts = configured(config or InversionConfig(), options), listed(prompt)
-        if config.tol is not None and self.model.replayed:
+        if config.tol is not None and getattr(self.model, "replayed", False):
             raise RnriError(
                 f"tol={config.tol:g} and CUDA graphs exclude each other", hint="give iterations alone", field="tol"
             )

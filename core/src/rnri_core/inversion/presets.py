@@ -112,7 +112,7 @@ def inverter(
     ('EditFriendly', 'Implicit')
     """
     options = {"calls": calls, "iterations": iterations, "tol": tol, "init": init, "noise_maps": noise_maps}
-    given = {name: value for name, value in options.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if isinstance(how, str) and how in PRESETS:
         return _of_preset(PRESETS[how], schedule, given)
     made = _named(how) if isinstance(how, str) else how

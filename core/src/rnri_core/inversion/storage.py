@@ -116,7 +116,8 @@ def _schedule(steps: list[dict[str, Any]], tensors: dict[str, Tensor]) -> tuple[
 
 
 def _solution(k: int, counts: dict[str, int], tensors: dict[str, Tensor]) -> Solution:
-    return Solution(z=tensors[f"{k}.latents"], **{name: tensors[f"{k}.{name}"] for name in _SOLUTION}, **counts)
+    parts: dict[str, Any] = {name: tensors[f"{k}.{name}"] for name in _SOLUTION} | counts
+    return Solution(z=tensors[f"{k}.latents"], **parts)
 
 
 def _assembled(
