@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from rnri.models.load_options import Loading
+from rnri.load_options import Loading
 from tests.conftest import SOURCE, Run
 
 COMMANDS = ("edit", "invert", "generate", "interpolate", "concept", "ui", "serve", "bench speed")

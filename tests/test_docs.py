@@ -16,9 +16,9 @@ from typer.main import get_command
 from rnri import CONTROLS, METHODS, SOLVERS
 from rnri.cli.app import app
 from rnri.editing.editor import Editor
+from rnri.load_options import Loading
 from rnri.metrics import METRICS
 from rnri.models import FAMILY_HEADS, MODELS, embedded, families, serving
-from rnri.models.load_options import Loading
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

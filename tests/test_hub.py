@@ -15,9 +15,9 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 from safetensors.torch import load_file
 
 from rnri import models
+from rnri.load_options import Loading
 from rnri.models.captioner import Captioner
 from rnri.models.components import quiet
-from rnri.models.load_options import Loading
 from tests import tiny
 from tests.conftest import SOURCE, Run
 from tests.hub import COMMIT, REPOSITORY, Hub, hub

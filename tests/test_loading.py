@@ -24,10 +24,10 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from rnri import Status, models
 from rnri.editing.editor import Editor
+from rnri.load_options import SCHEDULERS, Loading
 from rnri.models.acceleration import fuse, prepare
 from rnri.models.attention import attending
 from rnri.models.attention_hooks import AttentionHook, Place
-from rnri.models.load_options import SCHEDULERS, Loading
 from rnri.models.schedulers import NAMES, choose, table
 from tests import tiny, tiny_families
 

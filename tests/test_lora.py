@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rnri import models
+from rnri.load_options import Loading
 from rnri.models.family import Family
-from rnri.models.load_options import Loading
 from tests import tiny, tiny_families
 from tests.hub import REPOSITORY, Hub, hub
 

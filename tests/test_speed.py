@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rnri.evaluation.architectures import ARCHITECTURES, Architecture
 from rnri.evaluation.speed import peak, speed
+from rnri.load_options import Loading
 from rnri.models import part
-from rnri.models.load_options import Loading
 from tests.conftest import Run
 
 PAUSE = 0.01

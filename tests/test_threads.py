@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import pytest
 import torch
 import transformers
+from rnri.models.load_options import Loading
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.solvers.equation import Equation
 from torch import Tensor
@@ -29,7 +30,6 @@ from rnri import images, models, threads
 from rnri.editing.editor import Editor
 from rnri.models import Family, PromptWarning
 from rnri.models.base import prompt_warnings
-from rnri.models.load_options import Loading
 from rnri.scenes.reader import Reader
 from tests import tiny, tiny_families
 

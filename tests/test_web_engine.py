@@ -6,16 +6,19 @@ import inspect
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from rnri_core.inversion.config import InversionConfig
 
 from rnri.controls import CONTROLS, Control
+from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
+from rnri.editing.renamed import RENAMED
 from rnri.images import encode
 from rnri.web.engine import Drawing, Engine, Limits, Missing
 from rnri.web.store import Settings
@@ -73,9 +76,28 @@ def same(one: Image.Image, other: Image.Image, levels: int = ONE_LEVEL) -> bool:
 
 
 def test_the_settings_are_those_of_the_editor() -> None:
-    taken = inspect.signature(Editor.invert).parameters
-    assert {name: taken[name].default for name in asdict(Settings())} == asdict(Settings())
-    assert set(asdict(Drawing(()))) - {"prompts", "strength"} <= set(inspect.signature(Editor.edit).parameters)
+    known = {each.name: each.default for each in fields(InversionConfig)}
+    assert {RENAMED.get(name, name): value for name, value in asdict(Settings()).items()}.items() <= known.items()
+    assert Settings().config() == InversionConfig()
+    taken = {each.name for each in fields(EditConfig)} | set(inspect.signature(Editor.edit).parameters)
+    assert set(asdict(Drawing(()))) - {"prompts", "strength"} <= taken
+
+
+@pytest.mark.parametrize(
+    ("settings", "init"),
+    [
+        ({}, None),
+        ({"start": "noised"}, "noised-predicted"),
+        ({"predictor": False}, "noised"),
+        ({"start": "clean"}, "predicted"),
+        ({"start": "clean", "predictor": False}, "clean"),
+        ({"solver": "gnri", "start": "noised"}, "noised"),
+        ({"solver": "gnri", "predictor": True}, "predicted"),
+        ({"solver": "faithful", "predictor": False}, "clean"),
+    ],
+)
+def test_what_is_not_said_of_the_initial_guess_is_the_presets(settings: dict[str, Any], init: str | None) -> None:
+    assert Settings(**settings).config().init == init
 
 
 def test_an_edit_is_that_of_the_editor(engine: Engine, editor: Editor) -> None:

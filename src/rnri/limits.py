@@ -38,7 +38,7 @@ def check_resolution(resolution: Size, multiple: int, most: int) -> None:
 
     >>> check_resolution((501, 336), 8, 2048)
     Traceback (most recent call last):
-    rnri_core.errors.RnriError: resolution=501x336 is not to be had: both sides have to be multiples of 8 up to 2048, ...
+    rnri_core.errors.RnriError: resolution=501x336 is not to be had: both sides have to be multiples of 8 up to ...
     """
     if all(isinstance(side, int) and side % multiple == 0 and 0 < side <= most for side in resolution):
         return

@@ -26,7 +26,7 @@ MOVED = {
     "rnri.presets": "rnri_core.inversion.presets",
     "rnri.budget": "rnri_core.inversion.budget",
     "rnri.attention": "rnri.models.attention_hooks",
-    "rnri.loading": "rnri.models.load_options",
+    "rnri.loading": "rnri.load_options",
     "rnri.models.parts": "rnri.models.components",
     "rnri.models.samplers": "rnri.models.schedulers",
     "rnri.models.speed": "rnri.models.acceleration",

@@ -23,8 +23,8 @@ from rnri.editing.result import EditResult
 from rnri.editing.timings import Timings
 from rnri.images import ImageLike, Picture
 from rnri.limits import check_resolution, check_size, generator, listed
+from rnri.load_options import Loading
 from rnri.models.base import Model, is_guided
-from rnri.models.load_options import Loading
 from rnri.threads import runs
 
 __all__ = ["Editor", "Encoded", "Timings"]

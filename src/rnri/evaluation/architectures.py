@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from rnri.load_options import Loading
 from rnri.models import Condition, Family, from_parts, part
-from rnri.models.load_options import Loading
 from rnri.threads import loading as loads
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from rnri_core.errors import RnriError
 
-from rnri.models import acceleration as speed
+from rnri.load_options import Loading
+from rnri.models import acceleration
 from rnri.models.base import Condition, Defaults, Guidance, GuidanceWarning, Model, PromptWarning
 from rnri.models.components import folder_of, pipeline_class
 from rnri.models.family import Family
-from rnri.models.load_options import Loading
 from rnri.models.schedulers import choose
 
 __all__ = [
@@ -123,7 +123,7 @@ def from_parts(
     for option in ("lora", "variant", "preview", "allow_pickle"):
         if getattr(loading, option):
             raise RnriError(f"{option} has no effect on a model that is made of its parts", hint="leave it out")
-    speed.check_place(device, loading)
+    acceleration.check_place(device, loading)
     for module in (network, vae):
         module.requires_grad_(False).eval()
     own = choose(scheduler, loading.scheduler, loading.spacing)

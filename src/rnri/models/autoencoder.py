@@ -12,7 +12,6 @@ from torch import Tensor
 
 from rnri import threads
 from rnri.models.components import first_line, not_given, quiet
-from rnri.models.load_options import Loading
 
 NOT_TINY = "is no tiny autoencoder such as madebyollin/taesd"
 

@@ -19,7 +19,6 @@ from safetensors import SafetensorError
 
 from rnri import threads
 from rnri.models.base import SETTINGS
-from rnri.models.load_options import Loading
 
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of pipelines that no image is drawn with here; they are neither downloaded nor loaded."""

@@ -18,12 +18,12 @@ from rnri_core.sampling.steps import Denoiser, Schedule
 from torch import Tensor
 
 from rnri.limits import MAX_SIDE
+from rnri.load_options import Loading
 from rnri.models import acceleration, autoencoder
 from rnri.models.base import Condition, Defaults, Guidance
 from rnri.models.components import parts_of, quiet
 from rnri.models.fingerprint import digest
 from rnri.models.hooks import bound, bound_layers
-from rnri.models.load_options import Loading
 from rnri.models.lora import add_loras
 from rnri.models.prompts import warn_of_unread
 from rnri.models.schedulers import choose, last, noise_scale, table

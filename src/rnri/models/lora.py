@@ -11,7 +11,6 @@ from rnri_core.errors import RnriError
 
 from rnri import threads
 from rnri.models.components import first_line, needs, not_given, quiet
-from rnri.models.load_options import Loading
 
 SUFFIX = ".safetensors"
 USUAL = f"pytorch_lora_weights{SUFFIX}"
