@@ -11,6 +11,7 @@ from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri import threads
+from rnri.load_options import Loading
 from rnri.models.components import first_line, not_given, quiet
 
 NOT_TINY = "is no tiny autoencoder such as madebyollin/taesd"

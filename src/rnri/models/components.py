@@ -18,6 +18,7 @@ from rnri_core.errors import RnriError
 from safetensors import SafetensorError
 
 from rnri import threads
+from rnri.load_options import Loading
 from rnri.models.base import SETTINGS
 
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")

@@ -10,6 +10,7 @@ from typing import Any
 from rnri_core.errors import RnriError
 
 from rnri import threads
+from rnri.load_options import Loading
 from rnri.models.components import first_line, needs, not_given, quiet
 
 SUFFIX = ".safetensors"

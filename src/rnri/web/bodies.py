@@ -57,7 +57,7 @@ class Body:
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._receive(), max(0.0, self._until - time.monotonic()))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise HTTPException(
                 408, f"the request did not arrive within {SECONDS:g} s: send it again, or less"
             ) from None
