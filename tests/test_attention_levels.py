@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
@@ -134,23 +134,23 @@ def test_controls_change_the_edit_and_none_fails(
 ) -> None:
     editor = editors[kind]
     source = tiny_levels.inverted(editor, height, width, steps=1)
-    plain = editor.draw(source, [TARGET], guidance=1.0, controls=()).latents[-1]
+    plain = editor.sample(source, [TARGET], guidance=1.0, controls=()).latents
     for name, spec in ACTING.items():
-        drawn = editor.draw(source, [TARGET], guidance=1.0, controls=[spec])
-        assert drawn.latents[-1].isfinite().all(), name
-        assert not torch.equal(drawn.latents[-1], plain), name
+        drawn = editor.sample(source, [TARGET], guidance=1.0, controls=[spec])
+        assert drawn.latents.isfinite().all(), name
+        assert not torch.equal(drawn.latents, plain), name
         if name == "keep-words":
             (mask,) = drawn.masks
             assert mask.shape[-2:] == (height, width)
             assert 0 < mask.mean() < 1
-            assert not torch.equal(drawn.latents[-1], source.clean)
+            assert not torch.equal(drawn.latents, source.clean)
 
 
 def test_the_layers_that_are_read_at_768(editors: dict[str, Editor]) -> None:
     """SD 2.1 at 768² has latents of 96²: the mask comes of grids of 24², more than 256 cells."""
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 96, 96, steps=1)
-    drawn = editor.draw(source, [TARGET], guidance=1.0, controls=[ACTING["keep-words"]])
+    drawn = editor.sample(source, [TARGET], guidance=1.0, controls=[ACTING["keep-words"]])
     assert 0 < drawn.masks[0].mean() < 1
     assert drawn.masks[0].reshape(24, 4, 24, 4).std((1, 3)).max() == 0
 
@@ -184,10 +184,10 @@ def test_a_control_that_finds_no_layer_says_so(editors: dict[str, Editor], spec:
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 13, 20, steps=1)
     with pytest.raises(ValueError, match=complaint) as raised:
-        editor.draw(source, [TARGET], controls=[spec])
+        editor.sample(source, [TARGET], controls=[spec])
     assert str(raised.value).startswith(editor.model.name)
     assert "\n" not in str(raised.value)
-    assert editor.draw(source, [TARGET], guidance=1.0, controls=["prompt-to-prompt:level=4,layout=0"]).nfe == 2
+    assert editor.sample(source, [TARGET], guidance=1.0, controls=["prompt-to-prompt:level=4,layout=0"]).nfe == 2
 
 
 def test_methods_that_find_no_layer_say_so(editors: dict[str, Editor]) -> None:
@@ -200,15 +200,15 @@ def test_a_decoder_without_attention_takes_features_alone() -> None:
     editor = Editor.from_pipe(tiny_levels.pipeline("sd", **bare))
     source = tiny_levels.inverted(editor, 8, 8, steps=1)
     with pytest.raises(ValueError, match="no self attention in the decoder for a picture of 64×64: set attention=0"):
-        editor.draw(source, [TARGET], controls=["plug-and-play"])
-    assert editor.draw(source, [TARGET], guidance=1.0, controls=["plug-and-play:attention=0"]).nfe == 2
+        editor.sample(source, [TARGET], controls=["plug-and-play"])
+    assert editor.sample(source, [TARGET], guidance=1.0, controls=["plug-and-play:attention=0"]).nfe == 2
 
 
 def test_a_network_that_halves_otherwise_is_refused() -> None:
     editor = Editor.from_pipe(tiny_levels.pipeline("sd", downsample_padding=0))
-    assert editor.draw(tiny_levels.inverted(editor, 16, 16), [TARGET], controls=["keep-words"]).masks
+    assert editor.sample(tiny_levels.inverted(editor, 16, 16), [TARGET], controls=["keep-words"]).masks
     with pytest.raises(ValueError, match="has no grid of 5×4 at level 2 for a picture of 104×160: use another size"):
-        editor.draw(tiny_levels.inverted(editor, 20, 13), [TARGET], controls=["keep-words"])
+        editor.sample(tiny_levels.inverted(editor, 20, 13), [TARGET], controls=["keep-words"])
 
 
 # --- Prompt-to-Prompt -------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_layout_is_copied_from_half_the_latents_side_on(editors: dict[str, Edito
     """32² of 64² cells and fewer, as the published code has it for real pictures."""
     editor, spy = editors["sd"], Spy.new()
     source = tiny_levels.inverted(editor, 16, 16)
-    editor.draw(source, [TARGET], guidance=1.0, controls=["prompt-to-prompt:cross=0,layout=0.5", spy])
+    editor.sample(source, [TARGET], guidance=1.0, controls=["prompt-to-prompt:cross=0,layout=0.5", spy])
     for (k, place), keys in spy.keys.items():
         if not place.cross and place.index:  # before the first layer all is equal in the first step
             assert torch.equal(keys[0], keys[1]) is (k == 0 and place.level >= 1)
@@ -226,7 +226,7 @@ def test_layout_is_copied_from_half_the_latents_side_on(editors: dict[str, Edito
 
 def weighed(editor: Editor, source: Inversion, *specs: str) -> Spy:
     spy = Spy.new()
-    editor.draw(source, [TARGET], guidance=1.0, controls=[spy, *specs])
+    editor.sample(source, [TARGET], guidance=1.0, controls=[spy, *specs])
     return spy
 
 
@@ -258,7 +258,7 @@ def test_weights_meet_what_is_handed_over_in_any_order(editors: dict[str, Editor
         expected[..., 2] *= 2  # "blue", which took over from "red"
         expected[..., 3] *= 3
         torch.testing.assert_close(used[1], expected)
-    drawn = [editor.draw(source, [TARGET], controls=each).latents[-1] for each in (specs, specs[::-1])]
+    drawn = [editor.sample(source, [TARGET], controls=each).latents for each in (specs, specs[::-1])]
     torch.testing.assert_close(*drawn)
 
 
@@ -279,8 +279,8 @@ def test_the_mask_is_the_published_local_blend(editors: dict[str, Editor]) -> No
 def test_latents_are_kept_after_a_fifth_of_the_steps(editors: dict[str, Editor]) -> None:
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 8, 8, steps=5)
-    drawn = editor.draw(source, [SOURCE], guidance=1.5, controls=["keep-words"])  # nothing differs: all is kept
-    kept = [torch.equal(z, own) for z, own in zip(drawn.latents[1:], source.latents[1:], strict=True)]
+    drawn = editor.sample(source, [SOURCE], guidance=1.5, controls=["keep-words"])  # nothing differs: all is kept
+    kept = [torch.equal(z, own) for z, own in zip(drawn.trajectory.latents[1:], source.latents[1:], strict=True)]
     assert kept == [False, True, True, True, True]
 
 
@@ -292,7 +292,7 @@ def test_each_prediction_queries_the_source_told_the_same_kind_of_prompt(editors
     source = tiny_levels.inverted(editor, 8, 8)
     before, after = Spy.new(), Spy.new()
     prompts = [TARGET, "a small green cube"]
-    drawn = editor.draw(source, prompts, guidance=2.0, controls=[before, "masactrl:layers=0.5", after])
+    drawn = editor.sample(source, prompts, guidance=2.0, controls=[before, "masactrl:layers=0.5", after])
     assert drawn.nfe == 2 * (2 + 2 * 2)  # of each step: the source twice, and each edit twice
     acted = 0
     for at, keys in after.keys.items():
@@ -304,7 +304,7 @@ def test_each_prediction_queries_the_source_told_the_same_kind_of_prompt(editors
         assert not torch.equal(own[0], own[1])  # the source told its prompt, and the empty one
         assert torch.equal(keys, own[[0, 1, 1, 1, 0, 0]])
     assert acted
-    assert editor.draw(source, prompts, guidance=1.0, controls=["masactrl"]).nfe == 2 * 3
+    assert editor.sample(source, prompts, guidance=1.0, controls=["masactrl"]).nfe == 2 * 3
 
 
 def test_masactrl_begins_where_it_is_published_to() -> None:
@@ -327,7 +327,7 @@ def test_features_are_those_of_a_quarter_of_the_latents_side(kind: str, block: i
     editor = Editor.from_pipe(pipe)
     assert _residual(pipe.unet) is pipe.unet.up_blocks[block].resnets[1].conv2
     spy, source = Spy.new(), tiny_levels.inverted(editor, 8, 8)
-    editor.draw(source, [TARGET], guidance=1.0, controls=["plug-and-play:features=0,attention=0.5", spy])
+    editor.sample(source, [TARGET], guidance=1.0, controls=["plug-and-play:features=0,attention=0.5", spy])
     decoder = [place for place in places(editor.model) if place.part == "up" and not place.cross]
     first = [place for place in decoder if place.level == 2 and place.transformer == 0]
     assert len(first) == {"sd": 1, "sdxl": 3}[kind]
@@ -393,7 +393,7 @@ def test_guidance_is_that_of_the_pipeline_in_diffusers(monkeypatch: pytest.Monke
 
 def stored(editor: Editor, z: Tensor) -> Inversion:
     """An inversion of latents of this size, told nothing."""
-    return replace(tiny_levels.inverted(editor, z.shape[-2], z.shape[-1]), prompt="")
+    return tiny_levels.inverted(editor, z.shape[-2], z.shape[-1]).described(prompt="")
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rnri_core.inversion.presets import PRESETS
+from rnri_core.inversion.presets import INVERTERS, PRESETS
 from rnri_core.solvers import OURS, SOLVERS
 
 from rnri.evaluation import reports
 from rnri.evaluation.plotting import COLOURS, Look, apart
 from rnri.evaluation.records import Line, read
 from rnri.evaluation.solvers import guidances
-from rnri.evaluation.solvers.convergence import INVERTERS
 from rnri.evaluation.solvers.guidances import Tuned, choose
 from rnri.evaluation.solvers.report import Row, markdown
 from rnri.evaluation.solvers.rivals import Entry, comparison, exact, origin

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import pytest
 import torch
 import transformers
-from rnri.models.load_options import Loading
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.solvers.equation import Equation
 from torch import Tensor
@@ -28,6 +27,7 @@ from torch._functorch import eager_transforms
 
 from rnri import images, models, threads
 from rnri.editing.editor import Editor
+from rnri.load_options import Loading
 from rnri.models import Family, PromptWarning
 from rnri.models.base import prompt_warnings
 from rnri.scenes.reader import Reader
@@ -126,7 +126,7 @@ def test_pictures_are_those_of_one_thread(model: Family) -> None:
     def work(prompt: str) -> list[Tensor]:
         latents = model.encode(picture)
         steps = [torch.tensor([step.t, step.a, step.b, step.scale]) for step in editor.schedule(latents, steps=3)]
-        drawn = editor.edit(source, prompt, guidance=guidance)
+        drawn = editor.edit(source, prompt, guidance=guidance).picture
         return [latents, *steps, model.decode(latents), images.read(drawn), *inverted(editor, picture, prompt).latents]
 
     prompts = PROMPTS[1:]
@@ -186,7 +186,7 @@ def test_attention_that_one_thread_controls_is_its_own(editor: Editor) -> None:
     source = inverted(editor, picture, PROMPTS[0])
 
     def edited(controls: tuple[str, ...]) -> list[Tensor]:
-        return [images.read(editor.edit(source, PROMPTS[2], controls=controls))]
+        return [images.read(editor.edit(source, PROMPTS[2], controls=controls).picture)]
 
     ways: list[tuple[str, ...]] = [("prompt-to-prompt",), ("masactrl",), (), ()]
     expected = [edited(way) for way in ways]

@@ -98,14 +98,14 @@ def convergence(
     if output.exists() and not output.is_dir():
         raise RnriError(f"{output} is a file", hint="give a directory")
 
-    from rnri_core.inversion.presets import PRESETS
+    from rnri_core.inversion.presets import INVERTERS, PRESETS
     from rnri_core.solvers import SOLVERS
 
     from rnri import models
     from rnri.evaluation.records import environment, run
     from rnri.evaluation.reports import CONVERGENCE, SPECTRA
     from rnri.evaluation.solvers import guidances
-    from rnri.evaluation.solvers.convergence import INVERTERS, WAYS, Convergence, grid
+    from rnri.evaluation.solvers.convergence import WAYS, Convergence, grid
     from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration
 
     chosen = guidances.read(tuned) if tuned else []

@@ -38,13 +38,15 @@ class PairInversion:
         sampler: EDICT or BDIA.
         schedule: K steps, noisy to clean.
         pair: two latents (B, …), the noisier first.
-        nfe: network evaluations of the inversion.
+        nfe, njvp, nvjp: network evaluations and exact products of the inversion.
     """
 
     sampler: Coupled
     schedule: Schedule
     pair: Pair
     nfe: int
+    njvp: int = 0
+    nvjp: int = 0
 
     @property
     def noise(self) -> Tensor:

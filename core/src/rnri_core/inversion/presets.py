@@ -68,10 +68,13 @@ PRESETS: Mapping[str, Preset] = {
 AnyInverter = Implicit | EditFriendly | Edict | Bdia
 
 
-def check(spec: str) -> None:
-    """Raise ``RnriError`` unless ``spec`` names a preset or is the spec of an inverter or a solver."""
+def check(spec: str, *, plain: bool = False) -> None:
+    """Raise ``RnriError`` unless ``spec`` names a preset or is the spec of an inverter or a solver.
+
+    With ``plain``, for specs of requests, fields that take a file are refused as well.
+    """
     if spec not in PRESETS:
-        _named(spec)
+        _named(spec, plain=plain)
 
 
 def inverter(
@@ -199,12 +202,12 @@ def _of_preset(preset: Preset, schedule: Schedule, given: dict[str, Any]) -> Any
     )
 
 
-def _named(spec: str) -> Any:
+def _named(spec: str, *, plain: bool = False) -> Any:
     """The inverter or solver of a spec; of a name that is none, the error names the presets too."""
     if spec.partition(":")[0] in INVERTERS:
-        return make(INVERTERS, spec, "inverter")
+        return make(INVERTERS, spec, "inverter", plain=plain)
     try:
-        return find_solver(spec)
+        return find_solver(spec, plain=plain)
     except ValueError as error:
         unknown = spec.partition(":")[0].partition("+")[0] not in SOLVERS
         others = f"; presets are {', '.join(PRESETS)}; inverters without a solver {', '.join(INVERTERS)}"

@@ -13,12 +13,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from rnri_core.inversion.presets import PRESETS
+from rnri_core.inversion.presets import INVERTERS, PRESETS
 from rnri_core.solvers import SOLVERS
 
 from rnri.evaluation.plotting import End, Look, name_ends
 from rnri.evaluation.records import Line
-from rnri.evaluation.solvers.convergence import INVERTERS
 from rnri.evaluation.solvers.report import Row
 from rnri.evaluation.solvers.rivals import exact, origin
 from rnri.evaluation.solvers.settings import Own, Setting, grouped, looked_at

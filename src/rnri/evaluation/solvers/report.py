@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from rnri_core.errors import RnriError
+from rnri_core.inversion.presets import INVERTERS
 
 from rnri.evaluation.records import Line
 from rnri.evaluation.solvers import guidances
-from rnri.evaluation.solvers.convergence import INVERTERS
 from rnri.evaluation.solvers.rivals import comparison
 from rnri.evaluation.solvers.settings import grouped, looked_at
 from rnri.evaluation.statistics import Estimate

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from rnri_core.inversion.presets import PRESETS
+from rnri_core.inversion.presets import INVERTERS, PRESETS
 from rnri_core.solvers import OURS
 
 from rnri.evaluation.records import Key, Line
-from rnri.evaluation.solvers.convergence import INVERTERS
 from rnri.evaluation.solvers.settings import Setting, scores
 from rnri.evaluation.statistics import Estimate
 from rnri.evaluation.tables import number, ruled
@@ -42,7 +41,7 @@ def exact(configuration: Mapping[str, Any]) -> bool:
     (True, False)
     """
     name = configuration["solver"]
-    return bool(configuration["correct"] or name in INVERTERS or (name in PRESETS and PRESETS[name].correct))
+    return bool(configuration["correct"] or name in INVERTERS or (name in PRESETS and PRESETS[name].noise_maps))
 
 
 @dataclass(frozen=True)
