@@ -1,1 +1,1 @@
-"""TODO."""
+"""Inversion of diffusion samplers: fixed-point equations, solvers, sampling steps, inverters."""

@@ -44,7 +44,7 @@ def models(
 
 def solvers() -> None:
     """List presets and solvers: where each comes from, what it does, its fields; and what can be laid over them."""
-    from rnri_core.inversion.presets import PRESETS
+    from rnri_core.inversion.presets import INVERTERS, PRESETS
     from rnri_core.solvers import SOLVERS, WRAPPERS
 
     for name, preset in PRESETS.items():
@@ -54,7 +54,7 @@ def solvers() -> None:
         if preset.edit_friendly_from:
             screen.say(f"  Of {preset.edit_friendly_from} steps or more, edit-friendly noise maps, 1 call per step")
         screen.say()
-    for name, method in SOLVERS.items():
+    for name, method in (*SOLVERS.items(), *INVERTERS.items()):
         _describe(name, method, f"{method.source}, {method.passage}")
     for name, wrapper in WRAPPERS.items():
         _describe(f"+{name}", wrapper)
@@ -77,7 +77,7 @@ def methods() -> None:
 
     for name, kind in METHODS.items():
         _describe(name, kind, f"{kind.source}, {kind.passage}")
-    screen.say("Fields are set after a colon, values with commas in quotes: \"inversion:solver='anderson:memory=2'\"")
+    screen.say("Fields are set after a colon, values with commas in quotes: \"inversion:inverter='anderson:memory=2'\"")
 
 
 def _describe(name: str, method: type[Registered], origin: str = "") -> None:

@@ -13,9 +13,9 @@ from rnri.models.attention_hooks import AttentionHook, Place, grid
 class WordMaps(AttentionHook):
     """Cross attention to the words that differ, summed over heads, layers and calls of the network.
 
-    Read at one level of encoder and decoder (:func:`rnri.models.attention_hooks.grid`), as the weights are used. ``heat``
-    (2, P, 1, h, w) has the source's words that are dropped, at the source, and the targets' new words, at the edits.
-    Raises ValueError where the network has no cross attention at this level, TypeError where it is no UNet.
+    Read at one level of encoder and decoder (:func:`rnri.models.attention_hooks.grid`), as the weights are used.
+    ``heat`` (2, P, 1, h, w) has the source's words that are dropped, at the source, and the targets' new words, at the
+    edits. Raises ValueError where the network has no cross attention at this level, TypeError where it is no UNet.
     """
 
     def __init__(self, job: Job, level: int) -> None:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From image and prompts to edited image."""

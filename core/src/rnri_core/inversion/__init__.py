@@ -1,1 +1,1 @@
-"""TODO."""
+"""Inverters, what they give, and how it is stored."""

@@ -106,7 +106,7 @@ class Implicit:
         return Inversion(
             Trajectory(schedule, tuple(reversed(latents)), noise_maps),
             tuple(reversed(solutions)),
-            Provenance(seed=seed),
+            Provenance(seed=seed, solved=True),
         )
 
     def _guess(self, step: Step, z: Tensor, output: Tensor | None, seed: int) -> Tensor:

@@ -60,6 +60,7 @@ class Provenance:
         guidance: guidance scale of the inversion.
         seed: seed of all noise that was drawn.
         inverter: spec of the inverter that ran, presets resolved.
+        solved: whether the noise solves the sampler's equations; of an edit, those of the image that was edited.
         engine, dtype, device: where the network ran.
     """
 
@@ -69,6 +70,7 @@ class Provenance:
     guidance: float = 1.0
     seed: int = 0
     inverter: str = ""
+    solved: bool = False
     engine: str = "torch"
     dtype: str = "float32"
     device: str = "cpu"
@@ -146,13 +148,13 @@ class Inversion:
 
     @property
     def solved(self) -> bool:
-        """Whether latents solve the sampler's equations; else they are noised images, and noise maps join them."""
-        return bool(self.solutions)
+        """Whether the noise solves the sampler's equations; else it is a noised image, which noise maps lead back."""
+        return self.provenance.solved
 
     @property
     def status(self) -> Status:
-        """The worst :class:`Status` of all steps and images; ``NOT_SOLVED`` where no equation was solved."""
-        if self.solved:
+        """The worst :class:`Status` of all steps and images; ``NOT_SOLVED`` where there are no solutions."""
+        if self.solutions:
             return worst(status for solution in self.solutions for status in solution.status)
         finite = all(bool(noise_map.isfinite().all()) for noise_map in self.noise_maps or ())
         return Status.NOT_SOLVED if finite else Status.DIVERGED

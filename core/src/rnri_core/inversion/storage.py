@@ -104,10 +104,9 @@ def _version_1(header: dict[str, Any], tensors: dict[str, Tensor]) -> Inversion:
     counts = [{name: numbers.pop(name) for name in _COUNTS} for numbers in header["steps"]]
     schedule = _schedule(header["steps"], tensors)
     solutions = tuple(_solution(k, each, tensors) for k, each in enumerate(counts))
-    if any(Status.NOT_SOLVED in solution.status for solution in solutions):
-        solutions = ()
-    known = {name: header[name] for name in ("prompt", "model", "size", "guidance", "seed")}
-    return _assembled(schedule, solutions, "correction", tensors, known)
+    solved = not any(Status.NOT_SOLVED in solution.status for solution in solutions)
+    known = {name: header[name] for name in ("prompt", "model", "size", "guidance", "seed")} | {"solved": solved}
+    return _assembled(schedule, solutions if solved else (), "correction", tensors, known)
 
 
 def _schedule(steps: list[dict[str, Any]], tensors: dict[str, Tensor]) -> tuple[Step, ...]:

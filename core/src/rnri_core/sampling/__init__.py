@@ -1,1 +1,1 @@
-"""TODO."""
+"""Sampling steps as affine maps, guidance, paths between noises."""

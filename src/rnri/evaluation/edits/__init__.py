@@ -1,1 +1,1 @@
-"""TODO."""
+"""Methods of editing, measured against true targets."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Solvers and inverters, measured at equal network evaluations."""
