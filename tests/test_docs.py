@@ -7,21 +7,25 @@ import inspect
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rnri_core.inversion.config import InversionConfig
 from typer.main import get_command
 
 from rnri import CONTROLS, METHODS, SOLVERS
 from rnri.cli.app import app
+from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
 from rnri.load_options import Loading
 from rnri.metrics import METRICS
 from rnri.models import FAMILY_HEADS, MODELS, embedded, families, serving
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "core" / "README.md"]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 PENDING: set[str] = set()
 """Figures that need the trained models."""
 
@@ -111,12 +115,18 @@ def test_recipes_name_options_that_there_are(page: Path) -> None:
         assert given <= known, f"{label(page)} gives rnri {words[0]} {', '.join(sorted(given - known))}"
 
 
-TAKEN: dict[str, Callable[..., Any]] = {
-    "Loading": Loading,
-    "from_pretrained": Editor.from_pretrained,
-    "from_pipe": Editor.from_pipe,
-    "invert": Editor.invert,
-    "edit": Editor.edit,
+def taken(call: Callable[..., Any], config: Any = None) -> set[str]:
+    """The arguments of a call, and the fields of the config that it takes by name as options."""
+    names = set(inspect.signature(call).parameters) - {"options"}
+    return names | {each.name for each in fields(config)} if config else names
+
+
+TAKEN = {
+    "Loading": taken(Loading),
+    "from_pretrained": taken(Editor.from_pretrained),
+    "from_pipe": taken(Editor.from_pipe),
+    "invert": taken(Editor.invert, InversionConfig),
+    "edit": taken(Editor.edit, EditConfig),
 }
 
 
@@ -127,7 +137,7 @@ def test_recipes_in_python_name_arguments_that_there_are(page: Path) -> None:
         for call in ast.walk(ast.parse(block)):
             if isinstance(call, ast.Call) and (name := ast.unparse(call.func).rpartition(".")[2]) in TAKEN:
                 given = {each.arg for each in call.keywords}
-                assert given <= set(inspect.signature(TAKEN[name]).parameters), f"{label(page)}: {ast.unparse(call)}"
+                assert given <= TAKEN[name], f"{label(page)}: {ast.unparse(call)}"
 
 
 def programs() -> list[object]:
