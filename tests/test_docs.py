@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import runpy
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -19,9 +20,11 @@ from rnri import CONTROLS, METHODS, SOLVERS
 from rnri.cli.app import app
 from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
+from rnri.editing.renamed import RENAMED
 from rnri.load_options import Loading
 from rnri.metrics import METRICS
 from rnri.models import FAMILY_HEADS, MODELS, embedded, families, serving
+from rnri.moved import MOVED
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "core" / "README.md"]
@@ -113,6 +116,18 @@ def test_recipes_name_options_that_there_are(page: Path) -> None:
         known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)} | {"--help", "-h"}
         given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
         assert given <= known, f"{label(page)} gives rnri {words[0]} {', '.join(sorted(given - known))}"
+
+
+def test_the_page_of_layers_is_that_of_the_code() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    made = runpy.run_path(str(ROOT / "docs" / "make_architecture.py"))
+    assert made["written"](page) == page, "run 'python docs/make_architecture.py'"
+
+
+def test_every_old_name_that_still_works_is_in_the_changelog() -> None:
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE))
+    expected = MOVED | RENAMED
+    assert {name: rows.get(name) for name in expected} == expected
 
 
 def taken(call: Callable[..., Any], config: Any = None) -> set[str]:
