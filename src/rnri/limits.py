@@ -21,7 +21,7 @@ def listed(prompt: str | list[str]) -> list[str]:
         raise RnriError("there is no prompt in the list", hint="give at least one")
     for text in prompts:
         if not text.strip():
-            raise RnriError(f"the prompt {text!r} is empty", hint="say what the image shows")
+            raise RnriError(f"the prompt {text!r} is empty", hint="say what the image shows", field="prompt")
     return prompts
 
 

@@ -5,48 +5,65 @@ Commands are imported here, what they work with when they run: help and mistyped
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import screen
 from rnri.cli.app import app
 
 __all__ = ["app", "main"]
 
-BAD_INPUT, INTERRUPTED = 2, 130
+DONE, FAULT, INPUT, PARTLY, STOPPED = 0, 1, 2, 3, 130
+"""Exit codes: done; a fault of rnri; input or a model that is refused; done in part, rows failed; stopped by Ctrl-C."""
+
+DEBUG = ("RNRI_DEBUG", "RNRI_TRACEBACK")
+"""Environment variables, the second of 0.1, with which errors show their traceback."""
 
 _NETWORK = ("httpcore", "httpx", "httpx2", "huggingface_hub", "requests", "urllib3")
 """Libraries that downloads go through, whose errors need not be OSErrors."""
 
 _Misuse: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
+_LOG = logging.getLogger(__name__)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments spell and return its exit code; the only place that handles errors.
 
-    What the user can mend is one line on stderr and exit code 2, Ctrl-C is 130. With RNRI_TRACEBACK set in the
-    environment, errors show where they come from.
+    An error is one line on stderr. Its traceback goes to the log ``rnri.cli`` at level DEBUG, and with RNRI_DEBUG set
+    in the environment the error itself is raised.
     """
     try:
         with screen.warnings_shown():
             code = app(None if arguments is None else list(arguments), prog_name="rnri", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except (_Misuse, ValueError, TypeError, OSError) as error:
-        if os.environ.get("RNRI_TRACEBACK"):
-            raise
-        screen.complain(_line(error))
-        return BAD_INPUT
+        code = STOPPED
     except Exception as error:
-        if os.environ.get("RNRI_TRACEBACK") or not (said := _of_the_surroundings(error)):
+        if any(os.environ.get(name) for name in DEBUG):
             raise
-        screen.complain(said)
-        return BAD_INPUT
-    if code == INTERRUPTED:
+        _LOG.debug("the command failed", exc_info=True)
+        code, line = _answer(error)
+        screen.complain(line)
+        return code
+    if code == STOPPED:
         screen.complain("interrupted")
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else DONE
+
+
+def _answer(error: Exception) -> tuple[int, str]:
+    """The exit code of an error, and its line."""
+    if isinstance(error, (_Misuse, RnriError, OSError)):
+        return INPUT, _line(error)
+    if around := _of_the_surroundings(error):
+        return INPUT, around
+    return FAULT, (
+        f"a fault of rnri, not of your input ({type(error).__name__}: {error}): report it with the traceback that "
+        "RNRI_DEBUG=1 shows"
+    )
 
 
 def _of_the_surroundings(error: Exception) -> str | None:

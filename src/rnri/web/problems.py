@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from rnri_core.errors import RnriError
 from starlette.exceptions import HTTPException
 
 from rnri.web.engine import Missing
@@ -87,11 +87,11 @@ def of(error: Exception) -> JSONResponse:
         return problem(422, "; ".join(f"{each.field}: {each.detail}" for each in errors[:3]), errors=errors)
     if isinstance(error, HTTPException):
         return problem(error.status_code, str(error.detail), headers=error.headers)
-    if isinstance(error, ValueError):
-        detail = _told(str(error))
-        named = re.match(r"(?:the )?(\w+)", detail)
-        field = named[1] if named else ""
+    if isinstance(error, RnriError):
+        detail, field = _told(str(error)), _FORM.get(error.field or "", error.field)
         return problem(422, detail, errors=[FieldProblem(field=field, detail=detail)] if field in _FIELDS else [])
+    if isinstance(error, ValueError):
+        return problem(422, _told(str(error)))
     return problem(500, "this is a fault of the server, not of the request: tell who runs it when it happened")
 
 
@@ -105,6 +105,8 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
+_FORM = {"inverter": "solver", "iterations": "budget", "init": "start", "noise_maps": "correct"}
+"""Fields of configs that requests call otherwise."""
 _FIELDS = {"image", "prompt", "solver", "steps", "strength", "guidance", "budget", "tol", "seed", "negative", "size"}
 
 

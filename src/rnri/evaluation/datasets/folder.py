@@ -89,7 +89,7 @@ def _read(file: Path) -> list[tuple[int, Mapping[str, str]]]:
                 found.append((number, dict(json.loads(line))))
             except (ValueError, TypeError) as error:
                 raise RnriError(
-                    f'{file}, line {number} is no object: give {{"image": …, "source"', hint="…}"
+                    f"{file}, line {number} is no object", hint='give {"image": …, "source": …}'
                 ) from error
     return found
 
