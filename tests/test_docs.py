@@ -124,6 +124,14 @@ def test_the_page_of_layers_is_that_of_the_code() -> None:
     assert made["written"](page) == page, "run 'python docs/make_architecture.py'"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_a_page_begins_in_the_fields_terms(page: Path) -> None:
+    """The paragraph under the title; one that is a command has none to check."""
+    first = page.read_text().split("\n\n")[1]
+    figurative = re.findall(r"\b(?:knows?|says?|tells?|told|lets? go|drawn from)\b", first)
+    assert not figurative, f"{label(page)} begins with {', '.join(figurative)}: see docs/glossary.md"
+
+
 def test_every_old_name_that_still_works_is_in_the_changelog() -> None:
     rows = dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE))
     expected = MOVED | RENAMED
