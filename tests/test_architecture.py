@@ -21,7 +21,7 @@ LIMIT = 400
 KEPT: dict[str, set[str]] = {
     "diffusers": {"rnri.models"},
     "transformers": {"rnri.models", "rnri.metrics"},
-    "PIL": {"rnri.images"},
+    "PIL": {"rnri.images", "rnri.raster"},
     "gradio": {"rnri.web"},
     "playwright": {"rnri.evaluation"},
     "fastapi": {"rnri.web"},

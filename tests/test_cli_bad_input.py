@@ -63,8 +63,8 @@ BAD: list[tuple[str, str]] = [
         "edit none.safetensors --target T",
         "none.safetensors does not exist: check the path, or make it with 'rnri invert'",
     ),
-    ("edit text.safetensors --target T", "text.safetensors cannot be read (…); invert the image again"),
-    ("edit empty.safetensors --target T", "empty.safetensors cannot be read (…); invert the image again"),
+    ("edit text.safetensors --target T", "text.safetensors cannot be read (…): invert the image again"),
+    ("edit empty.safetensors --target T", "empty.safetensors cannot be read (…): invert the image again"),
     (
         "edit text.safetensors --target T --source S",
         "--source has no effect on text.safetensors, which is inverted already: leave it out",

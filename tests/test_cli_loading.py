@@ -83,7 +83,7 @@ def test_an_edit_takes_other_steps(edit: Run, run: Run, model: str) -> None:
 def test_other_steps_are_taken_from_noise_that_explains_the_picture(edit: Run, run: Run, model: str) -> None:
     code, out, err = edit("-o", "out.png", "--steps", "8", "--edit-steps", "16", "--json")
     assert code == 0, err
-    assert (json.loads(out)["solver"], json.loads(out)["status"]) == ("faithful", "FIXED_BUDGET")
+    assert (json.loads(out)["inverter"], json.loads(out)["status"]) == ("barzilai-borwein", "FIXED_BUDGET")
     assert (
         run("invert", "picture.png", "--prompt", SOURCE, "--model", model, "--steps", "8", "-o", "drawn.safetensors")[0]
         == 0

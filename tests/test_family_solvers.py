@@ -59,7 +59,7 @@ def test_where_the_network_expands_that_is_said_and_corrected(name: str, layer: 
     clean = torch.randn(like.shape, generator=torch.Generator().manual_seed(1))
     said: set[Status] = set()
     for method in SOLVERS:
-        found = invert(denoiser, schedule, clean, solver(method), iterations=4, tol=TOL, noise_maps=True)
+        found = invert(denoiser, schedule, clean, solver(method), iterations=8, tol=TOL, noise_maps=True)
         for each in found.solutions:
             assert (each.status == (Status.CONVERGED,)) == (each.residual.item() <= TOL), method
             said |= set(each.status)

@@ -20,12 +20,13 @@ from typing import Any, TypeVar
 import pytest
 import torch
 import transformers
+from rnri_core import threads
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.solvers.equation import Equation
 from torch import Tensor
 from torch._functorch import eager_transforms
 
-from rnri import images, models, threads
+from rnri import images, models
 from rnri.editing.editor import Editor
 from rnri.load_options import Loading
 from rnri.models import Family, PromptWarning
@@ -94,7 +95,7 @@ def pixels(model: Family) -> Tensor:
 
 def inverted(editor: Editor, picture: Tensor, prompt: str, **how: Any) -> Inversion:
     height, width = picture.shape[-2:]
-    return editor.invert(picture, prompt, resolution=(width, height), steps=2, **{"budget": 1, **how})
+    return editor.invert(picture, prompt, resolution=(width, height), steps=2, **{"iterations": 1, **how})
 
 
 # --- every family -----------------------------------------------------------------------------------------------

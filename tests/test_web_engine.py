@@ -160,6 +160,7 @@ def control(name: str) -> Control:
 
 
 SETTING: dict[str, dict[str, Any]] = {
+    "keep-words": {"level": 0},
     "keep": {"mask": np.tile(np.array([0, 255], np.uint8), (4, 2))},
     "reweight": {"word": "ball", "weight": 3.0},
     "negative": {"prompt": OTHER},

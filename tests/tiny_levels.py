@@ -48,4 +48,4 @@ def inverted(editor: Editor, height: int, width: int, *, steps: int = 2) -> Inve
     """Latents of this size inverted explicitly."""
     latents = torch.randn(1, 4, height, width, generator=torch.Generator().manual_seed(0))
     encoded = Encoded(latents, (width * 8, height * 8))
-    return editor.invert(encoded, SOURCE, solver="explicit", budget=1, steps=steps, correct=True)
+    return editor.invert(encoded, SOURCE, inverter="explicit", iterations=1, steps=steps, noise_maps=True)

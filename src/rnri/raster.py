@@ -10,8 +10,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from rnri_core.errors import RnriError
-
-from rnri.threads import WARNING_FILTERS
+from rnri_core.threads import WARNING_FILTERS
 
 Picture: TypeAlias = Image.Image
 
@@ -68,9 +67,9 @@ def as_array(image: Picture, name: str) -> np.ndarray:
     return array
 
 
-def damaged(name: str, error: BaseException) -> ValueError:
+def damaged(name: str, error: BaseException) -> RnriError:
     """What is said of a file that PIL cannot read to its end."""
-    return ValueError(f"{name} is truncated or damaged ({reason(error)}): get a whole copy of it")
+    return RnriError(f"{name} is truncated or damaged ({reason(error)})", hint="get a whole copy of it")
 
 
 def reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.errors import RnriError
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.registry import Registered
 from torch import Tensor
@@ -48,11 +49,11 @@ class Job:
         """The attention layers of the network. Raises TypeError for a model that has no UNet."""
         return places(self.model)
 
-    def missing(self, what: str, cure: str) -> ValueError:
+    def missing(self, what: str, cure: str) -> RnriError:
         """The error of a control that finds no layer to act on."""
         height, width = self.source.noise.shape[-2:]
         width, height = self.source.size or (width, height)
-        return ValueError(f"{self.model.name} has no {what} for a picture of {width}×{height}: {cure}")
+        return RnriError(f"{self.model.name} has no {what} for a picture of {width}×{height}", hint=cure)
 
     def reached(self, k: int, share: float) -> bool:
         """Whether the middle of step k lies beyond this share of the steps: of 4 steps, 0.5 have 0 and 1 before it."""

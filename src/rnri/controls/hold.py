@@ -42,7 +42,7 @@ class Hold(Control):
     Elsewhere the inversion's corrections lose ``fade`` of what the source prompt left unsaid at their step,
     x₀ − x̂(z, source), as that is old content too; but in no element more than the change from x̂(z, source) to what is
     predicted for the target, as nothing else takes its place. The noise in maps of stochastic samplers
-    (:func:`rnri_core.inversion.edit_friendly.edit_friendly`) stays whole.
+    (:class:`rnri_core.inversion.edit_friendly.EditFriendly`) stays whole.
 
     The mask w, min(1, 4e) of the way from itself to itself blurred by ``soft``, is applied at each of the K steps, as
     z ← z_source + w^(4/K)·(z − z_source): blending adds up, and without the power a soft edge would be a hard one,

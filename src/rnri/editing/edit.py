@@ -17,7 +17,7 @@ from rnri.controls import Bound, Control, Job
 from rnri.controls.conditions import joined
 from rnri.controls.hold import Hold
 from rnri.models.attention import attending
-from rnri.models.base import Model, guidance_of
+from rnri.models.base import Model, guidance_of, is_guided
 
 
 def bound(model: Model, prompts: Sequence[str], guidance: float | None = None, negative: str | None = None) -> Denoiser:
@@ -109,6 +109,21 @@ def resample(
     masks = tuple(mask for bound in bounds if (mask := bound.mask()) is not None)
     nfe = rows.count * (len(source.schedule) - first) + sum(bound.nfe for bound in bounds)
     return Sampled(Trajectory(source.schedule, tuple(latents)), first, masks, nfe)
+
+
+def sample_noise(
+    model: Model, schedule: Schedule, noise: Tensor, prompts: Sequence[str], guidance: float, negative: str | None
+) -> Sampled:
+    """Sample noise (1, C, h, w) along a schedule, once for each prompt, all in one batch."""
+    latents = [noise.to(model.device).expand(len(prompts), -1, -1, -1)]
+
+    def record(k: int, z: Tensor) -> Tensor:
+        latents.append(z)
+        return z
+
+    sample(bound(model, prompts, guidance, negative), schedule, latents[0], callback=record)
+    rows = 2 if is_guided(model, guidance) else 1
+    return Sampled(Trajectory(schedule, tuple(latents)), first=0, masks=(), nfe=rows * len(prompts) * len(schedule))
 
 
 def default_controls(source: Inversion) -> tuple[Control, ...]:

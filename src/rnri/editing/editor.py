@@ -10,22 +10,22 @@ from typing import Any, NamedTuple, overload
 import torch
 from rnri_core.errors import RnriError
 from rnri_core.inversion.config import InversionConfig, check_guidance
-from rnri_core.inversion.inversion import Inversion, Trajectory, sample
+from rnri_core.inversion.inversion import Inversion, sample
 from rnri_core.inversion.presets import spec
 from rnri_core.sampling.steps import Denoiser, Schedule
+from rnri_core.threads import runs
 from torch import Tensor
 
 from rnri import images, models
 from rnri.editing.config import EditConfig
-from rnri.editing.edit import Sampled, as_inversion, bound, default_controls, other_steps, resample
+from rnri.editing.edit import Sampled, as_inversion, bound, default_controls, other_steps, resample, sample_noise
 from rnri.editing.renamed import configured
 from rnri.editing.result import EditResult
 from rnri.editing.timings import Timings
 from rnri.images import ImageLike, Picture
 from rnri.limits import check_resolution, check_size, generator, listed
 from rnri.load_options import Loading
-from rnri.models.base import Model, is_guided
-from rnri.threads import runs
+from rnri.models.base import Model
 
 __all__ = ["Editor", "Encoded", "Timings"]
 
@@ -249,7 +249,7 @@ class Editor:
                 whole = self.schedule(source.noise, steps=config.steps, seed=source.seed)
                 steps = other_steps(source, whole)
                 if len(steps) != len(source.schedule):
-                    return self._from_noise(steps, source.noise, prompts, guidance, config.negative)
+                    return sample_noise(self.model, steps, source.noise, prompts, guidance, config.negative)
             return resample(
                 self.model,
                 source,
@@ -272,23 +272,8 @@ class Editor:
         """The picture sampled from noise (1, C, h, w) along a schedule; of ``config`` guidance and negative count."""
         config = config or EditConfig()
         guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
-        sampled = self._from_noise(schedule, noise, listed([prompt]), guidance, config.negative)
+        sampled = sample_noise(self.model, schedule, noise, listed([prompt]), guidance, config.negative)
         return self.decode(sampled.latents, size=size)[0]
-
-    def _from_noise(
-        self, schedule: Schedule, noise: Tensor, prompts: Sequence[str], guidance: float, negative: str | None
-    ) -> Sampled:
-        """Latents sampled from noise (1, C, h, w) alone, for each prompt."""
-        latents = [noise.to(self.model.device).expand(len(prompts), -1, -1, -1)]
-
-        def record(k: int, z: Tensor) -> Tensor:
-            latents.append(z)
-            return z
-
-        sample(self.denoiser(list(prompts), guidance, negative), schedule, latents[0], callback=record)
-        rows = 2 if is_guided(self.model, guidance) else 1
-        nfe = rows * len(prompts) * len(schedule)
-        return Sampled(Trajectory(schedule, tuple(latents)), first=0, masks=(), nfe=nfe)
 
     @runs
     def render(

@@ -36,7 +36,7 @@ def configured(config: _Config, options: dict[str, Any]) -> _Config:
         if name not in known:
             raise RnriTypeError(f"{name!r} is not an option", hint=f"options are {', '.join(known)}", field=name)
     for name in old:
-        warnings.warn(f"option {name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", DeprecationWarning, 3)
+        warnings.warn(f"option {name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", DeprecationWarning, 4)
     whole = {RENAMED[name]: value for name, value in old.items() if RENAMED[name] != "init"} | given
     if old.keys() & {"start", "predictor"} and "init" not in given:
         how = whole.get("inverter", getattr(config, "inverter", None))

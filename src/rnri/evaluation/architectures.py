@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from rnri_core.threads import loading as loads
 
 from rnri.load_options import Loading
 from rnri.models import Condition, Family, from_parts, part
-from rnri.threads import loading as loads
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from rnri_core.errors import RnriError
+from rnri_core.threads import TOKENIZERS
 from torch import Tensor
 
 from rnri.metrics.metric import Judged, Metric
 from rnri.metrics.networks import Networks
 from rnri.metrics.weights import CLIP, pretrained
-from rnri.threads import TOKENIZERS
 
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 MARGIN = 0.1

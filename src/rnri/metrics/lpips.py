@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from rnri_core import threads
 from torch import Tensor, nn
 
-from rnri import threads
 from rnri.metrics.metric import Metric, average, blackened, check_pair, of_background, shared, to_truth
 from rnri.metrics.weights import lpips_files
 

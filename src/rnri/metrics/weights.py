@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rnri_core import threads
 from rnri_core.errors import RnriError
-
-from rnri import threads
 
 CLIP = "openai/clip-vit-large-patch14"
 DINO = "facebook/dino-vitb8"

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import torch
 from rnri_core.errors import RnriTypeError
+from rnri_core.threads import TOKENIZERS, running
 from torch import Tensor
 
 from rnri.models.attention_hooks import INNER, AttentionHook, Place
 from rnri.models.base import Model
-from rnri.threads import TOKENIZERS, running
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rnri_core import threads
 from rnri_core.errors import RnriError
 from torch import Tensor
 
-from rnri import threads
 from rnri.load_options import Loading
 from rnri.models.components import first_line, not_given, quiet
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rnri_core import threads
 from rnri_core.errors import RnriError
 from torch import Tensor
 from transformers import AutoTokenizer, BlipForConditionalGeneration
 
-from rnri import threads
 from rnri.models.components import first_line, quiet
 
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

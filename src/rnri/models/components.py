@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rnri_core import threads
 from rnri_core.errors import RnriError
 from safetensors import SafetensorError
 
-from rnri import threads
 from rnri.load_options import Loading
 from rnri.models.base import SETTINGS
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rnri_core import threads
 from rnri_core.errors import RnriError
 
-from rnri import threads
 from rnri.load_options import Loading
 from rnri.models.components import first_line, needs, not_given, quiet
 

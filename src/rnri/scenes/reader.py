@@ -19,13 +19,13 @@ from pathlib import Path
 
 import torch
 from rnri_core.errors import RnriError
+from rnri_core.threads import running
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rnri.scenes.attributes import ATTRIBUTES, ITEM_ATTRIBUTES, NONE, SCENE_ATTRIBUTES, Attribute
 from rnri.scenes.captions import caption
 from rnri.scenes.scene import PLACES, Item, Scene
-from rnri.threads import running
 
 SIZE = 128
 """Side in pixels of the pictures the network reads; others are resized to it."""

@@ -85,7 +85,7 @@ class Decoder:
                 if stopped():
                     raise Dropped
                 if time.monotonic() > until:
-                    raise RnriError(self._refusal(name, slow=True))
+                    raise RnriError(self._refusal(name, slow=True), field="image")
             return reply.result()
         except (OSError, EOFError):  # it ended
             was_ready, code = self._ready, self._end()
@@ -93,7 +93,7 @@ class Decoder:
                 raise Dropped from None
             if not was_ready:
                 raise RuntimeError(f"the process that decodes pictures ended with {code} as it started") from None
-            raise RnriError(self._refusal(name, slow=code in _OUT_OF_TIME)) from None
+            raise RnriError(self._refusal(name, slow=code in _OUT_OF_TIME), field="image") from None
         finally:
             if not reply.done():
                 self._end()
@@ -128,7 +128,7 @@ class Decoder:
             _write(process, part)
         kind, height, width, size = decoder.ANSWER.unpack(_read(process, bytearray(decoder.ANSWER.size)))
         if kind == decoder.ERROR:
-            raise RnriError(bytes(_read(process, bytearray(size))).decode())
+            raise RnriError(bytes(_read(process, bytearray(size))).decode(), field="image")
         array = np.empty(size, np.uint8)
         _read(process, array.data)
         flat = array.view(decoder.KINDS[kind])

@@ -8,6 +8,7 @@ import secrets
 
 from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
+from rnri_core.errors import RnriError
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect
 
@@ -88,7 +89,7 @@ class _Session:
             wanted = LiveRequest.model_validate_json(text)
         except ValidationError as error:
             told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
-            await self._tell(None, ValueError(told))
+            await self._tell(None, RnriError(told))
             return
         except ValueError as error:
             await self._tell(None, error)

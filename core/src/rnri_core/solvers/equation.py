@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from rnri.threads import running
+from rnri_core.threads import running
 
 
 def dot(x: Tensor, y: Tensor) -> Tensor:

@@ -50,12 +50,12 @@ class Status(Enum):
     """How one image ended; the value says what that means and what to do about it."""
 
     CONVERGED = "the residual is below the tolerance"
-    FIXED_BUDGET = "all iterations of a fixed budget were spent, as asked; give a tolerance to be told of convergence"
+    FIXED_BUDGET = "the requested number of iterations ran; give a tolerance to test for convergence"
     MAX_ITER = "the residual is above the tolerance after all iterations; raise max_iter or change the solver"
     DIVERGED = (
         "the residual exploded or is not finite, so this is the best point seen; use a damped or safeguarded solver"
     )
-    NOT_SOLVED = "nothing was solved: the latents are draws, and corrections hold what leads from one to the next"
+    NOT_SOLVED = "latents were sampled, no equation was solved; reconstruction uses the stored noise maps"
 
 
 _STATUSES = tuple(Status)

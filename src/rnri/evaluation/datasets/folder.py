@@ -88,9 +88,7 @@ def _read(file: Path) -> list[tuple[int, Mapping[str, str]]]:
             try:
                 found.append((number, dict(json.loads(line))))
             except (ValueError, TypeError) as error:
-                raise RnriError(
-                    f"{file}, line {number} is no object", hint='give {"image": …, "source": …}'
-                ) from error
+                raise RnriError(f"{file}, line {number} is no object", hint='give {"image": …, "source": …}') from error
     return found
 
 

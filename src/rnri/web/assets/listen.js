@@ -53,8 +53,8 @@ Page.prototype.showEmpty = function () {
 
 Page.prototype.take = async function (file) {
   if (!file) return;
-  if (!this.facts) return this.model_output("The server has not answered yet.");
-  if (file.size > this.facts.bytes) return this.model_output(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB: scale it down below ${(this.facts.bytes / 1e6).toFixed(0)} MB.`);
+  if (!this.facts) return this.say("The server has not answered yet.");
+  if (file.size > this.facts.bytes) return this.say(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB: scale it down below ${(this.facts.bytes / 1e6).toFixed(0)} MB.`);
   await this.open(await asDataURL(file), file.name || "picture.png");
 };
 
@@ -91,11 +91,11 @@ Page.prototype.listenToCamera = function () {
     at("cameraview").hidden = true;
   };
   at("camera").addEventListener("click", async () => {
-    if (!navigator.mediaDevices) return this.model_output("This browser gives the camera only to pages on https or on localhost.");
+    if (!navigator.mediaDevices) return this.say("This browser gives the camera only to pages on https or on localhost.");
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch (error) {
-      return this.model_output(`The camera cannot be used: ${error.message}`);
+      return this.say(`The camera cannot be used: ${error.message}`);
     }
     at("video").srcObject = stream;
     at("snap").disabled = true;  // until there is a picture to take

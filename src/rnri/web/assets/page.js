@@ -32,8 +32,8 @@ class Page {
     const reply = await this.server[name]({ ...data, token: this.token });
     this.at("link").textContent = reply.lost ? "offline" : "connected";
     this.root.dataset.link = reply.lost ? "off" : "on";
-    if (reply.lost) this.model_output(reply.lost);
-    else if (this.offline) this.model_output("");
+    if (reply.lost) this.say(reply.lost);
+    else if (this.offline) this.say("");
     this.offline = Boolean(reply.lost);
     return reply.lost ? null : reply;
   }
@@ -56,10 +56,10 @@ class Page {
   // --- beginning ---
 
   async begin() {
-    addEventListener("unhandledrejection", (failed) => this.model_output(`The page failed: ${failed.reason?.message ?? failed.reason}. Load it again.`));
+    addEventListener("unhandledrejection", (failed) => this.say(`The page failed: ${failed.reason?.message ?? failed.reason}. Load it again.`));
     this.listen();
     this.facts = await this.insist("hello", {}, () => true);
-    if (this.facts.error) return this.model_output(`${this.facts.error} Then load this page again.`);
+    if (this.facts.error) return this.say(`${this.facts.error} Then load this page again.`);
     this.known = new Set(this.facts.words);
     this.at("model").textContent = this.facts.model;
     this.at("guidance").value = this.facts.guidance;
@@ -80,12 +80,12 @@ class Page {
     try {
       await this.stage.place(picture);
     } catch {
-      return this.model_output(`${name} is not a picture this browser can show: use PNG, JPEG or WebP.`);
+      return this.say(`${name} is not a picture this browser can show: use PNG, JPEG or WebP.`);
     }
     if (mine !== this.newest) return;
     this.source = { picture, name, prompt, report: null };
     this.frame = null;
-    this.model_output("");
+    this.say("");
     this.showParts("open");
     this.at("source").value = prompt;
     this.at("target").value = "";
@@ -105,14 +105,14 @@ class Page {
     this.busy = false;
     this.at("busy").hidden = true;
     if (reply.stale) return false;
-    if (reply.missing) { this.model_output("The server could not keep the picture: start it with more --memory."); return false; }
-    if (reply.error) { this.model_output(reply.error); return false; }
+    if (reply.missing) { this.say("The server could not keep the picture: start it with more --memory."); return false; }
+    if (reply.error) { this.say(reply.error); return false; }
     if (reply.ask) {
       this.at("source").focus();
-      this.model_output("Say what the picture shows, then press Enter.");
+      this.say("Say what the picture shows, then press Enter.");
       return false;
     }
-    this.model_output("");
+    this.say("");
     source.report = reply;
     source.prompt = reply.prompt;
     this.at("source").value = reply.prompt;
@@ -203,10 +203,10 @@ class Page {
     this.drawing = false;
     if (!reply || reply.stale) return;
     if (reply.missing) return void this.invert(); // the server has forgotten the picture, or is another one
-    if (reply.error) return this.model_output(reply.error);
+    if (reply.error) return this.say(reply.error);
     await this.stage.show(reply.pictures[0]);
     if (!alive()) return;
-    this.model_output("");
+    this.say("");
     this.frame = { ...asked, ...reply, source: this.source };
     performance.measure("rnri:frame", { start: begun, end: performance.now(), detail: { sent, prompt: asked.prompts[0], ...reply.cost } });
     showCost(this.at("cost"), this.source.report.cost, reply.cost);
@@ -301,9 +301,9 @@ class Page {
 
   async several() {
     const prompts = this.at("several").value.split("\n").map((line) => line.trim()).filter(Boolean);
-    if (!prompts.length || !this.source?.report) return this.model_output("Give at least one target, one a line.");
+    if (!prompts.length || !this.source?.report) return this.say("Give at least one target, one a line.");
     const mine = this.latest = {}, source = this.source, grid = this.at("grid"), alive = () => mine === this.latest && source === this.source;
-    const say = (line) => { this.model_output(line); grid.replaceChildren(make("p", { className: "rn-refused", textContent: line })); };
+    const say = (line) => { this.say(line); grid.replaceChildren(make("p", { className: "rn-refused", textContent: line })); };
     grid.setAttribute("aria-busy", "true");
     const reply = await this.insist("several", { ...this.asked(), prompts }, alive);
     if (mine === this.latest) grid.removeAttribute("aria-busy");
@@ -322,7 +322,7 @@ class Page {
     const asked = { id: source.report.id, strength, guidance, controls, prompts, kind, name: source.name, picture: source.picture, mask: this.stage.maskURL() };
     const reply = await this.insist("keep", asked, () => source === this.source);
     if (reply?.missing) return (await this.invert()) ? this.keep(kind) : null;
-    if (reply?.error) this.model_output(reply.error);
+    if (reply?.error) this.say(reply.error);
     return reply?.data ? reply : null;
   }
 
