@@ -73,3 +73,45 @@ def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path: Path, capsys: pyt
         run("cut", stop=6)
     torch.testing.assert_close(run("cut"), whole, atol=0, rtol=0)
     assert '"step": 8' in capsys.readouterr().out
+
+
+def test_a_run_of_minutes_ends_and_is_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps: list[float] = []
+
+    def loss(model: nn.Module, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        x = torch.randn(8, 20, generator=generator)
+        steps.append(0.0)
+        return (model(x) - x).square().mean(), {}
+
+    def run(**how: float) -> int:
+        before = len(steps)
+        fit("toy", nn.Linear(20, 20), loss, tmp_path, steps=10**6, rate=0.01, seed=5, warmup=2, **how)  # type: ignore[arg-type]
+        return len(steps) - before
+
+    assert run(minutes=0.01) > 0
+    done = torch.load(tmp_path / "toy.pt", weights_only=True)["step"]
+    assert done == len(steps)
+    assert run(minutes=0.01) > 0
+    assert torch.load(tmp_path / "toy.pt", weights_only=True)["step"] == len(steps) > done
+    assert f'"step": {len(steps) // 50 * 50}' in capsys.readouterr().out
+
+
+def test_networks_with_fewer_latent_channels_go_on_as_they_are() -> None:
+    from diffusers import AutoencoderTiny
+
+    from training import autoencoder, diffusion
+    from training.text import WIDTH
+
+    old = AutoencoderTiny.from_config({**autoencoder.new().config, "latent_channels": 12})
+    new, x = autoencoder.widened(old), torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        latents = new.encode(x).latents
+        torch.testing.assert_close(latents[:, :12], old.encode(x).latents)
+        torch.testing.assert_close(new.decode(latents).sample, old.decode(latents[:, :12]).sample)
+
+    narrow = diffusion.new().from_config({**diffusion.new().config, "in_channels": 12, "out_channels": 12})
+    wide, z, text = diffusion.widened(narrow), torch.randn(1, 16, 16, 16), torch.randn(1, 8, WIDTH)
+    with torch.no_grad():
+        output = wide(z, 500, text).sample
+        torch.testing.assert_close(output[:, :12], narrow(z[:, :12], 500, text).sample, atol=1e-5, rtol=1e-5)
+    assert not output[:, 12:].any()

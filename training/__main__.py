@@ -2,7 +2,8 @@
 
 Renders the scenes, then trains autoencoder, text encoder, denoiser, few-step student and attribute reader, and writes
 the checkpoints into the package. Every stage keeps a checkpoint, so an interrupted call is repeated and goes on.
-With ``--continue`` the networks start as the shipped ones instead of from nothing, in a folder of their own.
+With ``--continue`` the networks start as those in ``training/progress``, or as the shipped ones, in a folder of their
+own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, "-m", "training", *sys.argv[1:]], os.environ | _ALLOCATOR)
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/training"), help="cache and checkpoints")
-    parser.add_argument("--continue", action="store_true", dest="go_on", help="start from the shipped networks")
+    parser.add_argument(
+        "--continue",
+        action="store_true",
+        dest="go_on",
+        help="start from the networks in training/progress, or as shipped",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--scenes", type=int, default=19_000)
     parser.add_argument("--autoencoder-steps", type=int, default=4800)
@@ -44,7 +50,7 @@ def main() -> None:
     from rnri.scenes.reader import Reader
     from training import autoencoder, cache, diffusion, distil, reader, text, tokenizer
     from training.diffusion import Painter
-    from training.export import export, shipped
+    from training.export import export, in_progress, shipped, widened
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -53,8 +59,9 @@ def main() -> None:
     words = tokenizer.build(folder / "tokenizer")
     start = None
     if arguments.go_on:
-        vae, painter = shipped(WEIGHTS / "scenes")
-        before = shipped(WEIGHTS / "scenes")[1], shipped(WEIGHTS / "scenes-turbo")[1]
+        vae, painter = widened(*shipped(WEIGHTS / "scenes"))
+        vae = in_progress() or vae
+        before = widened(*shipped(WEIGHTS / "scenes"))[1], widened(*shipped(WEIGHTS / "scenes-turbo"))[1]
     else:
         vae, painter = (
             autoencoder.new(),

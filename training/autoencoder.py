@@ -1,4 +1,4 @@
-"""Stage 1: the autoencoder, 128x128x3 pixels to 16x16x12 latents and back."""
+"""Stage 1: the autoencoder, 128x128x3 pixels to 16x16x16 latents and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training import cache
 from training.loop import autocast, device, fit
 
-LATENT_CHANNELS = 12
+LATENT_CHANNELS = 16
 WIDTH = 48
 _EDGE_WEIGHT = 4.0
 _HUE_WEIGHT = 1.0
@@ -38,6 +38,21 @@ def new() -> AutoencoderTiny:
     )
 
 
+def widened(old: AutoencoderTiny) -> AutoencoderTiny:
+    """An autoencoder of ``LATENT_CHANNELS`` that starts as ``old``, with fewer: its decoder ignores the new ones."""
+    model = new()
+    weights = model.state_dict()
+    for name, weight in old.state_dict().items():
+        if weight.shape == weights[name].shape:
+            weights[name] = weight
+        elif weight.ndim == 4 and weight.shape[0] == weights[name].shape[0]:
+            weights[name].zero_()[:, : weight.shape[1]] = weight
+        else:
+            weights[name][: len(weight)] = weight
+    model.load_state_dict(weights)
+    return model
+
+
 def pixels(images: np.ndarray) -> Tensor:
     """uint8 ``(B, H, W, 3)`` to float32 ``(B, 3, H, W)`` in [-1, 1]."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device(), non_blocking=True)
@@ -51,9 +66,21 @@ def _edges(x: Tensor) -> Tensor:
     return (dx.square() + dy.square()).sum(1, keepdim=True).sqrt().clamp(max=1.0)
 
 
-def train(model: AutoencoderTiny, folder: Path, *, steps: int, batch: int = 4, rate: float = 1e-3) -> AutoencoderTiny:
+def train(
+    model: AutoencoderTiny,
+    folder: Path,
+    *,
+    steps: int,
+    batch: int = 8,
+    rate: float = 1e-3,
+    minutes: float | None = None,
+    decay: float = 0.1,
+    compiled: bool = False,
+) -> AutoencoderTiny:
     """Train on rendered scenes and their mirror images; small things count by weighting edges."""
     images, _, keep = cache.load(folder)
+    built = torch.compile if compiled else lambda function: function
+    encode, decode = built(lambda x: model.encode(x).latents), built(lambda z: model.decode(z).sample)
 
     def loss(model: AutoencoderTiny, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         index = keep[torch.randint(len(keep), (batch,), generator=generator).numpy()]
@@ -61,9 +88,9 @@ def train(model: AutoencoderTiny, folder: Path, *, steps: int, batch: int = 4, r
         if torch.rand((), generator=generator) < 0.5:
             x = x.flip(-1)
         x = x.contiguous(memory_format=torch.channels_last)
-        z = model.encode(x).latents
+        z = encode(x)
         noise = torch.randn(z.shape, generator=generator).to(z)
-        error = model.decode(z + _NOISE * noise).sample - x
+        error = decode(z + _NOISE * noise) - x
         # Most of a picture's energy is grey, and a loss on RGB alone learns hues last.
         hue = error - error.mean(1, keepdim=True)
         wrong = error.abs() + _SQUARE_WEIGHT * error.square() + _HUE_WEIGHT * hue.abs()
@@ -73,14 +100,14 @@ def train(model: AutoencoderTiny, folder: Path, *, steps: int, batch: int = 4, r
         return weighted + _SIZE_WEIGHT * size, {"latent_variance": size.item(), "psnr_db": psnr.item()}
 
     model.to(memory_format=torch.channels_last)
-    trained = fit("autoencoder", model, loss, folder, steps=steps, rate=rate, seed=1)
+    trained = fit("autoencoder", model, loss, folder, steps=steps, rate=rate, seed=1, minutes=minutes, decay=decay)
     trained.register_to_config(scaling_factor=1 / _spread(trained, images, keep))
     return trained
 
 
 @torch.no_grad()
 def encode(model: AutoencoderTiny, images: np.ndarray) -> Tensor:
-    """Scaled latents ``(B, 12, 16, 16)`` of uint8 pictures, on the CPU."""
+    """Scaled latents ``(B, 16, 16, 16)`` of uint8 pictures, on the CPU."""
     with autocast():
         z = model.encode(pixels(images).contiguous(memory_format=torch.channels_last)).latents
     return (z.float() * model.config.scaling_factor).cpu()
@@ -93,7 +120,7 @@ def _spread(model: AutoencoderTiny, images: np.ndarray, keep: np.ndarray) -> flo
 
 
 def cached_latents(model: AutoencoderTiny, folder: Path) -> Tensor:
-    """Scaled latents of every training picture, float16 ``(N, 12, 16, 16)``, computed once."""
+    """Scaled latents of every training picture, float16 ``(N, 16, 16, 16)``, computed once."""
     images, _, keep = cache.load(folder)
     path = folder / "latents.pt"
     if path.exists():

@@ -51,6 +51,19 @@ def new() -> UNet2DConditionModel:
     )
 
 
+def widened(old: UNet2DConditionModel) -> UNet2DConditionModel:
+    """A UNet for ``LATENT_CHANNELS`` that starts as ``old``, for fewer: it ignores the new channels and predicts 0."""
+    model = new()
+    weights = old.state_dict()
+    for name, weight in model.state_dict().items():
+        if weight.shape != weights[name].shape:
+            grown = torch.zeros_like(weight)
+            grown[tuple(map(slice, weights[name].shape))] = weights[name]
+            weights[name] = grown
+    model.load_state_dict(weights)
+    return model
+
+
 def scheduler() -> DDIMScheduler:
     """The noise schedule of both checkpoints: Stable Diffusion's betas, v-prediction, trailing timesteps."""
     return DDIMScheduler(

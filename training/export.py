@@ -12,8 +12,11 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionM
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from rnri.models.base import Defaults
-from training import tokenizer
+from training import autoencoder, diffusion, tokenizer
 from training.diffusion import Painter, scheduler
+
+PROGRESS = Path(__file__).parent / "progress"
+"""Networks in float16 that are trained further than those that are shipped, but not yet shipped."""
 
 
 def shipped(folder: Path) -> tuple[AutoencoderTiny, Painter]:
@@ -22,6 +25,20 @@ def shipped(folder: Path) -> tuple[AutoencoderTiny, Painter]:
     text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
     return vae, Painter(text, unet)
+
+
+def widened(vae: AutoencoderTiny, painter: Painter) -> tuple[AutoencoderTiny, Painter]:
+    """The networks with the latent channels of this recipe, which start as those with fewer."""
+    if vae.config.latent_channels == autoencoder.LATENT_CHANNELS:
+        return vae, painter
+    return autoencoder.widened(vae), Painter(painter.text, diffusion.widened(painter.unet))
+
+
+def in_progress(folder: Path = PROGRESS) -> AutoencoderTiny | None:
+    """The autoencoder of a run that is to go on, in float32; ``None`` where there is none."""
+    if not (folder / "vae" / "config.json").is_file():
+        return None
+    return AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32)
 
 
 def export(vae: AutoencoderTiny, painter: Painter, words: CLIPTokenizer, folder: Path, *, settings: Defaults) -> None:

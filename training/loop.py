@@ -1,10 +1,9 @@
-"""The one training loop: Muon, cosine schedule, moving average, resumable checkpoints, one plain line per report."""
+"""The one training loop: Muon, constant learning rate, moving average, resumable checkpoints, one line per report."""
 
 from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 import time
 from collections.abc import Callable
@@ -46,6 +45,8 @@ def fit(
     steps: int,
     rate: float,
     seed: int,
+    minutes: float | None = None,
+    decay: float = 0.1,
     warmup: int = 100,
     average: float = 0.999,
     weight_decay: float = 0.01,
@@ -53,10 +54,14 @@ def fit(
 ) -> Network:
     """Minimise ``loss`` for ``steps`` optimiser steps and return the moving average of the weights.
 
+    Ends earlier after ``minutes`` of this call, if given.
+
     ``loss(model, generator)`` draws its own batch with the generator and returns the loss and figures to report. Muon
-    trains the matrices and convolutions, AdamW the other weights, at one learning rate, which rises to ``rate`` over
-    ``warmup`` steps and falls to a hundredth of it on a cosine. A checkpoint
-    ``<folder>/<stage>.pt`` is replaced every ``save_every`` steps, and a later call goes on from it.
+    trains the matrices and convolutions, AdamW the other weights, at one learning rate: it rises to ``rate`` over
+    ``warmup`` steps, stays there, and falls to zero on a line over the last share ``decay`` of the run (Hu et al. 2024,
+    "MiniCPM", section 4). So a run may be stopped at any step, and a later one may go on from its weights with fresh
+    optimisers. A checkpoint ``<folder>/<stage>.pt`` is replaced every ``save_every`` steps, and a later call goes on
+    from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device()).train()
@@ -75,11 +80,15 @@ def fit(
             optimiser.load_state_dict(state)
         start = saved["step"]
     sums: dict[str, float] = {}
-    clock = time.monotonic()
+    clock = began = time.monotonic()
+    done = start
     for step in range(start, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)  # a resumed run draws what it would have
-        progress = max(0.0, (step - warmup) / max(1, steps - warmup))
-        factor = min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        elapsed = (time.monotonic() - began) / (60 * minutes) if minutes else 0.0
+        left = 1 - max(step / steps, elapsed)
+        if left <= 0:
+            break
+        factor = min(1.0, (step + 1) / warmup, left / decay if decay else 1.0)
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = rate * factor
         with autocast():
@@ -102,13 +111,19 @@ def fit(
             speed = 1 / (time.monotonic() - clock) * count
             report(stage, step + 1, steps, steps_per_second=speed, **{k: v / count for k, v in sums.items()})
             clock, sums = time.monotonic(), {}
-        if (step + 1) % save_every == 0 or step + 1 == steps:
-            state = {
-                "model": model.state_dict(),
-                "mean": mean.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-                "step": step + 1,
-            }
-            torch.save(state, path.with_suffix(".tmp"))
-            os.replace(path.with_suffix(".tmp"), path)
+        done = step + 1
+        if done % save_every == 0:
+            _save(path, model, mean, optimisers, done)
+    _save(path, model, mean, optimisers, done)
     return mean
+
+
+def _save(path: Path, model: nn.Module, mean: nn.Module, optimisers: list[torch.optim.Optimizer], step: int) -> None:
+    state = {
+        "model": model.state_dict(),
+        "mean": mean.state_dict(),
+        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+        "step": step,
+    }
+    torch.save(state, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
