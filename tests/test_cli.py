@@ -16,6 +16,7 @@ from PIL import Image
 from rich.console import Console
 from rnri_core.inversion.config import MAX_GUIDANCE, MAX_SEED, InversionConfig
 from rnri_core.inversion.inversion import Inversion
+from rnri_core.inversion.presets import INVERTERS
 from rnri_core.solvers import WRAPPERS
 
 import rnri
@@ -203,7 +204,7 @@ def test_models_and_solvers_are_listed(run: Run) -> None:
     code, out, err = run("solvers")
     assert (code, err) == (0, "")
     names = [line for line in out.splitlines() if line and not line.startswith(" ")][:-2]
-    assert names == [*rnri.PRESETS, *rnri.SOLVERS, *(f"+{name}" for name in WRAPPERS)]
+    assert names == [*rnri.PRESETS, *rnri.SOLVERS, *INVERTERS, *(f"+{name}" for name in WRAPPERS)]
     assert "    eta=0.1" in out
     assert "Samuel et al., ICLR 2025, Eq. 9 and 10" in out
     assert "effective | dense" in out

@@ -329,5 +329,9 @@ def test_so_is_one_that_breaks_anywhere_else_and_a_full_device(run: Run, monkeyp
         assert err.splitlines()[-1].startswith(f"rnri: {complaint}")
         assert "Traceback" not in err
     monkeypatch.setattr("rnri.images.read", Mock(side_effect=ZeroDivisionError))
-    with pytest.raises(ZeroDivisionError):  # a mistake of ours is not hidden
+    code, out, err = run("invert", "picture.png", "--prompt", SOURCE, "-o", "found.safetensors")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("rnri: a fault of rnri, not of your input (ZeroDivisionError")
+    monkeypatch.setenv("RNRI_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
         run("invert", "picture.png", "--prompt", SOURCE, "-o", "found.safetensors")

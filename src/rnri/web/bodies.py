@@ -21,11 +21,11 @@ SECONDS = 60.0
 
 
 def check_json(text: bytes) -> None:
-    """Raise ValueError for JSON of too many parts; takes a time in proportion to its length.
+    """Raise RnriError for JSON of too many parts; takes a time in proportion to its length.
 
     >>> check_json(b"[" * 1000)
     Traceback (most recent call last):
-    ValueError: the JSON has 1,000 brackets, over 256: send fewer, less deeply nested values
+    rnri_core.errors.RnriError: the JSON has 1,000 brackets, over 256: send fewer, less deeply nested values
     """
     brackets, commas = text.count(b"[") + text.count(b"{"), text.count(b",")
     if brackets > MAX_BRACKETS:
