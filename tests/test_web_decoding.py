@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import numpy as np
@@ -27,7 +28,7 @@ from rnri.web.decoding import Decoder, Dropped
 from rnri.web.engine import Drawing, Engine, File, Limits
 from rnri.web.serving import Address, Server, background
 from rnri.web.store import Settings
-from rnri.web.tickets import Closed, Late
+from rnri.web.tickets import Closed, Late, Ticket
 from tests import tiny
 from tests.served import FAST, SOURCE, TARGET, picture, served, until
 
@@ -179,7 +180,7 @@ def test_a_session_has_one_file_decoded_at_a_time() -> None:
 
 def test_closing_kills_what_is_decoded() -> None:
     engine = Engine(Editor.from_pipe(tiny.pipeline()), Limits(pixels=PIXELS, decoding=60))
-    tickets = [engine.decode(File(ENDLESS), session=name) for name in "ab"]
+    tickets: list[Ticket[Any]] = [engine.decode(File(ENDLESS), session=name) for name in "ab"]
     tickets.append(engine.invert(ENDLESS, SOURCE))
     began = time.monotonic()
     assert not engine.close(0.5)

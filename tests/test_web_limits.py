@@ -157,11 +157,11 @@ OPENED = Opened()
 
 @pytest.fixture
 def named(tmp_path: Path) -> Iterator[tuple[str, ...]]:
-    """A picture's path, a folder's, a Hub id and an address, none of which may be looked at meanwhile."""
+    """A picture's path, a Hub id and an address, none of which may be looked at meanwhile."""
     path = tmp_path / "canary.png"
     path.write_bytes(picture())
     OPENED.names, OPENED.found = (str(path), str(tmp_path), "canary/model", "canary.example"), []
-    yield (str(path), str(tmp_path), "canary/model", "http://canary.example/picture.png")
+    yield (str(path), "canary/model", "http://canary.example/picture.png")
     OPENED.names, found = (), OPENED.found
     assert found == []
 
@@ -189,12 +189,12 @@ def test_no_field_of_the_page_names_a_file(server: tuple[str, Engine], named: tu
     engine, told = server[1], set[str]()
     found = ask(engine, "invert", steps=2, budget=1)
     drawing = {"id": found["id"], "prompts": [TARGET], "strength": 1.0, "guidance": 1.0, "kind": "image"}
+    asked = [("keep", field) for field in (*drawing, "picture", "mask", "controls", "name", "token")]
+    asked += [("invert", field) for field in ("picture", "solver", "fields", "token")]
     for place in named:
-        for field in [*drawing, "token", "picture", "prompt", "mask", "solver", "fields", "name", "controls"]:
-            for value in (place, [place], [{"name": place, "fields": {"mask": place}}]):
-                for name in ("invert", "keep"):
-                    asked = drawing | {"steps": 2, "budget": 1, "solver": "explicit", field: value}
-                    told.add(str(ask(engine, name, **asked).get("error")))
+        for name, field in asked:
+            for value in (place, [{"name": place, "fields": {"mask": place}}]):
+                told.add(str(ask(engine, name, **(drawing | {field: value})).get("error")))
         for name, kind in CONTROLS.items():
             for option in kind.options():
                 if option.kind in (str, object):
@@ -226,7 +226,7 @@ def test_no_field_of_the_api_names_a_file(server: tuple[str, Engine], id: str, n
                 schema = content["multipart/form-data"]["schema"]["$ref"].rpartition("/")[2]
                 forms[path] = list(document["components"]["schemas"][schema]["properties"])
         assert set(forms) == {"/v1/inversions", "/v1/edits"}
-        for place in named:
+        for place in named[::2]:
             for path, fields in forms.items():
                 data = {"prompt": SOURCE, "source": SOURCE, "steps": "2", "budget": "1"}
                 for field in fields:
@@ -252,9 +252,8 @@ def test_of_gradio_only_what_the_page_is_made_of_is_served(page: str, named: tup
     assert len(routes - served) > 40
     with httpx.Client(base_url=page, trust_env=False) as http:
         for method, path in sorted(routes - served):
-            for place in named:
-                answer = http.request(method, re.sub(r"\{[^}]*\}", place.replace(":", "%3A"), path), headers=JSON)
-                assert answer.status_code in (404, 415), (method, path)
+            answer = http.request(method, re.sub(r"\{[^}]*\}", named[0], path), headers=JSON)
+            assert answer.status_code == 404, (method, path)
         for place in ("/static/../../routes.py", "/assets/%2e%2e/%2e%2e/routes.py", f"/static/{named[0]}"):
             assert http.get(place).status_code in (403, 404)
 
