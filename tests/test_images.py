@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFont
 from skimage.metrics import peak_signal_noise_ratio
 
 from rnri import images
@@ -325,3 +325,20 @@ def test_a_sheet_shows_its_pictures_and_words() -> None:
 def test_an_empty_sheet_is_refused() -> None:
     with pytest.raises(ValueError, match="no pictures"):
         images.sheet([])
+
+
+def test_a_sheet_holds_the_longest_word_and_the_tallest_picture() -> None:
+    """Lines of a word are found by looking at what fits, not at all that is left of it."""
+    looked = 0
+
+    class Counting(ImageFont.ImageFont):
+        def getlength(self, text: str | bytes | bytearray, *args: object, **kwargs: object) -> float:
+            nonlocal looked
+            looked += len(text)
+            return 8.0 * len(text)
+
+    word = "x" * 4000
+    assert images._wrap(word, Counting(), 256) == [word[:32]] * 125
+    assert looked < 200 * len(word)  # for each of 125 lines, its 33 beginnings
+    sheet = images.sheet([(np.zeros((100_000, 1, 3), np.uint8), "a column")])
+    assert sheet.height < 2000

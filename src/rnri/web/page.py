@@ -1,9 +1,10 @@
-"""The live page: a Gradio app of one component, whose functions are those of a `Desk`; nothing comes from outside."""
+"""The live page: a Gradio app of one component, and the functions of a `Desk` beside it; nothing comes from outside."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported, and again by each app
@@ -11,24 +12,24 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio
 import torch
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from rnri.web.access import Access
-from rnri.web.bodies import holds_files
 from rnri.web.engine import Engine
 from rnri.web.guard import Guard, Meters
-from rnri.web.page_desk import MAX_BYTES, Desk
+from rnri.web.page_desk import MAX_BYTES, Counter, Desk
 from rnri.web.problems import problem
 
 _ASSETS = Path(__file__).parent / "assets"
-_SCRIPTS = ("words.js", "stage.js", "panels.js", "page.js", "listen.js")
+_SCRIPTS = ("words.js", "stage.js", "panels.js", "ask.js", "page.js", "listen.js")
 _SELF = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
 """Tells browsers to load nothing from anywhere else; Gradio's own scripts are inline, and compile templates."""
 _READ = re.compile(r"/|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/config")
-_ASKED = re.compile(r"/gradio_api/component_server/?")
+_ASKED = re.compile(r"/page/\w+")
 _FONTS = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "Consolas", "monospace")
 
 
@@ -41,23 +42,22 @@ def leave_a_core(device: torch.device) -> None:
         torch.set_num_threads(max(1, torch.get_num_threads() - 1))
 
 
-def page(engine: Engine) -> gradio.Blocks:
-    """The page of an engine, not served yet."""
+def page() -> gradio.Blocks:
+    """The page, not served yet."""
     scripts = "\n".join(_read(name) for name in _SCRIPTS)
     with gradio.Blocks(title="rnri", analytics_enabled=False) as blocks:
         gradio.HTML(
             html_template=_read("page.html"),
-            js_on_load=f"{scripts}\nnew Page(element.querySelector('.rn'), server);",
+            js_on_load=f"{scripts}\nnew Page(element.querySelector('.rn'));",
             apply_default_css=False,
-            server_functions=list(Desk(engine).counters()),
         )
     return blocks
 
 
 class _Closed:
-    """Middleware that serves what the page is made of and its own functions, and has browsers keep to this server.
+    """Middleware that serves what the page is made of and the desk's functions, and has browsers keep to this server.
 
-    Gradio has endpoints besides that take paths, addresses and files.
+    Gradio's own endpoints, some of which take paths, addresses and files, are closed.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -77,8 +77,10 @@ class _Closed:
                 await problem(404, "the page has nothing there: open its address without a path")(
                     scope, receive, answer
                 )
-            elif not reads and holds_files(Headers(scope=scope)):
-                await problem(415, "the page takes JSON alone: send pictures as data URLs")(scope, receive, answer)
+            elif not reads and Headers(scope=scope).get("content-type") != "application/json":
+                await problem(415, "the page takes application/json alone: send pictures as data URLs")(
+                    scope, receive, answer
+                )
             else:
                 await self._app(scope, receive, answer)
         elif scope["type"] == "websocket":
@@ -93,10 +95,12 @@ def app(engine: Engine, access: Access) -> FastAPI:
     bare = FastAPI(title="rnri", docs_url=None, redoc_url=None, openapi_url=None)
     bare.add_middleware(_Closed)
     bare.add_middleware(Guard, access=access, max_bytes=most, max_text=most, meters=Meters(engine))
+    for counter in Desk(engine).counters():
+        bare.post(f"/page/{counter.__name__}")(_asked(counter))
     theme = gradio.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
     return gradio.mount_gradio_app(
         bare,
-        page(engine),
+        page(),
         "/",
         footer_links=[],
         run_history=False,
@@ -107,6 +111,19 @@ def app(engine: Engine, access: Access) -> FastAPI:
         theme=theme,
         css=_read("page.css"),
     )
+
+
+def _asked(counter: Counter) -> Callable[[Request], Awaitable[Response]]:
+    """What a counter answers to the JSON of a request."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            asked = await request.json()
+        except (ValueError, RecursionError):
+            return problem(422, "the request is no JSON: load the page again")
+        return JSONResponse(await counter(asked))
+
+    return answer
 
 
 def _read(name: str) -> str:

@@ -47,6 +47,7 @@ FAULT = "The server failed at this: try other controls or settings, and start it
 _NAME = 120  # characters of a file's name
 _LINE = 500  # characters of an error
 _AT_ONCE = 2
+_TURNS = 4  # of the engine that an answer takes, at most
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ class Desk:
 
     async def hello(self, asked: Asked) -> Answer:
         """What the page needs once."""
-        return await asyncio.to_thread(page_facts.hello, self.engine.editor, MAX_BYTES)
+        patience = _TURNS * self.engine.limits.seconds
+        return await asyncio.to_thread(page_facts.hello, self.engine.editor, MAX_BYTES, patience)
 
     async def invert(self, asked: Asked) -> Answer:
         """Invert a picture with its prompt; a scene without one is described, of any other `ask` asks for one."""
@@ -208,7 +210,7 @@ class Desk:
 
 
 def _answering(act: Counter) -> Counter:
-    """The same, with what stops it told in the answer."""
+    """The same, with what stops it in the answer; what is no fault of the request is logged."""
 
     async def answer(asked: Asked) -> Answer:
         try:
@@ -217,14 +219,24 @@ def _answering(act: Counter) -> Counter:
             return {"stale": True}
         except Missing:
             return {"missing": True}
-        except (Stopped, ValueError, TypeError) as error:
-            return {"error": f"{' '.join(str(error).split())[:_LINE]}."}
-        except Exception:
+        except Exception as error:
+            if isinstance(error, (Stopped, ValueError)) or _refused(error):
+                return {"error": f"{' '.join(str(error).split())[:_LINE]}."}
             _LOG.exception("a fault in answering %s", act.__name__)
             return {"error": FAULT}
 
     answer.__name__ = act.__name__
     return answer
+
+
+def _refused(error: Exception) -> bool:
+    """Whether it says that a model does not fit what is asked of it: a TypeError of this package, not of a library."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (
+        isinstance(error, TypeError) and trace is not None and trace.tb_frame.f_globals["__name__"].startswith("rnri.")
+    )
 
 
 def _token(asked: Asked) -> str:

@@ -25,7 +25,7 @@ MAX_STEPS, MAX_BUDGET = 1000, 100
 _DEFAULT = Settings()
 
 
-def hello(editor: Editor, max_bytes: int) -> dict[str, Any]:
+def hello(editor: Editor, max_bytes: int, patience: float) -> dict[str, Any]:
     """All that the page needs to draw itself for a model."""
     model = editor.model
     return {
@@ -38,6 +38,7 @@ def hello(editor: Editor, max_bytes: int) -> dict[str, Any]:
         "settings": [_shown(option) | {"label": label} for label, option in settings(editor)],
         "examples": examples() if draws_scenes(editor) else [],
         "bytes": max_bytes,
+        "patience": patience,
     }
 
 
@@ -105,7 +106,7 @@ def _controls() -> list[dict[str, Any]]:
     return [
         {"name": name, "about": _about(kind), "fields": [_shown(option) for option in kind.options()]}
         for name, kind in CONTROLS.items()
-        if all(option.kind is not object for option in kind.options())
+        if all(option.plain for option in kind.options())
     ]
 
 

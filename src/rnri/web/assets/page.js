@@ -1,6 +1,7 @@
 // The page: what is shown, what is asked of the server, and in what order. The newest request wins.
 
-const PAUSE = 150, SETTLE = 700, RETRY = 1000, BEAT = 4000, HISTORY = 40;
+const PAUSE = 150, SETTLE = 700, RETRY = 1000, BEAT = 4000, HISTORY = 40, PATIENCE = 60;
+const QUESTIONS = ["hello", "invert", "progress", "draw", "several", "keep"];
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 function token() {
@@ -9,10 +10,10 @@ function token() {
 }
 
 class Page {
-  constructor(root, server) {
+  constructor(root) {
     this.at = (name) => root.querySelector(`[data-at="${name}"]`);
     this.root = root;
-    this.server = server;
+    this.server = asking(QUESTIONS, () => this.facts?.patience ?? PATIENCE);
     this.token = token();
     this.source = null; // { picture, name, prompt, settings, report }, of which `report` is what the server said
     this.frame = null; // the last picture drawn, as the server said
@@ -29,13 +30,12 @@ class Page {
   // One answer of the server; null if it cannot be reached, which the page then says.
   async call(name, data = {}) {
     const reply = await this.server[name]({ ...data, token: this.token });
-    const reached = reply !== null && typeof reply === "object";
-    this.at("link").textContent = reached ? "connected" : "offline";
-    this.root.dataset.link = reached ? "on" : "off";
-    if (reached && this.offline) this.say("");
-    if (!reached) this.say("The connection is lost. Trying again; nothing you typed is gone.");
-    this.offline = !reached;
-    return reached ? reply : null;
+    this.at("link").textContent = reply.lost ? "offline" : "connected";
+    this.root.dataset.link = reply.lost ? "off" : "on";
+    if (reply.lost) this.say(reply.lost);
+    else if (this.offline) this.say("");
+    this.offline = Boolean(reply.lost);
+    return reply.lost ? null : reply;
   }
 
   say(message) {
@@ -56,8 +56,10 @@ class Page {
   // --- beginning ---
 
   async begin() {
+    addEventListener("unhandledrejection", (failed) => this.say(`The page failed: ${failed.reason?.message ?? failed.reason}. Load it again.`));
     this.listen();
     this.facts = await this.insist("hello", {}, () => true);
+    if (this.facts.error) return this.say(`${this.facts.error} Then load this page again.`);
     this.known = new Set(this.facts.words);
     this.at("model").textContent = this.facts.model;
     this.at("guidance").value = this.facts.guidance;
@@ -99,9 +101,11 @@ class Page {
     this.drawing = this.wanted = false;
     this.watch(mine);
     const reply = await this.insist("invert", { picture: source.picture, prompt: source.prompt, ...source.settings }, alive);
-    if (!alive() || !reply || reply.stale) return false;
+    if (!alive() || !reply) return false;
     this.busy = false;
     this.at("busy").hidden = true;
+    if (reply.stale) return false;
+    if (reply.missing) { this.say("The server could not keep the picture: start it with more --memory."); return false; }
     if (reply.error) { this.say(reply.error); return false; }
     if (reply.ask) {
       this.at("source").focus();
@@ -298,12 +302,15 @@ class Page {
   async several() {
     const prompts = this.at("several").value.split("\n").map((line) => line.trim()).filter(Boolean);
     if (!prompts.length || !this.source?.report) return this.say("Give at least one target, one a line.");
-    this.at("grid").setAttribute("aria-busy", "true");
-    const reply = await this.call("several", { ...this.asked(), prompts });
-    this.at("grid").removeAttribute("aria-busy");
-    if (reply?.missing && (await this.invert())) return this.several();
-    if (!reply || reply.stale || reply.error) return reply?.error && this.say(reply.error);
-    this.at("grid").replaceChildren(...reply.pictures.map((picture, n) =>
+    const mine = this.latest = {}, source = this.source, grid = this.at("grid"), alive = () => mine === this.latest && source === this.source;
+    const say = (line) => { this.say(line); grid.replaceChildren(make("p", { className: "rn-refused", textContent: line })); };
+    grid.setAttribute("aria-busy", "true");
+    const reply = await this.insist("several", { ...this.asked(), prompts }, alive);
+    if (mine === this.latest) grid.removeAttribute("aria-busy");
+    if (!reply || reply.stale || !alive()) return;
+    if (reply.missing) return void ((await this.invert()) && this.several());
+    if (reply.error) return say(reply.error);
+    grid.replaceChildren(...reply.pictures.map((picture, n) =>
       tile(picture, prompts[n], () => { this.at("target").value = prompts[n]; this.edit(0); })));
   }
 
@@ -311,9 +318,9 @@ class Page {
     if (!this.frame) return null;
     const lines = this.at("several").value.split("\n").map((line) => line.trim()).filter(Boolean);
     const prompts = kind === "sheet" ? [...new Set([...this.frame.prompts, ...lines])] : this.frame.prompts;
-    const { strength, guidance, controls } = this.frame;
-    const asked = { id: this.source.report.id, strength, guidance, controls, prompts, kind, name: this.source.name, picture: this.source.picture, mask: this.stage.maskURL() };
-    const reply = await this.call("keep", asked);
+    const { strength, guidance, controls } = this.frame, source = this.source;
+    const asked = { id: source.report.id, strength, guidance, controls, prompts, kind, name: source.name, picture: source.picture, mask: this.stage.maskURL() };
+    const reply = await this.insist("keep", asked, () => source === this.source);
     if (reply?.missing) return (await this.invert()) ? this.keep(kind) : null;
     if (reply?.error) this.say(reply.error);
     return reply?.data ? reply : null;
