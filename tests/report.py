@@ -5,6 +5,7 @@ A plugin of pytest that `conftest.py` registers. With xdist it counts on the con
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from datetime import date
@@ -64,6 +65,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         outcome = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
         wall = time.monotonic() - BEGAN
-        asked = " ".join([f"RNRI_TIER={TIER}", "pytest", *(each for each in config.invocation_params.args)])
+        asked = shlex.join([f"RNRI_TIER={TIER}", "pytest", *map(str, config.invocation_params.args)])
         text = table(FIGURES, outcome, date=f"{date.today()}", commit=commit, selection=asked, wall=wall)
+        option = config.option
+        if option.file_or_dir or option.keyword or option.markexpr or TIER != "soak":
+            text += "\n\nThis is the part of `make soak` that the command selects; all other tests of it did not run."
         replace_between(page, "<!-- soak:begin -->", "<!-- soak:end -->", text)
