@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tiers import TIER, Figures, area, replace_between, table, wanted
+from tests import report
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", type=Path, help="a page in which the figures of this run replace those of the last")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hooks of this file see tests below it; what is registered sees the examples in `src` and `docs` too."""
+    config.pluginmanager.register(report, "tests.report")
+
 
 SOURCE, TARGET = "a red ball on sand", "a blue ball on sand"
 Run = Callable[..., tuple[int, str, str]]
@@ -51,66 +57,3 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def edit(run: Run, model: Path) -> Run:
     """`rnri edit` of that picture."""
     return lambda *more: run("edit", "picture.png", "--source", SOURCE, "--target", TARGET, "--model", model, *more)
-
-
-# --- tiers, and what a run reports ------------------------------------------------------------------------------
-
-FIGURES, BEGAN = Figures(), time.monotonic()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--figures", type=Path, help="a page in which the figures of this run replace those of the last")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what belongs to a larger tier. Workers of xdist collect all alike and send the controller the count."""
-    kept = [
-        item for item in items if wanted(item.nodeid.partition("::")[0], [mark.name for mark in item.iter_markers()])
-    ]
-    FIGURES.left_out = len(items) - len(kept)
-    if hasattr(config, "workeroutput"):
-        config.workeroutput |= {"left_out": FIGURES.left_out, "files": dict(FIGURES.files)}
-    if len(kept) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    items[:] = kept
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """On the controller, what a worker counted while it collected."""
-    output = getattr(node, "workeroutput", {})
-    FIGURES.left_out = max(FIGURES.left_out, output.get("left_out", 0))
-    FIGURES.files |= output.get("files", {})
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """On the controller of xdist for all of its workers, without xdist in the only process."""
-    name = area(report.nodeid.partition("::")[0])
-    FIGURES.seconds[name] += report.duration
-    FIGURES.tests[name] += report.when == "setup"
-    if report.skipped and isinstance(report.longrepr, tuple):
-        FIGURES.skipped[report.longrepr[2].removeprefix("Skipped: ")] += 1
-
-
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """Files that are skipped whole."""
-    if report.skipped and isinstance(report.longrepr, tuple):
-        FIGURES.files[report.longrepr[2].removeprefix("Skipped: ")] += 1
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Seconds of each area, and in one line what did not run."""
-    if hasattr(config, "workerinput"):
-        return
-    rows = FIGURES.rows()
-    terminalreporter.section("seconds by area, of all processes")
-    terminalreporter.line(", ".join(f"{name} {seconds:.0f} s ({count})" for name, count, seconds in rows))
-    terminalreporter.line(FIGURES.line())
-    page = config.getoption("--figures")
-    if page is not None:
-        outcome = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-        wall = time.monotonic() - BEGAN
-        asked = " ".join([f"RNRI_TIER={TIER}", "pytest", *(each for each in config.invocation_params.args)])
-        text = table(FIGURES, outcome, date=f"{date.today()}", commit=commit, selection=asked, wall=wall)
-        replace_between(page, "<!-- soak:begin -->", "<!-- soak:end -->", text)

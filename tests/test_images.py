@@ -304,7 +304,6 @@ def test_what_is_no_number_is_grey() -> None:
 
 
 @given(st.lists(st.tuples(sizes, st.text(max_size=60)), min_size=1, max_size=7), st.integers(60, 160))
-@settings(max_examples=20, deadline=None)
 def test_a_sheet_takes_any_pictures_and_captions(tiles: list[tuple[images.Size, str]], width: int) -> None:
     sheet = images.sheet([(noise(size), caption) for size, caption in tiles], width=width)
     columns = min(len(tiles), 5) if len(tiles) <= 5 else -(-len(tiles) // 2)

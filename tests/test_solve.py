@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -161,7 +161,6 @@ def test_bad_limits_are_refused(options: dict[str, Any], message: str) -> None:
         solve(zero(), start(1.0), PLAIN, **options)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 400), st.integers(0, 10_000))
 def test_reductions_do_not_depend_on_the_batch(batch: int, size: int, seed: int) -> None:
     x, y = normal(batch, size, seed=seed, dtype=torch.float32), normal(batch, size, seed=seed + 1, dtype=torch.float32)

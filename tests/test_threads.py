@@ -32,6 +32,7 @@ from rnri.models import Family, PromptWarning
 from rnri.models.base import prompt_warnings
 from rnri.scenes.reader import Reader
 from tests import tiny, tiny_families
+from tests.tiers import sized
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 PROMPTS = ["ball", "a red ball on sand", "a small blue metal cube on the left"]
@@ -130,8 +131,9 @@ def test_pictures_are_those_of_one_thread(model: Family) -> None:
 
     prompts = PROMPTS[1:]
     expected = [work(prompt) for prompt in prompts]
-    for found, wanted in zip(at_once(*(lambda p=p: work(p) for p in prompts)), expected, strict=True):
-        assert_same_bits(found, wanted)
+    for _ in range(sized(check=1, test=1, soak=20)):
+        for found, wanted in zip(at_once(*(lambda p=p: work(p) for p in prompts)), expected, strict=True):
+            assert_same_bits(found, wanted)
 
 
 # --- what one thread may do to the others -------------------------------------------------------------------------

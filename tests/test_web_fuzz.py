@@ -20,8 +20,9 @@ from schemathesis.specs.openapi.checks import (
 
 from rnri.images import decode, encode
 from tests.served import SOURCE, picture, process
+from tests.tiers import sized
 
-EXAMPLES = 6
+EXAMPLES = sized(check=2, test=6, soak=200)
 OPERATIONS = {
     "POST /v1/inversions",
     "GET /v1/inversions/{id}",
@@ -75,7 +76,13 @@ FILES = [encode(decode(picture()), kind) for kind in ("PNG", "JPEG", "WEBP")]
 
 
 @given(st.one_of(damaged(), st.binary(max_size=200)))
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET, database=None, derandomize=True)
+@settings(
+    max_examples=sized(check=5, test=40, soak=2000),
+    deadline=None,
+    suppress_health_check=QUIET,
+    database=None,
+    derandomize=True,
+)
 def test_any_bytes_are_an_image_or_a_complaint(url: str, data: bytes) -> None:
     fields = {"prompt": SOURCE, "steps": "1", "budget": "1", "solver": "explicit"}
     answer = httpx.post(f"{url}/v1/inversions", data=fields, files={"image": data}, timeout=60, trust_env=False)

@@ -7,6 +7,7 @@ grids, many examples). Modules ask :func:`sized` for grids and numbers; Hypothes
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,14 +38,38 @@ AREAS: dict[str, tuple[str, ...]] = {
     "cli": ("test_cli*", "test_screen*"),
     "web": ("test_web*",),
     "page": ("test_page*",),
+    "structure": ("test_architecture*", "test_import*", "tiers*"),
     "docs": ("test_docs*", "*.md"),
     "docstrings": ("src/*",),
     "training": ("test_training*",),
 }
 """Area of a test by its file's name, the first that fits; `src/*` are the examples in docstrings."""
 
-SLOW: tuple[str, ...] = ()
-"""Files that `make check` leaves out."""
+SLOW = (
+    r"(src|docs)/",
+    r"tests/test_(auto|bench|bench_\w+|blending|datasets|docs|editor|famil\w+|from_pipe|hub|loading|lora|methods)\.py",
+    r"tests/test_(cli|cli_\w+|controls|embedded|hold|metric_networks|offload|page|page_\w+|previews|reader|scenes)\.py",
+    r"tests/test_(screen|sensitivity|speed|threads|training|web_\w+)\.py",
+)
+"""What `make check` leaves out: regular expressions that a test's name starts with."""
+
+_ALIKE = r"\[(sdxl|lcm|sd3-without-t5|flux-schnell|flux2-klein|pixart-sigma|sana|lumina2|aura-flow)\b"
+"""Families that share their kind with another one in grids beyond `test_families`, which has all of them."""
+
+SOAK = (
+    rf"tests/test_family_(edits|solvers)\.py.*{_ALIKE}",
+    rf"tests/test_family_variants\.py::test_an_edit_may_take_other_steps.*{_ALIKE}",
+    rf"tests/test_threads\.py::test_pictures_are_those_of_one_thread{_ALIKE}",
+    r"tests/test_threads\.py::.*\[compiled\]",
+    r"tests/test_families\.py::test_what_is_inverted_is_sampled_again\[.*False",
+    r"tests/test_sensitivity\.py::test_statuses_are_true_on_many_steps_too",
+    r"tests/test_sensitivity\.py::test_nothing_blows_up.*gnri",
+    r"tests/test_auto\.py.*\[scenes-20",
+    r"tests/test_loading\.py::test_repeated_blocks_are_compiled.*\[sd3\]",
+    r"tests/test_from_pipe\.py::test_spaced_steps.*\[sdxl",
+    r"tests/test_cli_bad_input\.py::test_an_interrupt_leaves_no_half_file",
+)
+"""What only `make soak` runs, likewise: the rest of grids of which `make test` has every kind once, and kills."""
 
 
 def sized(*, check: T, test: T, soak: T) -> T:
@@ -69,10 +94,15 @@ def area(path: str) -> str:
     return next(fits, "others")
 
 
-def wanted(path: str, marks: Sequence[str]) -> bool:
-    """Whether a test of this file with these markers runs in this tier."""
-    slow = "slow" in marks or any(fnmatchcase(path, f"*{glob}") for glob in SLOW)
-    return {"check": not slow and "soak" not in marks, "test": "soak" not in marks, "soak": True}[TIER]
+def wanted(name: str, marks: Sequence[str], tier: str = TIER) -> bool:
+    """Whether a test of this name with these markers runs in a tier.
+
+    >>> [tier for tier in TIERS if wanted("tests/test_family_solvers.py::test_it[sana]", [], tier)]
+    ['soak']
+    """
+    soak = "soak" in marks or any(re.match(pattern, name) for pattern in SOAK)
+    slow = soak or "slow" in marks or any(re.match(pattern, name) for pattern in SLOW)
+    return {"check": not slow, "test": not soak, "soak": True}[tier]
 
 
 @dataclass
@@ -94,7 +124,7 @@ class Figures:
         parts = [f"{count} skipped ({reason})" for reason, count in sorted(self.skipped.items())]
         parts += [f"{count} whole files skipped ({reason})" for reason, count in sorted(self.files.items())]
         if self.left_out:
-            parts.append(f"{self.left_out} of a larger tier left out: run them with 'make soak'")
+            parts.append(f"{self.left_out} of larger tiers left out: run them with 'make soak'")
         return f"not run: {'; '.join(parts)}" if parts else "not run: nothing, no test was skipped or left out"
 
 
