@@ -331,10 +331,10 @@ def test_a_sheet_holds_the_longest_word_and_the_tallest_picture() -> None:
     looked = 0
 
     class Counting(ImageFont.ImageFont):
-        def getlength(self, text: str | bytes | bytearray, *args: object, **kwargs: object) -> float:
+        def getlength(self, text: str | bytes | bytearray, *args: object, **kwargs: object) -> int:
             nonlocal looked
             looked += len(text)
-            return 8.0 * len(text)
+            return 8 * len(text)
 
     word = "x" * 4000
     assert images._wrap(word, Counting(), 256) == [word[:32]] * 125
