@@ -52,7 +52,7 @@ def test_every_solver_names_its_source(name: str) -> None:
         ("gnri+", r"no solver is called 'gnri\+'"),
         ("gnri+shine", "no wrapper is called 'shine'; there are best-so-far, polish, anneal"),
         ("polish", r"no solver is called 'polish'; .* follows a solver: gnri\+polish"),
-        ("gnri+polish:steps=0", "wrapper 'polish': steps=0 is outside 1 to inf"),
+        ("gnri+polish:steps=0", "wrapper 'polish': steps=0 is outside 1 to 1000"),
         ("gnri+polish:inner=1", "wrapper 'polish' has no field 'inner'; its fields are steps"),
         ("anderson+anneal", "anneal needs a solver with a weight λ, such as gnri, and Anderson"),
         ("gnri+polish+anneal", "anneal needs a solver with a weight λ"),

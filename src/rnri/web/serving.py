@@ -105,12 +105,19 @@ def background(server: Server) -> Iterator[str]:
 
     Raises RuntimeError where it does not start, or does not stop within its `patience`.
     """
-    ready = threading.Event()
-    thread = threading.Thread(target=server.run, args=(ready.set,), name="rnri-server", daemon=True)
+    ready, faults = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            server.run(ready.set)
+        except BaseException as error:  # raised where the server was asked for
+            faults.append(error)
+
+    thread = threading.Thread(target=run, name="rnri-server", daemon=True)
     thread.start()
     while not ready.wait(_LOOK):
         if not thread.is_alive():
-            raise RuntimeError(f"the server at {server.url} ended as it started")
+            raise RuntimeError(f"the server at {server.url} ended as it started") from next(iter(faults), None)
     try:
         yield server.url
     finally:
@@ -118,6 +125,8 @@ def background(server: Server) -> Iterator[str]:
         thread.join(server.patience)
     if thread.is_alive():
         raise RuntimeError(f"the server at {server.url} did not stop within {server.patience:g} s")
+    if faults:
+        raise RuntimeError(f"the server at {server.url} failed") from faults[0]
 
 
 def leave(engine: Engine) -> None:
@@ -143,7 +152,8 @@ class _Uvicorn(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
-        self.ready()
+        if not self.should_exit:
+            self.ready()
 
 
 def _listen(address: Address) -> socket.socket:
