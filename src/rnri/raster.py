@@ -68,7 +68,7 @@ def as_array(image: Picture, name: str) -> np.ndarray:
 
 
 def damaged(name: str, error: BaseException) -> RnriError:
-    """What is said of a file that PIL cannot read to its end."""
+    """The error for a file that PIL cannot read to its end."""
     return RnriError(f"{name} is truncated or damaged ({reason(error)})", hint="get a whole copy of it")
 
 

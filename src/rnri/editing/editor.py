@@ -223,7 +223,7 @@ class Editor:
         prompt is ``prompt``.
         """
         config, (text,) = configured(config or EditConfig(), options), listed([prompt])
-        guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
+        guidance = self._guidance(config)
         timings = timings or Timings()
         sampled = self.sample(source, [text], config, timings=timings)
         with timings.measure("edit", self.model.device):
@@ -242,7 +242,7 @@ class Editor:
         """The latents of :meth:`edit`; :meth:`render` makes pictures of them."""
         config = configured(config or EditConfig(), options)
         self._check_model(source)
-        guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
+        guidance = self._guidance(config)
         controls = config.chosen
         with (timings or Timings()).measure("edit", self.model.device):
             if config.steps is not None:
@@ -271,7 +271,7 @@ class Editor:
     ) -> Picture:
         """The picture sampled from noise (1, C, h, w) along a schedule; of ``config`` guidance and negative count."""
         config = config or EditConfig()
-        guidance = self.model.defaults.edit_guidance if config.guidance is None else config.guidance
+        guidance = self._guidance(config)
         sampled = sample_noise(self.model, schedule, noise, listed([prompt]), guidance, config.negative)
         return self.decode(sampled.latents, size=size)[0]
 
@@ -378,6 +378,10 @@ class Editor:
             latents = sample(self.denoiser(prompts, guidance, negative), schedule, noise)
         pictures = self.decode(latents, size=size, timings=timings)
         return pictures[0] if isinstance(prompt, str) else pictures
+
+    def _guidance(self, config: EditConfig) -> float:
+        """The guidance scale of an edit: the config's, or the model's own for edits."""
+        return self.model.defaults.edit_guidance if config.guidance is None else config.guidance
 
     def _fitting(self, size: tuple[int, int]) -> tuple[int, int]:
         return images.fit(size, self.model.image_size, self.model.multiple, self.model.max_side)

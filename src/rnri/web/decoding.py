@@ -107,7 +107,7 @@ class Decoder:
             process.kill()
 
     def close(self) -> None:
-        """End the process, and let go of its pipes."""
+        """End the process, and close its pipes."""
         self._stopped = True
         self._end()
         self._pipe.shutdown(wait=False)
