@@ -14,6 +14,7 @@ from rnri_core.inversion.presets import inverter
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.renoise import Renoise
 from rnri_core.solvers.solve import Status, solve
+from rnri_core.solvers.step_equation import Gaussian, Priors, StepEquation
 from rnri_core.solvers.white_noise import PATCH, Whitening, autocorrelation, patch_kl
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
@@ -97,9 +98,7 @@ def test_only_the_window_is_regularised() -> None:
     plain = solve(step.equation(denoiser, clean), clean, solver("fixed-point"), max_iter=2)
     assert solution.nfe == len(seen) == 5  # four iterations, and the noised picture
     torch.testing.assert_close(seen[2], plain.z)
-    path, whole = equation.prior("path"), equation.prior("image")
-    assert path is not None
-    assert whole is not None
+    path, whole = equation.priors.path, equation.priors.image
     noise = torch.randn(SHAPE[1:], generator=torch.Generator().manual_seed(3)).double()
     torch.testing.assert_close(seen[3], whole.mean + whole.variance**0.5 * noise)
     g = step.equation(denoiser, clean)
@@ -133,7 +132,9 @@ def test_the_values_are_averaged_that_the_authors_average(
     points = [made.start]
     for _ in range(calls):
         points.append(made.g(points[-1]))
-    solution = solve(Equation(made.g, t=t), made.start, solver(f"renoise{spec}"), max_iter=calls)
+    flat = Gaussian(made.start, 0.0, 1.0)
+    equation = Equation(made.g) if t is None else StepEquation(made.g, priors=Priors(t, flat, flat, flat))
+    solution = solve(equation, made.start, solver(f"renoise{spec}"), max_iter=calls)
     torch.testing.assert_close(solution.z, torch.stack(points[1:][averaged]).mean(0))
 
 
@@ -162,8 +163,7 @@ def test_all_of_the_band_is_regularised() -> None:
 
     equation = step.equation(watched, clean, clean)
     solve(equation, clean, solver("renoise:correlation=20"), max_iter=3)
-    path = equation.prior("path")
-    assert path is not None
+    path = equation.priors.path
     whitening, deviation = Whitening(0.0, 20.0, 4, 5, 0), path.variance**0.5
     for z, following in pairwise(seen):
         noise = (step.inverse_step(clean, denoiser(z, step.t)) - path.mean) / deviation

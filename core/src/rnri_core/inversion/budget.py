@@ -13,8 +13,8 @@ import torch
 
 from rnri_core.errors import RnriError
 from rnri_core.sampling.steps import Schedule, Step
-from rnri_core.solvers.equation import Equation, Gaussian
 from rnri_core.solvers.solve import Solver, solve
+from rnri_core.solvers.step_equation import Gaussian, Priors, StepEquation
 
 Spread = Literal["spectrum", "even"]
 """How calls are spread over steps: by the bounds of their spectra, or as evenly as they divide."""
@@ -40,7 +40,8 @@ def cost(solver: Solver, iterations: int) -> int:
     """
     right = torch.zeros(1, 1, 16, 16)
     right[..., 0, 0] = 1.0
-    equation = Equation(lambda z: z - z.roll(1) + right, prior=lambda name: Gaussian(0 * right, 1.0))
+    priors = Priors(math.inf, *[Gaussian(right, 0.0, 1.0)] * 4)
+    equation = StepEquation(lambda z: z - z.roll(1) + right, priors=priors)
     return solve(equation, 0 * right, solver, max_iter=iterations).calls
 
 

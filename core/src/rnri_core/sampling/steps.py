@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from rnri_core.errors import RnriError
-from rnri_core.solvers.equation import Equation, Gaussian, at_least_float32, norm
+from rnri_core.solvers.equation import at_least_float32, norm
+from rnri_core.solvers.step_equation import Gaussian, Priors, StepEquation
 
 Denoiser = Callable[[Tensor, float], Tensor]
 """(scaled latents (B, …), timestep) → network output (B, …); prompt and guidance already bound."""
@@ -141,13 +142,15 @@ class Step:
         a = down / sigma + share * (self.a - sigma_clean / sigma)
         return replace(self, a=a, b=share * self.b, levels=(alpha, sigma, alpha_clean, down))
 
-    def equation(self, m: Denoiser, z_clean: Tensor, image: Tensor | None = None) -> Equation:
-        """z = undo(z_clean, m(scale·z, t)), whose root the step takes to ``z_clean``; computed in float32 or better.
+    def equation(self, m: Denoiser, z_clean: Tensor, image: Tensor | None = None) -> StepEquation:
+        """z = inverse_step(z_clean, m(scale·z, t)), whose root the step takes to ``z_clean``; in float32 or better.
 
-        Its residual is ‖z_clean − denoise(z)‖ / ‖z_clean‖: z_clean − denoise(z) = a·(g(z) − z).
-        Its priors are ``effective`` and ``dense``, q(z | z_clean), ``path``, what the step takes to ``z_clean`` along
-        white noise n: (α/α′)(z_clean − c) + (σ − σ′α/α′) n, and with ``image`` (the latents x₀ of the whole picture)
-        ``image``, q(z | x₀) = N(α x₀, σ²).
+        Its residual is ‖z_clean − denoise(z)‖ / ‖z_clean‖, as z_clean − denoise(z) = a·(g(z) − z).
+
+        Args:
+            m: the network, prompt and guidance bound.
+            z_clean: latents at the clean end, (B, …).
+            image: latents x₀ of the image, (B, …), for solvers with a prior q(z | x₀).
         """
         z_clean = at_least_float32(z_clean)
         step = self if self.c is None else replace(self, c=self.c.to(z_clean))
@@ -156,26 +159,22 @@ class Step:
         def g(z: Tensor) -> Tensor:
             return step.inverse_step(z_clean, m(step.scale * z, step.t).to(z.dtype))
 
-        def prior(name: str) -> Gaussian:
-            if name == "image" and image is not None:
-                return Gaussian(self.levels[0] * image, self.levels[1] ** 2)
-            if name == "path":
-                alpha, sigma, alpha_clean, sigma_clean = self.levels
-                kept, rest = alpha / alpha_clean, z_clean if step.c is None else z_clean - step.c
-                return Gaussian(kept * rest, (sigma - kept * sigma_clean) ** 2)
-            if name in ("effective", "dense"):
-                gamma, variance = self.effective if name == "effective" else self.dense
-                return Gaussian(gamma * z_clean, variance)
-            raise RnriError(f"this equation has no prior {name!r}; give the image's latents to have 'image'")
-
-        return Equation(
+        alpha, sigma, alpha_clean, sigma_clean = self.levels
+        kept = alpha / alpha_clean
+        priors = Priors(
+            self.t,
+            effective=Gaussian(z_clean, *self.effective),
+            dense=Gaussian(z_clean, *self.dense),
+            path=Gaussian(z_clean if step.c is None else z_clean - step.c, kept, (sigma - kept * sigma_clean) ** 2),
+            whole=None if image is None else Gaussian(image, alpha, sigma**2),
+        )
+        return StepEquation(
             g,
             target=z_clean,
             gain=self.a,
             bounds=(1.0 - high / self.a, 1.0 - low / self.a),
             lowest=self.lowest,
-            t=self.t,
-            prior=prior,
+            priors=priors,
         )
 
 

@@ -12,14 +12,14 @@ from torch import Tensor
 from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
-from rnri_core.solvers.safeguard import Best
+from rnri_core.solvers.solve import Progress
 
 HIGHEST = 0.99
 """Eigenvalues above this are given up whatever the number of iterations: bounds are not that exact."""
 
 
 class State(NamedTuple):
-    """The point before, the relaxation ω and the upper bound of 1 − ∂g of each image, and the best point seen.
+    """The point before, and the relaxation ω and the upper bound of 1 − ∂g of each image.
 
     Eigenvalues below ``floor`` and above ``cap`` are given up.
     """
@@ -29,7 +29,6 @@ class State(NamedTuple):
     previous: Tensor
     omega: Tensor
     reach: Tensor | None
-    best: Best
 
 
 @dataclass(frozen=True)
@@ -63,22 +62,18 @@ class Chebyshev(Method):
         one = torch.ones(len(z), *[1] * (z.ndim - 1), dtype=z.dtype, device=z.device)
         share = self.margin / max_iter
         floor, cap = 1 - 1 / share if share else -math.inf, min(max(1 - share, 0.0), HIGHEST)
-        return State(floor, cap, z, one, None, Best.none(z))
+        return State(floor, cap, z, one, None)
 
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, eq: Equation, progress: Progress, state: State) -> tuple[Tensor, State]:
         high = min(eq.bounds[1], state.cap)
         low = min(max(eq.bounds[0], min(eq.lowest, self.lowest), state.floor), high)
         reach = torch.full_like(state.omega, 1 - low) if state.reach is None else state.reach
 
-        grew, best = state.best.judge(eq, z, gz, self.growth)
+        grew, z, gz = progress.restart(self.growth)
         reach = torch.where(grew, 2 * reach, reach)
         omega = torch.where(grew, 1.0, state.omega)
-        z, gz = torch.where(grew, best.z, z), torch.where(grew, best.gz, gz)
 
         gamma, q = 2 / (reach + 1 - high), (reach - 1 + high) / (reach + 1 - high)
         proposal = omega * (gamma * (gz - z) + z - state.previous) + state.previous
         following = 1 / (1 - torch.where(omega == 1, 2.0, omega) * q**2 / 4)
-        return proposal, State(state.floor, state.cap, z, following, reach, best)
-
-    def measured(self, state: State) -> Tensor:
-        return state.best.origin
+        return proposal, State(state.floor, state.cap, z, following, reach)

@@ -1,12 +1,11 @@
-"""One implicit equation z = g(z) per image, for a batch at once, and the count of what it cost to look at it.
+"""One fixed-point equation z = g(z) per image, for a batch at once, which counts its evaluations.
 
-Nothing here knows of diffusion: a solver that works on an :class:`Equation` works on any fixed-point problem.
+An :class:`Equation` is no part of a diffusion model: a solver that works on it works on any fixed-point problem.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,14 +49,6 @@ def calls(nfe: int, njvp: int = 0, nvjp: int = 0) -> int:
     return nfe + 2 * (njvp + nvjp)
 
 
-@dataclass(frozen=True, eq=False)
-class Gaussian:
-    """What is x0_from_step of the root before solving: N(``mean``, ``variance`` · I), ``mean`` of the root's shape."""
-
-    mean: Tensor
-    variance: float
-
-
 class _PlainAttention(TorchFunctionMode):
     """Attention as products and a softmax, for this thread: `torch.nn.attention.sdpa_kernel` is for all of them."""
 
@@ -71,12 +62,16 @@ class Equation:
     """z = g(z), one root per image of the batch.
 
     ``gain`` and ``target`` fix the unit of the residual |gain|·‖g(z) − z‖ / ‖target‖ (absolute without a target).
-    ``bounds`` enclose the eigenvalues of ∂g/∂z as far as they are known beforehand; below ``lowest`` hardly any are
-    expected. ``t`` is the timestep of a sampling step, ``None`` where there is none.
-    ``prior`` names what is assumed of the root; without one the prior is flat and :meth:`prior` returns ``None``.
+    Args:
+        g: maps points (B, …) to points (B, …), image by image.
+        target: what the residual |gain|·‖g(z) − z‖ / ‖target‖ is relative to, (B, …); without one it is absolute.
+        gain: factor of the residual.
+        bounds: an interval that contains the eigenvalues of ∂g/∂z, as far as it is known beforehand.
+        lowest: hardly any eigenvalue is expected below this.
 
-    ``nfe``, ``njvp`` and ``nvjp`` count calls of g, exact Jacobian products and exact transposed products.
-    A call on a batch counts once; a product costs about two calls.
+    Attributes:
+        nfe, njvp, nvjp: calls of g, exact Jacobian products and exact transposed products. A call on a batch counts
+            once; a product costs about two calls.
 
     >>> eq = Equation(lambda z: z.cos())
     >>> z = torch.full((1, 1), 0.7390851332)
@@ -92,16 +87,12 @@ class Equation:
         gain: float = 1.0,
         bounds: tuple[float, float] = (-1.0, 1.0),
         lowest: float = 0.0,
-        t: float | None = None,
-        prior: Callable[[str], Gaussian] | None = None,
     ) -> None:
         self._g = g
         self._length = None if target is None else norm(target).clamp_min(torch.finfo(target.dtype).tiny)
-        self._prior = prior
         self.gain = gain
         self.bounds = bounds
         self.lowest = lowest
-        self.t = t
         self.nfe = self.njvp = self.nvjp = 0
 
     def __call__(self, z: Tensor) -> Tensor:
@@ -134,7 +125,3 @@ class Equation:
             z = z.detach().requires_grad_()
             (product,) = torch.autograd.grad(self._g(z), z, w)
         return product
-
-    def prior(self, name: str) -> Gaussian | None:
-        """The prior of that name, or ``None`` where the equation comes with none (a flat one)."""
-        return None if self._prior is None else self._prior(name)

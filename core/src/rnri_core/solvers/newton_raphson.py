@@ -11,15 +11,8 @@ from torch import Tensor
 
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation, dot, l1
-
-
-class Search(NamedTuple):
-    """``left`` iterations to go; ``gz`` and ``residual`` (B,) are those of the point with the smallest ``score``."""
-
-    left: int
-    gz: Tensor
-    score: Tensor
-    residual: Tensor
+from rnri_core.solvers.solve import Progress
+from rnri_core.solvers.step_equation import priors
 
 
 class Penalty(NamedTuple):
@@ -40,21 +33,14 @@ class NewtonRaphson(Method):
 
     weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
 
-    def init(self, z: Tensor, max_iter: int) -> Search:
-        never = torch.full((len(z),), torch.inf, dtype=z.dtype, device=z.device)
-        return Search(max_iter, z, never.view(-1, *[1] * (z.ndim - 1)), never)
+    def init(self, z: Tensor, max_iter: int) -> int:
+        return max_iter
 
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Search) -> tuple[Tensor, Search]:
-        score = self.score(eq, z, gz)
-        better = score < state.score
-        residual = torch.where(better.flatten(), eq.residual(z, gz), state.residual)
-        best = Search(
-            state.left - 1, torch.where(better, gz, state.gz), torch.where(better, score, state.score), residual
-        )
-        return (best.gz if best.left == 0 else self.step(eq, z, gz)), best
-
-    def measured(self, state: Search) -> Tensor:
-        return state.residual
+    def advance(self, eq: Equation, progress: Progress, state: int) -> tuple[Tensor, int]:
+        """``state`` is the number of iterations to go."""
+        z, gz = progress.z, progress.gz
+        best = progress.rank(self.score(eq, z, gz))
+        return (progress.answer(best) if state == 1 else self.step(eq, z, gz)), state - 1
 
     def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
         """What the best point has least of: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""
@@ -94,9 +80,10 @@ class Guided(NewtonRaphson):
     smoothing: float = option(1e-3, "s, which rounds off the norm at its tip", low=1e-12)
 
     def penalty(self, eq: Equation, z: Tensor) -> Penalty:
-        prior = eq.prior(self.beta)
-        if prior is None:
+        given = priors(eq)
+        if given is None:
             return Penalty()
+        prior = given.effective if self.beta == "effective" else given.dense
         away = z - prior.mean
         length = (dot(away, away) + self.smoothing**2).sqrt()
         return Penalty(length / prior.variance, direct=away / (length * prior.variance))

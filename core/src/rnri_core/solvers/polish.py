@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rnri_core.solvers.base import option
 from rnri_core.solvers.equation import Equation
+from rnri_core.solvers.solve import Progress
 from rnri_core.solvers.wrapper import Wrapper
 
 
@@ -36,8 +37,8 @@ class Polish(Wrapper):
         left = max(max_iter - self.steps, 0)
         return State(left, self.inner.init(z, left) if left else None)
 
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, eq: Equation, progress: Progress, state: State) -> tuple[Tensor, State]:
         if state.left == 0:
-            return gz, state
-        proposal, inner = self.inner.update(eq, z, gz, state.inner)
+            return progress.gz, state
+        proposal, inner = self.inner.advance(eq, progress, state.inner)
         return proposal, State(state.left - 1, inner)

@@ -11,6 +11,7 @@ from torch import Tensor
 from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
+from rnri_core.solvers.step_equation import Gaussian, priors
 from rnri_core.solvers.white_noise import Whitening
 
 
@@ -28,7 +29,7 @@ class Renoise(Method):
 
     g is affine in the network's output, so this averages outputs as the paper does. Without a budget, a step takes as
     many iterations as the authors' code for SDXL-Turbo: 10, of which the last two are averaged, and 6 below timestep
-    250, of which the first five are averaged. An equation without a timestep (``Equation.t``) is in no band.
+    250, of which the first five are averaged. An equation without a timestep is in no band.
 
     With ``kl`` or ``correlation`` the noise along which g(z) leaves the clean end is made whiter in the iterations that
     are averaged and after, and so is the mean: by descent on the divergence of its patches from those at the noised
@@ -59,34 +60,27 @@ class Renoise(Method):
 
     def iterations(self, t: float | None) -> int:
         """One after the last value that is averaged below ``band``, 10 elsewhere."""
-        return self.near + 1 if self._in_band(t) else 10
+        return self.near + 1 if t is not None and t < self.band else 10
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
-        values, reference, near = (*state.values, gz), state.reference, self._in_band(eq.t)
+        values, reference, given = (*state.values, gz), state.reference, priors(eq)
+        near = given is not None and given.t < self.band
         values = values[: self.near] if near else values[-self.window :]
         point = torch.stack(values).mean(0) if state.left == 1 else gz
-        if near or state.left <= self.window:
-            point, reference = self._whiter(eq, point, reference)
+        if given is not None and (self.kl or self.correlation) and (near or state.left <= self.window):
+            if self.kl and reference is None:
+                reference = eq(self._noised(given.image, point))
+            point = self._whiter(given.path, point, reference)
         return point, State(state.left - 1, values, reference)
 
-    def _in_band(self, t: float | None) -> bool:
-        return t is not None and t < self.band
-
-    def _whiter(self, eq: Equation, point: Tensor, reference: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """``point`` with its noise regularised, and g at the noised picture."""
-        path = eq.prior("path") if self.kl or self.correlation else None
-        if path is None:
-            return point, reference
-        if self.kl and reference is None:
-            reference = eq(self._noised(eq, point))
+    def _whiter(self, path: Gaussian, point: Tensor, reference: Tensor | None) -> Tensor:
+        """``point`` with its noise regularised towards that of ``reference``."""
         deviation = path.variance**0.5
         noise, there = ((each - path.mean) / deviation for each in (point, point if reference is None else reference))
         whitening = Whitening(self.kl, self.correlation, self.rounds, self.rolls, self.seed)
-        return path.mean + deviation * whitening(noise, there), reference
+        return path.mean + deviation * whitening(noise, there)
 
-    def _noised(self, eq: Equation, like: Tensor) -> Tensor:
-        """A draw from q(z | x₀), its noise the same for every image and step."""
-        whole = eq.prior("image")
-        assert whole is not None  # an equation has priors or it has none
+    def _noised(self, image: Gaussian, like: Tensor) -> Tensor:
+        """A sample of q(z | x₀), with the same noise for every image and step."""
         noise = torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(self.seed)).to(like)
-        return whole.mean + whole.variance**0.5 * noise
+        return image.mean + image.variance**0.5 * noise

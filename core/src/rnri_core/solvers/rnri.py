@@ -11,6 +11,7 @@ from rnri_core import publications
 from rnri_core.solvers.base import option
 from rnri_core.solvers.equation import Equation, dot
 from rnri_core.solvers.newton_raphson import NewtonRaphson, Penalty, elementwise
+from rnri_core.solvers.step_equation import priors
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class Rnri(NewtonRaphson):
 
 def distance(eq: Equation, gz: Tensor) -> Penalty:
     """½‖(g(z) − α x₀)/σ‖² per image."""
-    prior = eq.prior("image")
-    if prior is None:
+    given = priors(eq)
+    if given is None:
         return Penalty()
+    prior = given.image
     away = gz - prior.mean
     return Penalty(0.5 * dot(away, away) / prior.variance, through=away / prior.variance)

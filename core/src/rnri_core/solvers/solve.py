@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,32 +18,109 @@ DIVERGENCE = 10.0
 """An image has diverged once its residual is this many times its first one (and above 1), or not finite."""
 
 
+class Best(NamedTuple):
+    """The point of each image with the smallest ``score`` so far, with g and the residual there.
+
+    Attributes:
+        z, gz: the point and g(z), both (B, …).
+        score: what was compared, (B,); the residual, unless a solver ranks points by another measure.
+        residual: the residual of the point, (B,).
+    """
+
+    z: Tensor
+    gz: Tensor
+    score: Tensor
+    residual: Tensor
+
+
+class Progress:
+    """The point that the loop evaluated last, and the best point so far: what :meth:`Solver.advance` may go back to.
+
+    The loop makes one for each solve and keeps it up to date. :meth:`restart`, :meth:`rank` and :meth:`answer` are for
+    solvers; :attr:`origin` is the residual of the point that the next one is made from.
+
+    Attributes:
+        z, gz: the point evaluated last and g(z), both (B, …).
+        residual: the residual there, (B,).
+        best: the point of smallest residual, the last one included.
+        origin: the residual (B,) of the point that the solver went on from.
+    """
+
+    def __init__(self, z: Tensor) -> None:
+        never = torch.full((len(z),), math.inf, dtype=z.dtype, device=z.device)
+        self.z = self.gz = z
+        self.residual = self.origin = never
+        self.best = self._ranked = Best(z, z, never, never)
+
+    def evaluate(self, z: Tensor, gz: Tensor, residual: Tensor) -> None:
+        """Take in an evaluated point; called by the loop."""
+        self.z, self.gz, self.residual = z, gz, residual
+        self.best = self._least(self.best, residual)
+        self.origin = residual
+
+    def restart(self, growth: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """The point to go on from: the best one where the residual exceeds ``growth`` times the smallest, or the last.
+
+        Returns:
+            Where it does, (B, 1, …, 1), and the points and g there, both (B, …).
+        """
+        grew = ~(self.residual <= growth * self.best.residual)
+        self.origin = torch.where(grew, self.best.residual, self.residual)
+        grew = _per_image(grew, self.z)
+        return grew, torch.where(grew, self.best.z, self.z), torch.where(grew, self.best.gz, self.gz)
+
+    def rank(self, score: Tensor) -> Best:
+        """The best point by a measure of the solver's own, given for each point in turn, (B, 1, …, 1)."""
+        self._ranked = self._least(self._ranked, score.flatten())
+        return self._ranked
+
+    def answer(self, best: Best) -> Tensor:
+        """g at ``best``, (B, …), as the next point: the last proposal of solvers that return the best point."""
+        self.origin = best.residual
+        return best.gz
+
+    def _least(self, best: Best, score: Tensor) -> Best:
+        better = score < best.score
+        images = _per_image(better, self.z)
+        points = (torch.where(images, new, old) for new, old in ((self.z, best.z), (self.gz, best.gz)))
+        return Best(
+            *points,
+            *(torch.where(better, new, old) for new, old in ((score, best.score), (self.residual, best.residual))),
+        )
+
+
 class Solver(Protocol):
     """A rule (z, g(z)) → next z. One image must not influence another.
 
-    ``max_iter`` is how many iterations the method takes by definition, ``None`` for as many as it is given.
+    A solver implements :meth:`init` and :meth:`update`, or :meth:`advance` in place of ``update`` if it returns to the
+    best point so far. ``max_iter`` is how many iterations the method takes by definition, ``None`` for as many as it is
+    given.
+
+    >>> class Halfway(Solver):
+    ...     def init(self, z: Tensor, max_iter: int) -> None: ...
+    ...     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: None) -> tuple[Tensor, None]:
+    ...         return (z + gz) / 2, None
+    >>> round(solve(Equation(torch.cos), torch.zeros(1, 1), Halfway(), max_iter=20).z.item(), 4)
+    0.7391
     """
 
     max_iter: ClassVar[int | None] = None
 
     def init(self, z: Tensor, max_iter: int) -> Any:
-        """The state before the first of ``max_iter`` iterations, at the point ``z``."""
+        """The state before the first of ``max_iter`` iterations, at the point ``z`` (B, …)."""
         ...
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The next point and state; ``gz`` is g(z). After the last iteration the point is the answer."""
-        ...
+        """The next point (B, …) and state; ``gz`` is g(z). After the last iteration the point is the answer."""
+        raise NotImplementedError(f"{type(self).__name__} has neither update nor advance")
+
+    def advance(self, eq: Equation, progress: Progress, state: Any) -> tuple[Tensor, Any]:
+        """As :meth:`update`, with the best point so far at hand; by default it calls that."""
+        return self.update(eq, progress.z, progress.gz, state)
 
     def iterations(self, t: float | None) -> int:
-        """How many iterations a step at timestep ``t`` takes where no budget is given."""
+        """Iterations of a step at timestep ``t`` where no number is given."""
         return 2
-
-    def measured(self, state: Any) -> Tensor | None:
-        """The residual (B,) of the evaluated point that the answer was made from; ``None`` if that is the last one.
-
-        Asked after the last update, of solvers that go back to a better point than the last.
-        """
-        return None
 
 
 class Status(Enum):
@@ -130,14 +207,13 @@ def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float
         raise RnriError(f"tol={tol} can never be met; give a positive number, or None for a fixed budget", field="tol")
     before = (eq.nfe, eq.njvp, eq.nvjp)
     z = at_least_float32(z0)
-    images = (-1, *[1] * (z.ndim - 1))
     limit = min(max_iter, solver.max_iter or max_iter)
     state = solver.init(z, limit)
 
     alive = torch.ones(len(z), dtype=torch.bool, device=z.device)
     converged, diverged = ~alive, ~alive
-    best, least = z, torch.full((len(z),), math.inf, dtype=z.dtype, device=z.device)
-    residual = ceiling = least
+    progress = Progress(z)
+    residual = ceiling = progress.residual
     residuals: list[Tensor] = []
     for _ in range(limit):
         gz = eq(z)
@@ -146,8 +222,7 @@ def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float
             ceiling = (DIVERGENCE * measured).clamp(1.0, torch.finfo(z.dtype).max)
         residual = torch.where(alive, measured, residual)
         residuals.append(residual)
-        better = alive & (measured < least)
-        best, least = torch.where(better.view(images), z, best), torch.where(better, measured, least)
+        progress.evaluate(z, gz, measured)
 
         diverged = diverged | (alive & ~(measured <= ceiling))
         if tol is not None:
@@ -155,16 +230,21 @@ def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float
         alive = ~(converged | diverged)
         if tol is not None and not alive.any():
             break
-        proposal, state = solver.update(eq, z, gz, state)
-        z = torch.where(alive.view(images), proposal, z)
+        proposal, state = solver.advance(eq, progress, state)
+        z = torch.where(_per_image(alive, z), proposal, z)
 
-    origin = solver.measured(state)
-    residual = residual if origin is None else torch.where(alive, origin, residual)
+    residual = torch.where(alive, progress.origin, residual)
     diverged = diverged | ~z.isfinite().flatten(1).all(1)
-    z, residual = torch.where(diverged.view(images), best, z), torch.where(diverged, least, residual)
+    z = torch.where(_per_image(diverged, z), progress.best.z, z)
+    residual = torch.where(diverged, progress.best.residual, residual)
     exhausted = Status.FIXED_BUDGET if tol is None else Status.MAX_ITER
     codes = torch.full_like(alive, _STATUSES.index(exhausted), dtype=torch.uint8)
     codes = codes.masked_fill(converged, _STATUSES.index(Status.CONVERGED))
     codes = codes.masked_fill(diverged, _STATUSES.index(Status.DIVERGED))
     nfe, njvp, nvjp = (now - then for now, then in zip((eq.nfe, eq.njvp, eq.nvjp), before, strict=True))
     return Solution(z, residual, torch.stack(residuals), codes, nfe, njvp, nvjp)
+
+
+def _per_image(flags: Tensor, z: Tensor) -> Tensor:
+    """(B,) as (B, 1, …, 1), to broadcast against ``z`` (B, …)."""
+    return flags.view(-1, *[1] * (z.ndim - 1))
