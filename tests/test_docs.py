@@ -54,11 +54,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{label(page)} points at {link}"
 
 
-def test_every_solver_is_in_its_page_once_and_the_readme_lists_no_other() -> None:
-    pages = (ROOT / "docs" / "choosing-a-solver.md", PAGES[0])
-    every, some = (re.findall(r"^\| `([\w-]+)` \|", page.read_text(), re.MULTILINE) for page in pages)
-    assert every == list(SOLVERS)
-    assert some == [name for name in every if name in some]
+@pytest.mark.parametrize("page", [ROOT / "docs" / "choosing-a-solver.md", PAGES[0]], ids=label)
+def test_tables_list_solvers_once_in_the_order_of_the_code(page: Path) -> None:
+    """Not all of them: a new solver has no figures yet, and is in ``rnri solvers`` at once."""
+    rows = re.findall(r"^\| `([\w-]+)` \|", page.read_text(), re.MULTILINE)
+    assert rows
+    assert rows == [name for name in SOLVERS if name in rows]
 
 
 @pytest.mark.parametrize(("page", "registry"), [("controls.md", CONTROLS), ("methods.md", METHODS)])

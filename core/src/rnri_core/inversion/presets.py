@@ -175,7 +175,7 @@ def spec(made: AnyInverter | Solver) -> str:
         return spec(made.solver)
     if isinstance(made, Wrapper):
         return f"{spec(made.inner)}+{spec_of(WRAPPERS, made)}"
-    return spec_of({**INVERTERS, **SOLVERS}, made)
+    return spec_of(INVERTERS if isinstance(made, tuple(INVERTERS.values())) else SOLVERS, made)
 
 
 def _of_preset(preset: Preset, schedule: Schedule, given: dict[str, Any]) -> AnyInverter:

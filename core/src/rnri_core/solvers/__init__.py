@@ -1,11 +1,11 @@
-"""One solver per file, all found here by name. To add one: a file and a line."""
+"""Solvers by name, one per file. To add one: a file, and a line in :data:`SOLVERS`."""
 
 from __future__ import annotations
 
 import re
 
 from rnri_core.errors import RnriError
-from rnri_core.registry import make
+from rnri_core.registry import Registry, make
 from rnri_core.solvers.anderson import Anderson
 from rnri_core.solvers.anneal import Anneal
 from rnri_core.solvers.averaged import Averaged
@@ -28,49 +28,55 @@ from rnri_core.solvers.scalar_newton import ScalarNewton
 from rnri_core.solvers.spd import Spd
 from rnri_core.solvers.wrapper import Wrapper
 
-SOLVERS: dict[str, type[Method]] = {
-    "explicit": Explicit,
-    "fixed-point": FixedPoint,
-    "averaged": Averaged,
-    "anderson": Anderson,
-    "chebyshev": Chebyshev,
-    "barzilai-borwein": BarzilaiBorwein,
-    "renoise": Renoise,
-    "gradient": Gradient,
-    "forward-step": ForwardStep,
-    "spd": Spd,
-    "rnri": Rnri,
-    "gnri": Gnri,
-    "gnri-released": GnriReleased,
-    "scalar-newton": ScalarNewton,
-    "broyden": Broyden,
-    "newton-krylov": NewtonKrylov,
-}
+SOLVERS: Registry[type[Method]] = Registry(
+    "rnri.solvers",
+    {
+        "explicit": Explicit,
+        "fixed-point": FixedPoint,
+        "averaged": Averaged,
+        "anderson": Anderson,
+        "chebyshev": Chebyshev,
+        "barzilai-borwein": BarzilaiBorwein,
+        "renoise": Renoise,
+        "gradient": Gradient,
+        "forward-step": ForwardStep,
+        "spd": Spd,
+        "rnri": Rnri,
+        "gnri": Gnri,
+        "gnri-released": GnriReleased,
+        "scalar-newton": ScalarNewton,
+        "broyden": Broyden,
+        "newton-krylov": NewtonKrylov,
+    },
+)
+"""Solvers by name; those of other distributions are in the entry-point group ``rnri.solvers``."""
 
 OURS = ("chebyshev", "barzilai-borwein")
-"""Those that no publication on inversion has, known from numerical analysis; reports hold the others against them."""
+"""Solvers from numerical analysis that no publication on inversion uses; reports compare the others with them."""
 
 WRAPPERS: dict[str, type[Wrapper]] = {
     "best-so-far": BestSoFar,
     "polish": Polish,
     "anneal": Anneal,
 }
-"""What can be laid over a solver."""
+"""Wrappers of a solver by name."""
 
 __all__ = ["OURS", "SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "solver"]
 
-
 MAX_WRAPPERS = 8
-"""Around one solver."""
+"""Wrappers around one solver."""
 
 
 def solver(spec: str, *, plain: bool = False) -> Method:
-    """The solver that ``spec`` names, with the fields it sets and the wrappers around it.
+    """The solver of a spec.
 
-    ``"name"`` or ``"name:field=value,field=value"``, then any number of ``"+wrapper"``, with fields in the same form,
-    each around all to its left. ``plain`` refuses fields that take a file, for specs of requests. Raises ``ValueError``
-    for an unknown name, an unknown field or a value that does not fit, saying what does, and for more than
-    :data:`MAX_WRAPPERS`.
+    Args:
+        spec: ``"name"`` or ``"name:option=value,option=value"``, then up to :data:`MAX_WRAPPERS` times ``"+wrapper"``
+            with options in the same form, each around all to its left.
+        plain: refuse options that take a file, for specs of requests.
+
+    Raises:
+        RnriError: for an unknown name or option, and for a value that does not fit; it lists those that do.
 
     >>> solver("gnri:eta=1,beta=dense")
     Gnri(weight=0.1, beta='dense', smoothing=0.001, eta=1.0)

@@ -51,6 +51,7 @@ class Chebyshev(Method):
 
     source: ClassVar = publications.CHEBYSHEV
     passage: ClassVar = "Part I, the Chebyshev semi-iterative method"
+    converges: ClassVar = "lowest=-1"
 
     margin: float = option(
         1.0, "eigenvalues beyond 1 − margin/n and 1 − n/margin are given up: n iterations are too few", low=0.0

@@ -18,6 +18,7 @@ class Explicit(Method):
 
     source: ClassVar = publications.DDIM
     passage: ClassVar = "Section 4.3, the sampler reversed"
+    converges: ClassVar = None
     max_iter: ClassVar = 1
 
     def init(self, z: Tensor, max_iter: int) -> None:

@@ -30,6 +30,7 @@ class Gradient(Method):
 
     source: ClassVar = publications.EXACT_DPM
     passage: ClassVar = "gradient descent on the sampling step's squared error"
+    converges: ClassVar = "rate=0.7"
 
     rate: float = option(0.5, "ρ", low=1e-6, high=2.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class NewtonRaphson(Method):
     The last update returns the best g(z) seen rather than a point nobody looked at. So n iterations cost n calls and
     at most n − 1 transposed products.
     """
+
+    converges: ClassVar = None
 
     weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
 

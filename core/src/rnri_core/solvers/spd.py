@@ -30,6 +30,7 @@ class Spd(Method):
 
     source: ClassVar = publications.SPDINV
     passage: ClassVar = "Algorithm 1"
+    converges: ClassVar = None
 
     rate: float = option(1e-3, "the length of a step, per element", low=1e-6, high=1.0)
 
