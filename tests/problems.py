@@ -97,7 +97,8 @@ def gaussian_schedule() -> tuple[Step, ...]:
 def gaussian_denoiser(z: Tensor, t: float) -> Tensor:
     """ε(z) for data N(0, 1/4 · I): σ z / (α²/4 + σ²)."""
     bar = BARS[int(t)]
-    return (1 - bar) ** 0.5 / (bar / 4 + 1 - bar) * z
+    output: Tensor = (1 - bar) ** 0.5 / (bar / 4 + 1 - bar) * z
+    return output
 
 
 PROBLEMS: dict[str, Callable[[torch.dtype], Problem]] = {

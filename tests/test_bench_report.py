@@ -260,7 +260,7 @@ def test_names_are_moved_apart_no_further_than_needed() -> None:
     assert apart([0.0, 0.5, 1.0], 0.3) == [0.0, 0.5, 1.0]
 
     def moved(places: Sequence[float]) -> float:
-        return sum((place - want) ** 2 for place, want in zip(places, wanted, strict=True))
+        return float(sum((place - want) ** 2 for place, want in zip(places, wanted, strict=True)))
 
     pushed = wanted[:1]
     for want in wanted[1:]:

@@ -24,9 +24,10 @@ def steps(count: int) -> Schedule:
 def inverted(name: str, calls: int, count: int = 4) -> Inversion:
     schedule = steps(count)
     method = solver(name)
-    return invert(
+    result: Inversion = invert(
         gaussian_denoiser, schedule, normal(2, 3, 4, 4, seed=0), method, iterations=allot(schedule, calls, method)
     )
+    return result
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 5])

@@ -56,7 +56,8 @@ def test_noise_maps_of_a_perfect_network_are_as_large_as_the_samplers_noise() ->
 
     def knows(z: Tensor, t: float) -> Tensor:
         sigma = SIGMAS[TIMESTEPS.index(int(t))]
-        return z * (sigma**2 + 1) ** 0.5 / sigma - clean / sigma  # the noise in z
+        output: Tensor = z * (sigma**2 + 1) ** 0.5 / sigma - clean / sigma  # the noise in z
+        return output
 
     found = EditFriendly().invert(knows, schedule, clean)
     assert found.noise_maps is not None

@@ -36,7 +36,7 @@ def global_state_untouched() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=CASES)
 def name(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

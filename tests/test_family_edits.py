@@ -84,7 +84,7 @@ def test_words_guidance_and_a_negative_prompt_each_count(editor: Editor, inversi
 
 
 def apart(one: Tensor, other: Tensor) -> float:
-    return ((one - other).norm() / other.norm()).item()
+    return float(((one - other).norm() / other.norm()).item())
 
 
 def test_pictures_inverted_together_are_what_they_are_alone(editor: Editor, inversion: Inversion) -> None:

@@ -46,7 +46,8 @@ def load(**how: Any) -> Any:
 
 def output(model: Any) -> torch.Tensor:
     z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    return model.denoiser(model.embed(["a red ball"]))(z, 499.0)
+    result: torch.Tensor = model.denoiser(model.embed(["a red ball"]))(z, 499.0)
+    return result
 
 
 def pickle(folder: Path, *parts: str) -> None:

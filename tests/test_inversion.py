@@ -297,7 +297,7 @@ def damaged(tmp_path: Path) -> dict[str, bytes]:
 
 def _header(whole: bytes) -> str:
     size = int.from_bytes(whole[:8], "little")
-    return json.loads(whole[8 : 8 + size])["__metadata__"]["rnri"]
+    return str(json.loads(whole[8 : 8 + size])["__metadata__"]["rnri"])
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,8 @@ def latents(count: int = 1) -> torch.Tensor:
 
 
 def output(model: Any) -> torch.Tensor:
-    return model.denoiser(model.embed([PROMPT]))(latents(), 499.0)
+    result: torch.Tensor = model.denoiser(model.embed([PROMPT]))(latents(), 499.0)
+    return result
 
 
 # --- schedulers -------------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ HUNGRY = [name for name in METRICS if metric(name).needs]
 
 @pytest.mark.parametrize("name", HUNGRY)
 def test_each_gives_one_finite_number(name: str, networks: Networks) -> None:
-    image, source = pictures(2, seed=4).split(1)
+    image, source = pictures(2, seed=4).chunk(2)
     judged = Judged(image, source, source, corner(), "a red ball", "a blue ball")
     found = metric(name)(judged, networks)
     assert isinstance(found, float)

@@ -57,7 +57,8 @@ def drawn_by(pipe: Any, case: Case, model: Family, steps: int = STEPS, **told: A
         output_type="pt",
         **told,
     ).images
-    return pictures * 2 - 1
+    output: Tensor = pictures * 2 - 1
+    return output
 
 
 def drawn_here(model: Family, steps: int = STEPS, **told: Any) -> Tensor:

@@ -140,7 +140,8 @@ def test_faithful_is_nearer_and_corrections_make_all_exact() -> None:
 
     def m(z: Tensor, t: float) -> Tensor:
         bar = BARS[int(t)]
-        return (1 - bar) ** 0.5 / (bar * variances + 1 - bar) * z
+        output: Tensor = (1 - bar) ** 0.5 / (bar * variances + 1 - bar) * z
+        return output
 
     residuals = {}
     for name, preset in PRESETS.items():

@@ -215,7 +215,7 @@ def test_products_are_the_jacobian(name: str) -> None:
     """jvp, vjp and the forward difference against the Jacobian that autograd writes out."""
     problem = PROBLEMS[name](torch.float64)
     equation, z, v = problem.equation(), normal(*SHAPE, seed=1), normal(*SHAPE, seed=2)
-    jacobian = torch.autograd.functional.jacobian(problem.g, z).reshape(z.numel(), z.numel())
+    jacobian = torch.func.jacrev(problem.g)(z).reshape(z.numel(), z.numel())
     expected = (jacobian @ v.flatten()).view(SHAPE)
     torch.testing.assert_close(equation.jvp(z, v), expected)
     torch.testing.assert_close(equation.vjp(z, v), (jacobian.T @ v.flatten()).view(SHAPE))

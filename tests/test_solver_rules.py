@@ -305,7 +305,7 @@ def test_spd_is_torchs_adam_after_an_explicit_step() -> None:
     adam = torch.optim.Adam([z], lr=0.01)
     for _ in range(4):
         adam.zero_grad()
-        (z - made.g(z)).square().flatten(1).mean(1).sum().backward()
+        torch.autograd.backward((z - made.g(z)).square().flatten(1).mean(1).sum())
         adam.step()
     torch.testing.assert_close(solved("spd:rate=0.01", made, 5).z, z.detach())
 

@@ -173,7 +173,8 @@ def test_what_is_compiled_or_offloaded_runs_one_call_after_another(how: str) -> 
 
     def predicts(*args: Any) -> Tensor:
         order.append(threading.get_ident())
-        return predict(*args)
+        output: Tensor = predict(*args)
+        return output
 
     model.predict = predicts
     found = at_once(*(lambda: inverted(editor, picture, PROMPTS[1]).latents for _ in range(2)))

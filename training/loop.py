@@ -94,7 +94,7 @@ def fit(
         with autocast():
             value, figures = loss(model, generator)
         model.zero_grad(set_to_none=True)
-        value.backward()
+        torch.autograd.backward(value)
         norm = nn.utils.clip_grad_norm_(inner + outer, 1.0)
         for optimiser in optimisers:
             optimiser.step()

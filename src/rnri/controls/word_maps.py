@@ -53,4 +53,4 @@ class WordMaps(AttentionHook):
         if weights.shape[2] != self.grid[0] * self.grid[1]:
             raise self.job.missing(f"grid of {self.grid[0]}×{self.grid[1]} at level {self.level}", "use another size")
         maps = torch.stack([theirs, ours]).transpose(2, 3)
-        self.heat = self.heat.to(maps) + maps.unflatten(3, self.grid)
+        self.heat = self.heat.to(maps) + maps.reshape(*maps.shape[:3], *self.grid)

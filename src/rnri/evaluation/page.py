@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from rnri_core.errors import RnriError
 from rnri_core.sampling.steps import Denoiser
@@ -25,6 +25,7 @@ from rnri.scenes.captions import caption
 PAUSE = 0.15
 """Seconds without a key after which the page draws."""
 PATIENCE = 120_000  # milliseconds a browser waits for one thing
+_Value = TypeVar("_Value")
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ALONE = (
     "--no-sandbox",
@@ -90,7 +91,7 @@ class _Timed:
     def decode(self, latent: Tensor) -> Tensor:
         return self._timed(lambda: self.inner.decode(latent))
 
-    def _timed(self, call: Callable[[], Any]) -> Any:
+    def _timed(self, call: Callable[[], _Value]) -> _Value:
         start = time.perf_counter()
         try:
             return call()

@@ -36,12 +36,12 @@ class Dino:
     @property
     def side(self) -> int:
         """The side of the pictures it was trained on."""
-        return self.model.config.image_size
+        return int(self.model.config.image_size)
 
     @property
     def patch(self) -> int:
         """The side of a token."""
-        return self.model.config.patch_size
+        return int(self.model.config.patch_size)
 
     def size(self, images: Tensor) -> list[int]:
         """The height and width that pictures are brought to: the shorter side as trained, the other in proportion."""

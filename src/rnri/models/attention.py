@@ -97,11 +97,12 @@ class _Processor:
         **more: Any,
     ) -> Tensor:
         if threading.get_ident() != self.thread:
-            return self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
+            output: Tensor = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
+            return output
         seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
 
         def heads(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            return x.reshape(*x.shape[:-1], attn.heads, -1).transpose(1, 2)
 
         q, k, v = heads(attn.to_q(hidden_states)), heads(attn.to_k(seen)), heads(attn.to_v(seen))
         if attn.norm_q is not None:
@@ -124,7 +125,8 @@ class _Processor:
         found = attn.to_out[1](attn.to_out[0](found.transpose(1, 2).flatten(2)))
         if attn.residual_connection:
             found = found + hidden_states
-        return found / attn.rescale_output_factor
+        output: Tensor = found / attn.rescale_output_factor
+        return output
 
 
 def _unet(model: Model) -> Any:

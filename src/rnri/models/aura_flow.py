@@ -33,4 +33,5 @@ class AuraFlow(Family):
         return {"tokens": read[0]}
 
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
-        return self.network(z, encoder_hidden_states=read["tokens"], timestep=t / 1000, return_dict=False)[0]
+        output: Tensor = self.network(z, encoder_hidden_states=read["tokens"], timestep=t / 1000, return_dict=False)[0]
+        return output

@@ -21,8 +21,8 @@ def factor(vae: Any) -> int:
     """Pixels in a latent element, along one side."""
     config = vae.config
     if "encoder_block_out_channels" in config:  # AutoencoderDC, AutoencoderTiny
-        return 2 ** (len(config.encoder_block_out_channels) - 1)
-    return 2 ** (len(config.block_out_channels) - 1)
+        return int(2 ** (len(config.encoder_block_out_channels) - 1))
+    return int(2 ** (len(config.block_out_channels) - 1))
 
 
 def encode(vae: Any, image: Tensor) -> Tensor:
@@ -33,13 +33,15 @@ def encode(vae: Any, image: Tensor) -> Tensor:
     else:
         latent = encoded.latents if hasattr(encoded, "latents") else encoded.latent
     mean, scale = _affine(vae, latent)
-    return (latent.float() - mean) * scale
+    output: Tensor = (latent.float() - mean) * scale
+    return output
 
 
 def decode(vae: Any, latent: Tensor) -> Tensor:
     """Latents to images, float32, as the decoder has them."""
     mean, scale = _affine(vae, latent)
-    return vae.decode((latent / scale + mean).to(vae.dtype)).sample.float()
+    output: Tensor = vae.decode((latent / scale + mean).to(vae.dtype)).sample.float()
+    return output
 
 
 def _affine(vae: Any, latent: Tensor) -> tuple[Any, Any]:

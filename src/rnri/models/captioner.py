@@ -54,4 +54,4 @@ class Captioner:
         scaled = torch.nn.functional.interpolate(image.float(), (side, side), mode="bicubic", antialias=True)
         pixels = (scaled.clamp(-1, 1).cpu() / 2 + 0.5 - self.mean) / self.spread
         ids = self.network.generate(pixel_values=pixels.to(self.network.device), max_new_tokens=40, do_sample=False)
-        return self.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+        return str(self.tokenizer.decode(ids[0], skip_special_tokens=True).strip())

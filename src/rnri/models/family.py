@@ -231,7 +231,8 @@ class Family(ABC):
 
     @property
     def device(self) -> torch.device:
-        return self.pipe._execution_device
+        result: torch.device = self.pipe._execution_device
+        return result
 
     @property
     def networks(self) -> list[torch.nn.Module]:

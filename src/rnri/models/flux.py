@@ -52,7 +52,7 @@ class Flux(Family):
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
         batch, channels, height, width = z.shape
         tokens = read["tokens"]
-        output = self.network(
+        output: Tensor = self.network(
             hidden_states=self.pipe._pack_latents(z, batch, channels, height, width),
             timestep=t / 1000,
             guidance=read.get("guidance"),
@@ -62,7 +62,8 @@ class Flux(Family):
             img_ids=_positions(height // 2, width // 2, z),
             return_dict=False,
         )[0]
-        return self.pipe._unpack_latents(output, height * self.factor, width * self.factor, self.factor)
+        latents: Tensor = self.pipe._unpack_latents(output, height * self.factor, width * self.factor, self.factor)
+        return latents
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         levels = None if self.scheduler.config.get("use_flow_sigmas") else even(num_steps)

@@ -47,12 +47,14 @@ class Flux2Klein(Family):
     def _encode(self, vae: Any, image: Tensor) -> Tensor:
         latent = vae.encode(image.to(self.device, vae.dtype)).latent_dist.mode()
         mean, deviation = self._statistics(latent.device)
-        return (self.pipe._patchify_latents(latent).float() - mean) / deviation
+        output: Tensor = (self.pipe._patchify_latents(latent).float() - mean) / deviation
+        return output
 
     def _decode(self, vae: Any, latent: Tensor) -> Tensor:
         mean, deviation = self._statistics(self.device)
         patches = latent.to(self.device) * deviation + mean
-        return vae.decode(self.pipe._unpatchify_latents(patches).to(vae.dtype)).sample.float()
+        output: Tensor = vae.decode(self.pipe._unpatchify_latents(patches).to(vae.dtype)).sample.float()
+        return output
 
     def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each channel of patches, from an autoencoder that may be offloaded."""
@@ -66,7 +68,7 @@ class Flux2Klein(Family):
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
         batch, _, height, width = z.shape
         tokens = read["tokens"]
-        output = self.network(
+        output: Tensor = self.network(
             hidden_states=z.flatten(2).transpose(1, 2),
             timestep=t / 1000,
             guidance=None,
@@ -75,7 +77,7 @@ class Flux2Klein(Family):
             img_ids=_positions(batch, (1, height, width, 1), z.device),
             return_dict=False,
         )[0]
-        return output.transpose(1, 2).unflatten(2, (height, width))
+        return output.transpose(1, 2).reshape(len(output), -1, height, width)
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         levels = None if self.scheduler.config.get("use_flow_sigmas") else even(num_steps)

@@ -31,7 +31,7 @@ class Lumina2(Family):
     max_tokens = 256
 
     def _places(self) -> int:
-        return min(self.network.config.axes_lens[1:])
+        return int(min(self.network.config.axes_lens[1:]))
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
         tokens, mask, *_ = self.pipe.encode_prompt(
@@ -50,13 +50,14 @@ class Lumina2(Family):
         return whole * torch.div(*lengths)
 
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
-        return -self.network(
+        output: Tensor = -self.network(
             hidden_states=z,
             timestep=1 - t / self.scheduler.config.num_train_timesteps,
             encoder_hidden_states=read["tokens"],
             encoder_attention_mask=read["mask"],
             return_dict=False,
         )[0]
+        return output
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         """As the pipeline has it, which counts channels for tokens; it matters where the shift is not fixed."""

@@ -39,7 +39,7 @@ class PixArt(Family):
         return self.read_masked(prompts)
 
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
-        output = self.network(
+        output: Tensor = self.network(
             z,
             encoder_hidden_states=read["tokens"],
             encoder_attention_mask=read["mask"],

@@ -51,7 +51,7 @@ class StableDiffusion(Family):
         if "guidance" in read:
             width = self.network.config.time_cond_proj_dim
             scale = self.pipe.get_guidance_scale_embedding(read["guidance"] - 1, embedding_dim=width).to(z)
-        return self.network(
+        output: Tensor = self.network(
             z,
             t,
             encoder_hidden_states=read["tokens"],
@@ -59,6 +59,7 @@ class StableDiffusion(Family):
             added_cond_kwargs=self.added(z, read),
             return_dict=False,
         )[0]
+        return output
 
     def added(self, z: Tensor, read: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """What the UNet reads besides tokens and time."""

@@ -42,16 +42,17 @@ class StableDiffusion3(Family):
         return {"tokens": tokens, "pooled": pooled}
 
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
-        return self.network(
+        output: Tensor = self.network(
             hidden_states=z,
             timestep=t,
             encoder_hidden_states=read["tokens"],
             pooled_projections=read["pooled"],
             return_dict=False,
         )[0]
+        return output
 
     def _places(self) -> int:
-        return self.network.config.pos_embed_max_size
+        return int(self.network.config.pos_embed_max_size)
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         if not self.scheduler.config.get("use_dynamic_shifting"):

@@ -38,7 +38,7 @@ class ZImage(Family):
         return self.network.in_channels, height // self.factor, width // self.factor
 
     def _places(self) -> int:
-        return min(self.network.config.axes_lens[1:])
+        return int(min(self.network.config.axes_lens[1:]))
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
         """Tokens padded to the longest prompt, and which of them are a prompt's own."""

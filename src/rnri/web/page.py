@@ -98,7 +98,7 @@ def app(engine: Engine, access: Access) -> FastAPI:
     for counter in Desk(engine).counters():
         bare.post(f"/page/{counter.__name__}")(_asked(counter))
     theme = gradio.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
-    return gradio.mount_gradio_app(
+    result: FastAPI = gradio.mount_gradio_app(
         bare,
         page(),
         "/",
@@ -111,6 +111,7 @@ def app(engine: Engine, access: Access) -> FastAPI:
         theme=theme,
         css=_read("page.css"),
     )
+    return result
 
 
 def _asked(counter: Counter) -> Callable[[Request], Awaitable[Response]]:

@@ -107,7 +107,8 @@ def centroid(points: Sequence[Tensor]) -> Tensor:
         angles = torch.stack([_angle(middle, ray) for ray in rays]).clamp(1e-6, math.pi - 1e-6)
         weights = (1 / angles.sin()).view(-1, *[1] * middle.ndim)
         middle = (weights * rays).sum(0)
-    return (middle / middle.norm() * math.sqrt(points[0].numel() - 1)).to(points[0])
+    output: Tensor = (middle / middle.norm() * math.sqrt(points[0].numel() - 1)).to(points[0])
+    return output
 
 
 def _log_chi(dimensions: int) -> Callable[[Tensor], Tensor]:
@@ -118,12 +119,14 @@ def _log_chi(dimensions: int) -> Callable[[Tensor], Tensor]:
 
 def _descend(cost: Callable[[], Tensor], free: Tensor) -> None:
     """Bring the cost to its least."""
-    optimiser = torch.optim.LBFGS([free], max_iter=_ROUNDS, line_search_fn="strong_wolfe", tolerance_change=1e-12)
+    optimiser: torch.optim.Optimizer = torch.optim.LBFGS(
+        [free], max_iter=_ROUNDS, line_search_fn="strong_wolfe", tolerance_change=1e-12
+    )
 
     def closure() -> float:
         optimiser.zero_grad()
         loss = cost()
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss.item()
 
     with torch.enable_grad():
@@ -159,4 +162,5 @@ def _placed(one: Tensor, other: Tensor, radius: Tensor, turn: Tensor) -> Tensor:
     size = across.norm()
     if size > 1e-9 * other.double().norm():
         along = turn.cos() * along + turn.sin() * across / size
-    return (radius * along).to(one)
+    output: Tensor = (radius * along).to(one)
+    return output
