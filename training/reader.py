@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from rnri.evaluation.embedded import Accuracy, confusions
-from rnri.scenes.attributes import ITEM_ATTRIBUTES, SCENE_ATTRIBUTES, attributes
+from rnri.scenes.attributes import ITEM_ATTRIBUTES, attributes
 from rnri.scenes.reader import Network, Reader
 from rnri.scenes.scene import PLACES, STYLES, Scene
 from training import cache
