@@ -22,7 +22,7 @@ from torch.distributions import Normal, kl_divergence
 from rnri import invert, sample, solver
 from rnri.evaluation.solvers.convergence import correlation
 from tests.problems import gaussian_denoiser, gaussian_schedule, normal, saturating
-from tests.test_solvers import NoWaiting
+from tests.test_solvers import no_waiting
 
 REGULARISED = "renoise:kl=0.065,correlation=20"
 SHAPE = (2, 4, 16, 16)
@@ -180,7 +180,7 @@ def test_a_batch_equals_one_by_one() -> None:
 
 def test_regularising_never_waits_for_the_device() -> None:
     step, clean = gaussian_schedule()[1], normal(*SHAPE, seed=12, dtype=torch.float32)
-    with NoWaiting():
+    with no_waiting():
         solution = solve(step.equation(denoiser, clean, clean), clean, solver(REGULARISED), max_iter=3)
     assert solution.status == (Status.FIXED_BUDGET,) * len(clean)
 

@@ -149,17 +149,21 @@ class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
+def no_waiting() -> NoWaiting:
+    return NoWaiting()  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.parametrize("name", [*SOLVERS, *WRAPPED])
 def test_a_fixed_budget_never_waits_for_the_device(name: str) -> None:
     step, clean = gaussian_schedule()[1], normal(*SHAPE, seed=3, dtype=torch.float32)
     equation = step.equation(gaussian_denoiser, clean, clean)
-    with NoWaiting():
+    with no_waiting():
         solution = solve(equation, clean, solver(name), max_iter=4)
     assert solution.status == (Status.FIXED_BUDGET,) * SHAPE[0]
 
 
 def test_the_watch_for_waiting_works() -> None:
-    with NoWaiting(), pytest.raises(AssertionError, match="waits"):
+    with no_waiting(), pytest.raises(AssertionError, match="waits"):
         torch.ones(1).item()
 
 

@@ -97,8 +97,8 @@ class _Processor:
         **more: Any,
     ) -> Tensor:
         if threading.get_ident() != self.thread:
-            output: Tensor = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
-            return output
+            result: Tensor = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
+            return result
         seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
 
         def heads(x: Tensor) -> Tensor:

@@ -245,8 +245,8 @@ class _World:
             slant = (point[0] - np.float32(body.x) + 0.55 * point[1]) / np.float32(body.half_width)
             gleam = (0.5 * np.exp(-(((slant - 0.25) / 0.16) ** 2)))[:, None]
             colour = colour * (1 - 0.3 * fresnel) + 0.3 * fresnel * mirror
-            result: Array = colour + gleam * (self.colour + self.ambient) + self.highlight(d, n, 1.0, 40) * lit[:, None]
-            return result
+            matte: Array = colour + gleam * (self.colour + self.ambient) + self.highlight(d, n, 1.0, 40) * lit[:, None]
+            return matte
         bend = np.float32(0.3)
         through: Vector = (d[0] - bend * n[0], d[1] - bend * n[1], d[2] - bend * n[2])
         length = np.sqrt(_dot(through, through))

@@ -152,10 +152,9 @@ def _both_ways(step: Step, before: Step, z: Tensor, output: Tensor) -> Pair:
     Both are κ z + (α″ − α κ) x̂ with κ = σ″/σ and (α″, σ″) the levels there; x̂ is the x₀ prediction of ``output``.
     """
     down = step.step(z, output)
-    alpha, sigma, alpha_down, sigma_down = step.levels
-    x0 = (down - sigma_down / sigma * z) / (alpha_down - alpha * sigma_down / sigma)
+    alpha, sigma = step.levels[:2]
     alpha_up, sigma_up = before.levels[:2]
-    return down, sigma_up / sigma * z + (alpha_up - alpha * sigma_up / sigma) * x0
+    return down, sigma_up / sigma * z + (alpha_up - alpha * sigma_up / sigma) * step.x0_from_step(z, down)
 
 
 def _refuse_noise(schedule: Iterable[Step]) -> None:

@@ -84,7 +84,7 @@ class Step:
             return m(self.scale * z, self.t).to(z.dtype)
 
     def step(self, z: Tensor, output: Tensor) -> Tensor:
-        """a·z + b·output + c: where the step takes ``z`` if the network says ``output``."""
+        """z_clean = a·z + b·output + c, for a network output at ``z``; all (B, …)."""
         clean = self.a * z + self.b * output
         return clean if self.c is None else clean + self.c.to(z)
 
@@ -112,8 +112,7 @@ class Step:
         1.0
         """
         _, sigma, _, sigma_clean = self.levels
-        end = z_clean if self.c is None else z_clean - self.c.to(z_clean)
-        return (end - sigma_clean / sigma * z) / self.weight
+        return (self._without_noise(z_clean) - sigma_clean / sigma * z) / self.weight
 
     @property
     def weight(self) -> float:
@@ -122,14 +121,16 @@ class Step:
         return alpha_clean - alpha * sigma_clean / sigma
 
     def inverse_step(self, z_clean: Tensor, output: Tensor) -> Tensor:
-        """(z_clean − b·output − c)/a: the latent that the step takes to ``z_clean`` if the network says ``output``."""
-        rest = z_clean if self.c is None else z_clean - self.c.to(z_clean)
-        return (rest - self.b * output) / self.a
+        """(z_clean − b·output − c)/a: the noisy latents from which ``output`` leads to ``z_clean``, all (B, …)."""
+        return (self._without_noise(z_clean) - self.b * output) / self.a
 
     def implied_output(self, z: Tensor, z_clean: Tensor) -> Tensor:
-        """(z_clean − a·z − c)/b: what the network must say at ``z`` for the step to arrive at ``z_clean``."""
-        rest = z_clean if self.c is None else z_clean - self.c.to(z_clean)
-        return (rest - self.a * z) / self.b
+        """(z_clean − a·z − c)/b: the network output at ``z`` with which the step ends at ``z_clean``, all (B, …)."""
+        return (self._without_noise(z_clean) - self.a * z) / self.b
+
+    def _without_noise(self, z_clean: Tensor) -> Tensor:
+        """z_clean − c."""
+        return z_clean if self.c is None else z_clean - self.c.to(z_clean)
 
     def ancestral(self) -> Step:
         """The step to the mean of q(z_clean | z, x̂), to which stochastic samplers (DDPM, Euler-ancestral) add noise.
@@ -138,7 +139,7 @@ class Step:
         """
         alpha, sigma, alpha_clean, sigma_clean = self.levels
         down = alpha / alpha_clean * sigma_clean**2 / sigma
-        share = (alpha_clean - alpha * down / sigma) / (alpha_clean - alpha * sigma_clean / sigma)
+        share = (alpha_clean - alpha * down / sigma) / self.weight
         a = down / sigma + share * (self.a - sigma_clean / sigma)
         return replace(self, a=a, b=share * self.b, levels=(alpha, sigma, alpha_clean, down))
 
@@ -165,7 +166,7 @@ class Step:
             self.t,
             effective=Gaussian(z_clean, *self.effective),
             dense=Gaussian(z_clean, *self.dense),
-            path=Gaussian(z_clean if step.c is None else z_clean - step.c, kept, (sigma - kept * sigma_clean) ** 2),
+            path=Gaussian(step._without_noise(z_clean), kept, (sigma - kept * sigma_clean) ** 2),
             whole=None if image is None else Gaussian(image, alpha, sigma**2),
         )
         return StepEquation(

@@ -123,5 +123,5 @@ class Equation:
         self.nvjp += 1
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            (product,) = torch.autograd.grad(self._g(z), z, w)
+            product: Tensor = torch.autograd.grad(self._g(z), z, w)[0]
         return product

@@ -75,12 +75,12 @@ class Renoise(Method):
 
     def _whiter(self, path: Gaussian, point: Tensor, reference: Tensor | None) -> Tensor:
         """``point`` with its noise regularised towards that of ``reference``."""
-        deviation = path.variance**0.5
-        noise, there = ((each - path.mean) / deviation for each in (point, point if reference is None else reference))
+        points = (point, point if reference is None else reference)
+        noise, there = ((each - path.mean) / path.deviation for each in points)
         whitening = Whitening(self.kl, self.correlation, self.rounds, self.rolls, self.seed)
-        return path.mean + deviation * whitening(noise, there)
+        return path.mean + path.deviation * whitening(noise, there)
 
     def _noised(self, image: Gaussian, like: Tensor) -> Tensor:
         """A sample of q(z | x₀), with the same noise for every image and step."""
         noise = torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(self.seed)).to(like)
-        return image.mean + image.variance**0.5 * noise
+        return image.mean + image.deviation * noise

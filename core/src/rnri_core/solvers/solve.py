@@ -112,7 +112,8 @@ class Solver(Protocol):
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The next point (B, …) and state; ``gz`` is g(z). After the last iteration the point is the answer."""
-        raise NotImplementedError(f"{type(self).__name__} has neither update nor advance")
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} has neither update nor advance")
 
     def advance(self, eq: Equation, progress: Progress, state: Any) -> tuple[Tensor, Any]:
         """As :meth:`update`, with the best point so far at hand; by default it calls that."""

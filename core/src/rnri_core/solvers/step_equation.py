@@ -29,6 +29,11 @@ class Gaussian:
         """scale · center, (B, …)."""
         return self.scale * self.center
 
+    @property
+    def deviation(self) -> float:
+        """√variance."""
+        return float(self.variance**0.5)
+
 
 @dataclass(frozen=True, eq=False)
 class Priors:
