@@ -1,4 +1,4 @@
-"""Coupled samplers: two latents that are inverted by algebra, so no equation has to have a root."""
+"""Coupled samplers: two latents whose steps are inverted by algebra, without an equation to solve."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Edict(Registered):
 
         x ← a x + b m(s y) + c,  y ← a y + b m(s x) + c,  x ← p x + (1 − p) y,  y ← p y + (1 − p) x
 
-    Every line is undone by itself. Of the first two lines, which comes first alternates from step to step; the mixing
+    Every line is inverted by itself. Of the first two lines, which comes first alternates from step to step; the mixing
     always begins with x, as in the authors' code. Two evaluations a step both ways. Inversion amplifies a difference
     between x and y by 1/p² a step: 50 steps at p = 0.93 amplify rounding a thousandfold and more, so give them
     float64.
@@ -72,8 +72,8 @@ class Edict(Registered):
     >>> import torch
     >>> from rnri_core.sampling.steps import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z.tanh()
-    >>> found = Edict().invert(m, steps, torch.ones(1, 4))
-    >>> torch.allclose(found.sample(m), torch.ones(1, 4)), found.nfe
+    >>> inversion = Edict().invert(m, steps, torch.ones(1, 4))
+    >>> torch.allclose(inversion.sample(m), torch.ones(1, 4)), inversion.nfe
     (True, 4)
     """
 
@@ -111,7 +111,7 @@ class Edict(Registered):
 
 @dataclass(frozen=True)
 class Bdia(Registered):
-    """BDIA (Zhang, Lewis and Kleijn 2024): a step that uses the latents before it, and so can be undone.
+    """BDIA (Zhang, Lewis and Kleijn 2024): a step that uses the latents before it, and so can be inverted.
 
         z_clean = Φ(z) + γ (z_noisy − Ψ(z)),     z_noisy = Ψ(z) + (z_clean − Φ(z))/γ
 

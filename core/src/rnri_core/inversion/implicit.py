@@ -16,7 +16,7 @@ from rnri_core.solvers.equation import at_least_float32
 from rnri_core.solvers.solve import Solution, Solver, solve
 
 Init = Literal["clean", "noised", "predicted", "noised-predicted"]
-"""Initial guess of each step. ``clean``: its clean end. ``noised``: the step next to the image starts at a draw from
+"""Initial guess of each step. ``clean``: its clean end. ``noised``: the step next to the image starts at a sample of
 q(z | z_clean), the others at their clean ends. ``predicted``: each step but the first starts from the network output
 that the solution of the step before implies, z⁰ = inverse_step(z_clean, implied output), for no evaluation.
 ``noised-predicted``: both."""
@@ -34,10 +34,10 @@ class Inverter(Protocol):
             m: the network, prompt and guidance bound.
             schedule: K steps, noisy to clean.
             z_clean: clean latents (B, …).
-            seed: seed of all noise the method draws.
+            seed: seed of all noise.
 
         Returns:
-            The inversion, provenance left to the caller but for ``seed`` and ``inverter``.
+            The inversion; of its provenance, ``seed`` and ``solved`` are set.
         """
         ...
 
@@ -76,7 +76,11 @@ class Implicit:
         self.plan(1)
 
     def plan(self, steps: int) -> list[int]:
-        """Iterations of each of ``steps`` steps, from the image outwards."""
+        """Iterations of each of ``steps`` steps, from the image outwards.
+
+        Raises:
+            RnriError: for a step without iterations.
+        """
         given = [self.iterations] if isinstance(self.iterations, int) else list(self.iterations)
         if not given or min(given) < 1:
             raise RnriError(

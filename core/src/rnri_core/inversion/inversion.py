@@ -1,4 +1,4 @@
-"""The inversion of an image: the trajectory of latents, how its equations were solved, and what it belongs to."""
+"""The inversion of an image: trajectory of latents, diagnostics of the equations, provenance."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What an inversion belongs to.
+    """Provenance of an inversion: image, model and settings.
 
     Attributes:
         prompt: the source prompt that conditioned the network.
         model: fingerprint of the network's weights.
         size: (width, height) of the image, in pixels.
         guidance: guidance scale of the inversion.
-        seed: seed of all noise that was drawn.
+        seed: seed of all noise.
         inverter: spec of the inverter that ran, presets resolved.
         solved: whether the noise solves the sampler's equations; of an edit, those of the image that was edited.
         engine, dtype, device: where the network ran.
@@ -143,12 +143,12 @@ class Inversion:
 
     @property
     def seed(self) -> int:
-        """Seed of all noise that was drawn."""
+        """Seed of all noise."""
         return self.provenance.seed
 
     @property
     def solved(self) -> bool:
-        """Whether the noise solves the sampler's equations; else it is a noised image, which noise maps lead back."""
+        """Whether the noise solves the sampler's equations; otherwise it is a noised image with noise maps."""
         return self.provenance.solved
 
     @property

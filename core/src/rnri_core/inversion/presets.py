@@ -36,7 +36,7 @@ class Preset:
         extra: network evaluations beyond one for each step (and one more for each noise map).
         init: initial guess of each step.
         noise_maps: whether noise maps are stored.
-        edit_friendly_from: from so many steps on it is :class:`EditFriendly` instead, unless told how to solve.
+        edit_friendly_from: from so many steps on it is :class:`EditFriendly`, unless options of solving are given.
     """
 
     about: str
@@ -69,9 +69,16 @@ AnyInverter = Implicit | EditFriendly | Edict | Bdia
 
 
 def check(spec: str, *, plain: bool = False) -> None:
-    """Raise ``RnriError`` unless ``spec`` names a preset or is the spec of an inverter or a solver.
+    """Check that ``spec`` names a preset or is the spec of an inverter or a solver.
 
-    With ``plain``, for specs of requests, fields that take a file are refused as well.
+    Args:
+        spec: a preset, or ``"name:option=value"``.
+        plain: refuse options that take a file, for specs of requests.
+
+    Raises:
+        RnriError: where it is none; ``field`` is ``"inverter"``.
+
+    >>> check("anderson:memory=5")
     """
     if spec not in PRESETS:
         _named(spec, plain=plain)
@@ -87,7 +94,7 @@ def inverter(
     init: Init | None = None,
     noise_maps: bool | None = None,
 ) -> AnyInverter:
-    """The inverter that a name, spec or solver stands for on this schedule; options that are given win.
+    """The inverter of a name, spec or solver on a schedule; options override those of a preset.
 
     Args:
         how: a preset, a spec of :data:`INVERTERS` or of a solver, a solver, or an inverter (returned as it is).
@@ -149,7 +156,7 @@ def invert(
         schedule: K steps, noisy to clean.
         z_clean: clean latents (B, …).
         how: a preset, a spec, a solver or an inverter.
-        seed: seed of all noise that is drawn.
+        seed: seed of all noise.
         options: ``calls``, ``iterations``, ``tol``, ``init``, ``noise_maps``, see :func:`inverter`.
 
     Returns:
@@ -158,8 +165,8 @@ def invert(
     >>> import torch
     >>> from rnri_core.sampling.steps import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
-    >>> found = invert(m, steps, torch.ones(1, 4), "fixed-point", iterations=9)
-    >>> torch.allclose(found.sample(m), torch.ones(1, 4))
+    >>> inversion = invert(m, steps, torch.ones(1, 4), "fixed-point", iterations=9)
+    >>> torch.allclose(inversion.sample(m), torch.ones(1, 4))
     True
     """
     return inverter(how, schedule, **options).invert(m, schedule, z_clean, seed=seed)

@@ -4,7 +4,7 @@
 
 A step carries α x₀ + σ n to α′ x₀ + σ′ n (+ c) when the network m is perfect. Written through the denoised image,
 z_clean = (σ′/σ) z + (α′ − α σ′/σ) x̂(z) + c, so its coefficients follow from the four levels α, σ, α′, σ′ and from
-how the network states x̂. The tables below differ only in their levels.
+the prediction type of the network. The tables below differ only in their levels.
 """
 
 from __future__ import annotations
@@ -26,21 +26,27 @@ Denoiser = Callable[[Tensor, float], Tensor]
 """(scaled latents (B, …), timestep) → network output (B, …); prompt and guidance already bound."""
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
-"""What the network states: the noise n, the velocity α n − σ x₀ (of the unit-variance latent), x₀, or n − x₀."""
+"""Prediction type: noise n, velocity α n − σ x₀ (of the unit-variance latent), x₀, or flow n − x₀."""
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
     """One sampling step from the noisy end to the clean end: z_clean = a·z + b·m(scale·z, t) + c.
 
-    ``c`` is the frozen noise already times its standard deviation, of any shape that broadcasts to the latents.
-    ``levels`` are α, σ at the noisy end and what the step carries them to, α′, σ′ (fresh noise in ``c`` not counted).
-    ``effective`` is (γ, variance) of q(z | z_clean) = N(γ z_clean, variance) over the whole step, ``dense`` over the
-    last training timestep alone. ``lowest`` is the smallest eigenvalue of ∂g to expect of its equation: 0 where the
-    network states the noise, which allows no smaller ones, or the velocity, where those are of data that vary more than
-    latents do on average; −1 where it states the flow or the image, of which this is not so.
+    Attributes:
+        t: timestep, as the network takes it.
+        a, b: factors of the latents and of the network output.
+        c: frozen noise times its standard deviation, of a shape that broadcasts to the latents, or ``None``.
+        scale: factor of the latents that enter the network.
+        levels: α, σ at the noisy end, and α′, σ′ to which the step carries them (noise in ``c`` not counted).
+        effective: (γ, variance) of q(z | z_clean) = N(γ z_clean, variance) over the whole step.
+        dense: the same over the last training timestep alone.
+        lowest: the smallest eigenvalue of ∂g/∂z to expect of its equation: 0 for networks that predict noise, which
+            allows no smaller ones, or velocity, where those are of data that vary more than latents do on average; −1
+            for flow and x₀.
 
-    Raises ``ValueError`` where the step cannot be inverted (a zero or not finite).
+    Raises:
+        RnriError: where the step cannot be inverted (``a`` zero or not finite).
 
     >>> step = Step(t=500, a=1.25, b=-0.5, c=None, scale=1.0, levels=(0.8, 0.6, 1.0, 0.25))
     >>> z = torch.ones(1, 4)
@@ -79,7 +85,7 @@ class Step:
         return self.step(z, self.model_output(m, z))
 
     def model_output(self, m: Denoiser, z: Tensor) -> Tensor:
-        """m(scale·z, t), in the dtype of ``z``; one call, no graph."""
+        """m(scale·z, t), the network output (B, …) in the dtype of ``z``; one call, no graph."""
         with torch.no_grad():
             return m(self.scale * z, self.t).to(z.dtype)
 
@@ -93,7 +99,7 @@ class Step:
         return (norm(z_clean - self.denoise(m, z)) / norm(z_clean)).flatten()
 
     def predict_x0(self, m: Denoiser, z: Tensor) -> Tensor:
-        """x̂(z), the image's latents as the network sees them in ``z``; one call.
+        """x̂(z), the x₀ prediction of the network at ``z``, (B, …); one call.
 
         >>> step = flow([0.5, 0.25], [500])[0]
         >>> step.predict_x0(lambda z, t: torch.full_like(z, 2.0), torch.ones(1, 1)).item()  # z − σ·v
@@ -102,7 +108,7 @@ class Step:
         return self.x0_from_step(z, self.denoise(m, z))
 
     def x0_from_step(self, z: Tensor, z_clean: Tensor) -> Tensor:
-        """The image's latents that a step from ``z`` to ``z_clean`` leads to: x̂(z), if that is its end; no call.
+        """The x₀ prediction that a step from ``z`` to ``z_clean`` implies, (B, …); no call.
 
         Where z = α·x + σ·ε and z_clean − c = α′·x + σ′·ε, x = (z_clean − c − (σ′/σ)·z)/(α′ − α·σ′/σ).
 
@@ -116,7 +122,7 @@ class Step:
 
     @property
     def weight(self) -> float:
-        """α′ − α·σ′/σ: how much of x̂ is in z_clean = (σ′/σ)·z + weight·x̂ + c."""
+        """α′ − α·σ′/σ, the factor of x̂ in z_clean = (σ′/σ)·z + weight·x̂ + c."""
         alpha, sigma, alpha_clean, sigma_clean = self.levels
         return alpha_clean - alpha * sigma_clean / sigma
 
@@ -180,9 +186,13 @@ class Step:
 
 
 def add_noise(clean: Tensor, end: tuple[float, float], levels: tuple[float, float], noise: Tensor) -> Tensor:
-    """(α/α′)·clean + √(σ² − (ασ′/α′)²)·noise: latents at the levels ``end`` α′, σ′ brought to α, σ by white noise.
+    """(α/α′)·clean + √(σ² − (ασ′/α′)²)·noise: latents with white noise added.
 
-    ``noise`` broadcasts to ``clean``; no noise is added where there is as much already.
+    Args:
+        clean: latents (B, …) at the levels ``end``.
+        end: α′, σ′ of ``clean``.
+        levels: α, σ of the result; where ``clean`` has as much noise already, none is added.
+        noise: white noise, of a shape that broadcasts to ``clean``.
 
     >>> add_noise(torch.ones(1, 1), (1.0, 0.0), (0.8, 0.6), torch.full((1, 1), 2.0)).item()
     2.0
@@ -192,7 +202,7 @@ def add_noise(clean: Tensor, end: tuple[float, float], levels: tuple[float, floa
 
 
 Schedule = tuple[Step, ...]
-"""Steps from pure noise to the image; inversion walks it from the end."""
+"""Sampling steps, noisy to clean; inversion takes them in reverse."""
 
 
 def ddim(
@@ -205,9 +215,12 @@ def ddim(
 ) -> Schedule:
     """DDIM, η = 0 (Song et al. 2021, Eq. 12), without clipping: α = √ᾱ, σ = √(1 − ᾱ).
 
-    ``alphas_cumprod`` is ᾱ for each training timestep, ``timesteps`` those visited, noisy to clean.
-    A step ends at the next timestep visited, or at t − ``stride`` where given (the diffusers scheduler's rule), and
-    at ``final_alpha`` once there is none.
+    Args:
+        alphas_cumprod: ᾱ of each training timestep, (T,).
+        timesteps: timesteps of the steps, noisy to clean.
+        prediction_type: prediction type of the network.
+        final_alpha: ᾱ at the end of the last step.
+        stride: a step ends at t − ``stride``, as in the scheduler of diffusers; without it, at the next timestep.
 
     >>> ddim(torch.linspace(0.99, 0.1, 10), [9, 4])[0].spectrum()
     (0.671..., 2.438...)
@@ -229,7 +242,13 @@ def euler(
 ) -> Schedule:
     """Euler's method in the variance-exploding form z = x₀ + σ n: z_clean = z + (σ′ − σ) ε(z/√(σ² + 1)).
 
-    ``sigmas`` has one entry more than ``timesteps``: σ at each timestep, then where the last step ends.
+    Args:
+        sigmas: σ at each timestep, falling, then σ at the end of the last step.
+        timesteps: timesteps of the steps, one fewer.
+        prediction_type: prediction type of the network.
+
+    >>> [round(step.b, 3) for step in euler([14.6, 1.0, 0.0], [999, 400])]
+    [-13.6, -1.0]
     """
     return tuple(
         _step(t, (1.0, sigma, 1.0, end), prediction_type, scale=1 / math.sqrt(sigma**2 + 1))
@@ -245,9 +264,16 @@ def euler_ancestral(
     shape: Sequence[int],
     generator: torch.Generator,
 ) -> Schedule:
-    """Euler-ancestral with frozen noise: down to σ_down = σ′²/σ, then back up to σ′ with noise drawn here.
+    """Euler-ancestral with frozen noise: down to σ_down = σ′²/σ, then back up to σ′ with the noise of ``generator``.
 
-    ``shape`` is that of one image's latents; every image of a batch meets the same noise.
+    Args:
+        sigmas, timesteps, prediction_type: see :func:`euler`.
+        shape: shape of the latents of one image; all images of a batch have the same noise.
+        generator: source of the noise, which is generated here.
+
+    >>> steps = euler_ancestral([14.6, 1.0, 0.0], [999, 400], shape=(4, 8, 8), generator=torch.Generator())
+    >>> [None if step.c is None else tuple(step.c.shape) for step in steps]
+    [(4, 8, 8), None]
     """
     steps = []
     for t, sigma, end in _intervals(timesteps, sigmas):
@@ -271,8 +297,17 @@ def lcm(
 ) -> Schedule:
     """Multistep consistency sampling with frozen noise (Luo et al. 2023): z_clean = α′ (c_skip z + c_out x̂) + σ′ n.
 
-    The last step ends at the image, without noise. ``shape`` is that of one image's latents.
-    Nearly all of z is thrown away at each step, so this table inverts badly; see :meth:`Step.spectrum`.
+    The last step ends at the image, without noise. Each step discards nearly all of z, so this table inverts badly, see
+    :meth:`Step.spectrum`.
+
+    Args:
+        alphas_cumprod, timesteps, prediction_type: see :func:`ddim`.
+        shape, generator: see :func:`euler_ancestral`.
+        sigma_data, timestep_scaling: constants of c_skip and c_out, as in the scheduler of diffusers.
+
+    >>> bars = torch.linspace(0.9995, 0.99, 1000).cumprod(0)
+    >>> [step.c is None for step in lcm(bars, [999, 499], shape=(4, 8, 8), generator=torch.Generator())]
+    [False, True]
     """
     bars = alphas_cumprod.double().tolist()
     visited = [int(t) for t in timesteps]
@@ -294,7 +329,9 @@ def lcm(
 def flow(sigmas: Sequence[float] | Tensor, timesteps: Iterable[float]) -> Schedule:
     """Euler's method on a rectified flow, z = (1 − σ) x₀ + σ n: z_clean = z + (σ′ − σ) v(z, t).
 
-    ``sigmas`` has one entry more than ``timesteps``: σ at each timestep, then where the last step ends.
+    Args:
+        sigmas: σ at each timestep, falling from at most 1, then σ at the end of the last step.
+        timesteps: timesteps of the steps, one fewer.
 
     >>> [round(step.b, 3) for step in flow([1.0, 0.5, 0.0], [1000, 500])]
     [-0.5, -0.5]

@@ -35,7 +35,7 @@ class Anderson(Method):
     further: ClassVar = (publications.AIDI,)
 
     memory: int = option(3, "how many differences are kept", low=1, high=50)
-    mixing: float = option(1.0, "β, how much of the residual is added", low=0.01, high=2.0)
+    mixing: float = option(1.0, "β, the share of the residual that is added", low=0.01, high=2.0)
     ridge: float = option(1e-5, "regularisation, relative to the squared length of the differences", low=0.0)
     growth: float = option(2.0, "how far a residual may grow over the best before going back", low=1.0)
 

@@ -29,7 +29,7 @@ class Anneal(Wrapper):
     Only for solvers that have a weight λ.
     """
 
-    rate: float = option(0.5, "what λ is multiplied by", low=0.0, high=1.0)
+    rate: float = option(0.5, "the factor of λ after each iteration", low=0.0, high=1.0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.inner, NewtonRaphson):

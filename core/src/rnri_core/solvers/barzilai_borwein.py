@@ -1,4 +1,4 @@
-"""A fixed point whose step length is measured, on each image, from the two points before."""
+"""Fixed-point iteration whose step length follows, for each image, from its last two points."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BarzilaiBorwein(Method):
     On an ideal network 1 − ∂g is symmetric with eigenvalues λ ≥ 0, and ω is the inverse of their mean, weighted by
     where the last move went: it sweeps over the spectrum that is there, not one that is assumed. ω stays between
     ``shortest`` and ``longest``. Where a residual grows, that image goes back to its best point and steps from
-    there, with the ω learnt from the bad one.
+    there, with the ω that follows from the worse one.
     """
 
     source: ClassVar = publications.BARZILAI_BORWEIN

@@ -1,4 +1,4 @@
-"""The best point seen, instead of one that nobody looked at."""
+"""The best point evaluated as the answer, instead of the last proposal."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Broyden(Method):
     """z ← z − H r, r = z − g(z), with H ← H + (s − H y) (Hᵀs)ᵀ / (s·H y) from the last move s and its change y of r.
 
     Starts from H = I, a fixed-point step. Where a residual grows, that image goes back to its best point and steps
-    from there, having learnt from the bad one.
+    from there; its update keeps the difference to the worse point.
     """
 
     source: ClassVar = publications.BROYDEN

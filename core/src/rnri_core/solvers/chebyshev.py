@@ -1,4 +1,4 @@
-"""Chebyshev semi-iteration on bounds that the schedule gives away."""
+"""Chebyshev semi-iteration on the eigenvalue bounds of the schedule."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.solve import Progress
 
 HIGHEST = 0.99
-"""Eigenvalues above this are given up whatever the number of iterations: bounds are not that exact."""
+"""Larger eigenvalues are left out whatever the number of iterations: bounds are not that exact."""
 
 
 class State(NamedTuple):
     """The point before, and the relaxation ω and the upper bound of 1 − ∂g of each image.
 
-    Eigenvalues below ``floor`` and above ``cap`` are given up.
+    Eigenvalues below ``floor`` and above ``cap`` are left out.
     """
 
     floor: float
@@ -38,7 +38,7 @@ class Chebyshev(Method):
 
     γ = 2/(2 − low − high); with q = (high − low)/(2 − low − high), ω₁ = 1, ω₂ = 1/(1 − q²/2),
     ω_{k+1} = 1/(1 − ω_k q²/4). An ideal network's sampling step bounds its own eigenvalues (`Step.spectrum`): by 1 next
-    to the image, and far below −1 amid much noise where the network states the flow, the velocity or the image. So n
+    to the image, and far below −1 amid much noise where the network predicts flow, velocity or image. So n
     iterations are spent on those between 1 − n/margin and 1 − margin/n, and on none below what the equation expects or
     ``lowest``, whichever is less; a single one is then a fixed-point step. Where a network breaks the bounds and a
     residual grows, that image goes back to its best point and starts afresh with 1 − low doubled.
@@ -54,7 +54,7 @@ class Chebyshev(Method):
     converges: ClassVar = "lowest=-1"
 
     margin: float = option(
-        1.0, "eigenvalues beyond 1 − margin/n and 1 − n/margin are given up: n iterations are too few", low=0.0
+        1.0, "eigenvalues beyond 1 − margin/n and 1 − n/margin are left out: n iterations are too few", low=0.0
     )
     lowest: float = option(0.0, "smallest eigenvalue planned for, unless the equation expects smaller", high=0.0)
     growth: float = option(1.5, "how far a residual may grow over the best before starting afresh", low=1.0)

@@ -17,7 +17,7 @@ from rnri_core.threads import running
 
 
 def dot(x: Tensor, y: Tensor) -> Tensor:
-    """Inner product of each image of ``x`` with the same image of ``y``; shape (B, 1, …, 1), ready to broadcast.
+    """Inner product of each image of ``x`` with the same image of ``y``, both (B, …); shape (B, 1, …, 1).
 
     Summed one image at a time: a reduction over a whole batch may add in another order than one over a single
     image, and a batch must equal one by one to the last bit.
@@ -30,22 +30,38 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
 
 
 def norm(x: Tensor) -> Tensor:
-    """Euclidean length of each image; shape (B, 1, …, 1)."""
+    """Euclidean length of each image of ``x`` (B, …); shape (B, 1, …, 1).
+
+    >>> norm(torch.tensor([[3.0, 4.0]]))
+    tensor([[5.]])
+    """
     return dot(x, x).sqrt()
 
 
 def l1(x: Tensor) -> Tensor:
-    """Sum of absolute values of each image; shape (B, 1, …, 1)."""
+    """Sum of absolute values of each image of ``x`` (B, …); shape (B, 1, …, 1).
+
+    >>> l1(torch.tensor([[3.0, -4.0]]))
+    tensor([[7.]])
+    """
     return dot(x.abs(), torch.ones_like(x))
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """``x`` in float32, or as it is when its precision is higher: what solvers compute in."""
+    """``x`` in float32, or as it is when its precision is higher: the precision of solvers.
+
+    >>> at_least_float32(torch.ones(1, dtype=torch.float16)).dtype
+    torch.float32
+    """
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def calls(nfe: int, njvp: int = 0, nvjp: int = 0) -> int:
-    """Network calls that plain calls and exact products amount to: nfe + 2·njvp + 2·nvjp."""
+    """Network calls, an exact Jacobian product counted as two: nfe + 2·njvp + 2·nvjp.
+
+    >>> calls(3, nvjp=2)
+    7
+    """
     return nfe + 2 * (njvp + nvjp)
 
 
@@ -96,7 +112,7 @@ class Equation:
         self.nfe = self.njvp = self.nvjp = 0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """g(z), without a graph; one call."""
+        """g(z) for ``z`` (B, …), without a graph; one call."""
         self.nfe += 1
         with torch.no_grad():
             return self._g(z)
@@ -107,19 +123,24 @@ class Equation:
         return (length if self._length is None else length / self._length).flatten()
 
     def difference(self, z: Tensor, gz: Tensor, v: Tensor, *, relative: float = 1e-3) -> Tensor:
-        """(∂g/∂z)·v by a forward difference of length ``relative``·‖z‖; one call, counted in ``nfe``."""
+        """(∂g/∂z)·v by a forward difference of length ``relative``·‖z‖; one call, counted in ``nfe``.
+
+        Args:
+            z, gz, v: the point, g there and the direction, all (B, …).
+            relative: length of the difference, relative to ‖z‖ but at least to 1.
+        """
         length = norm(v)
         h = relative * norm(z).clamp_min(1.0) / torch.where(length > 0, length, 1.0)
         return (self(z + h * v) - gz) / h
 
     def jvp(self, z: Tensor, v: Tensor) -> Tensor:
-        """(∂g/∂z)·v, exact, in forward mode; attention runs in its plain form, the only one with a tangent."""
+        """(∂g/∂z)·v, exact, in forward mode, all (B, …); attention runs in its plain form, which has a tangent."""
         self.njvp += 1
         with running(alone=True), _PlainAttention(), torch.no_grad():
             return torch.func.jvp(self._g, (z,), (v,))[1]
 
     def vjp(self, z: Tensor, w: Tensor) -> Tensor:
-        """(∂g/∂z)ᵀ·w, exact, in reverse mode."""
+        """(∂g/∂z)ᵀ·w, exact, in reverse mode, all (B, …)."""
         self.nvjp += 1
         with torch.enable_grad():
             z = z.detach().requires_grad_()

@@ -29,7 +29,9 @@ class NewtonKrylov(Method):
     further: ClassVar = (publications.EISENSTAT_WALKER,)
 
     directions: int = option(4, "the most directions per Newton step", low=1, high=100)
-    products: Literal["difference", "exact"] = option("difference", "how Jacobian products are made")
+    products: Literal["difference", "exact"] = option(
+        "difference", "Jacobian products by forward differences, or exact"
+    )
     forcing: float = option(
         0.0, "the largest relative error of a linear solve; 0 takes every direction", low=0.0, high=0.9
     )

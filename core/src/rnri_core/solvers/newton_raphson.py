@@ -1,4 +1,4 @@
-"""What the solvers of the GNRI paper share: a scalar equation F(z) = 0 per image, and the best g(z) seen so far."""
+"""The base of the solvers of the GNRI paper: a scalar equation F(z) = 0 per image, and the best g(z) as the answer."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ class Penalty(NamedTuple):
 
 @dataclass(frozen=True)
 class NewtonRaphson(Method):
-    """F(z) = ‖z − g(z)‖₁ + λ·penalty(z); subclasses say what the penalty is and how to step towards F = 0.
+    """F(z) = ‖z − g(z)‖₁ + λ·penalty(z); subclasses define the penalty and the step towards F = 0.
 
-    The last update returns the best g(z) seen rather than a point nobody looked at. So n iterations cost n calls and
-    at most n − 1 transposed products.
+    The answer is g at the best point evaluated, so n iterations cost n calls and at most n − 1 transposed products.
     """
 
     converges: ClassVar = None
 
-    weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
+    weight: float = option(0.1, "λ, the weight of the prior", low=0.0)
 
     def init(self, z: Tensor, max_iter: int) -> int:
         return max_iter
@@ -45,12 +44,12 @@ class NewtonRaphson(Method):
         return (progress.answer(best) if state == 1 else self.step(eq, z, gz)), state - 1
 
     def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
-        """What the best point has least of: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""
+        """The measure by which the best point is chosen: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""
         return l1(z - gz)
 
     @abstractmethod
     def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
-        """The next point of the search."""
+        """The next point, (B, …)."""
 
     def linearise(self, eq: Equation, z: Tensor, gz: Tensor, penalty: Penalty) -> tuple[Tensor, Tensor]:
         """F(z), shape (B, 1, …, 1), and ∇F(z), shape (B, …); one transposed product."""
@@ -79,7 +78,7 @@ class Guided(NewtonRaphson):
     beta: Literal["effective", "dense"] = option(
         "effective", "β over the whole step, or over the last training timestep alone"
     )
-    smoothing: float = option(1e-3, "s, which rounds off the norm at its tip", low=1e-12)
+    smoothing: float = option(1e-3, "s, which smooths the norm at its tip", low=1e-12)
 
     def penalty(self, eq: Equation, z: Tensor) -> Penalty:
         given = priors(eq)

@@ -24,11 +24,11 @@ class State(NamedTuple):
 class Polish(Wrapper):
     """The last ``steps`` iterations are z ← g(z).
 
-    For a solver that stops near the root or has its own somewhere else, as GNRI does for λ > 0. A budget of no more
-    than ``steps`` iterations is all polish.
+    For a solver that stops near the root or has another root, as GNRI does for λ > 0. Of no more than ``steps``
+    iterations all are polish.
     """
 
-    steps: int = option(1, "how many of the iterations given", low=1, high=1000)
+    steps: int = option(1, "how many of the iterations are fixed-point steps", low=1, high=1000)
 
     def most(self) -> int | None:
         return None if self.inner.max_iter is None else self.inner.max_iter + self.steps

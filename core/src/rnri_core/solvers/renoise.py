@@ -1,4 +1,4 @@
-"""ReNoise's averaging of repeated network calls, and its regularisation of what they say."""
+"""ReNoise: averages of repeated network outputs, and their regularisation towards white noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnri_core.solvers.white_noise import Whitening
 
 
 class State(NamedTuple):
-    """``left`` iterations to go, the values of g to average, and g at the noised picture once it was asked for."""
+    """``left`` iterations to go, the values of g to average, and g at the noised image once it is evaluated."""
 
     left: int
     values: tuple[Tensor, ...]
@@ -27,17 +27,17 @@ class State(NamedTuple):
 class Renoise(Method):
     """z ← g(z), and at the end the mean of the last ``window`` values of g, or of the first ``near`` below ``band``.
 
-    g is affine in the network's output, so this averages outputs as the paper does. Without a budget, a step takes as
-    many iterations as the authors' code for SDXL-Turbo: 10, of which the last two are averaged, and 6 below timestep
-    250, of which the first five are averaged. An equation without a timestep is in no band.
+    g is affine in the network's output, so this averages outputs as the paper does. Where no number is given, a step
+    takes the iterations of the authors' code for SDXL-Turbo: 10, of which the last two are averaged, and 6 below
+    timestep 250, of which the first five are averaged. An equation without a timestep is in no band.
 
     With ``kl`` or ``correlation`` the noise along which g(z) leaves the clean end is made whiter in the iterations that
     are averaged and after, and so is the mean: by descent on the divergence of its patches from those at the noised
-    picture, at the price of one more call, and on its auto-correlation. The authors use 0.065 and 20; here both are
+    image, at the price of one more call, and on its auto-correlation. The authors use 0.065 and 20; here both are
     off unless given, as they cost fidelity.
 
-    Their noise correction, which moves frozen noise until the step arrives, is ``invert(…, correct=True)``: frozen
-    noise and correction enter a step alike.
+    Their noise correction, which moves frozen noise until the step ends at the image, is ``invert(…,
+    noise_maps=True)``: frozen noise and noise maps enter a step alike.
 
     >>> Renoise().iterations(999.0), Renoise().iterations(249.0)
     (10, 6)
@@ -53,7 +53,7 @@ class Renoise(Method):
     correlation: float = option(0.0, "the weight of the auto-correlation", low=0.0)
     rounds: int = option(4, "how often both are descended, each time", low=1, high=32)
     rolls: int = option(5, "how many random shifts a descent of the auto-correlation takes", low=1, high=32)
-    seed: int = option(0, "of the shifts, and of the noised picture", low=0, high=2**63 - 1)
+    seed: int = option(0, "seed of the shifts and of the noised image", low=0, high=2**63 - 1)
 
     def init(self, z: Tensor, max_iter: int) -> State:
         return State(max_iter, (), None)

@@ -23,7 +23,7 @@ class ScalarNewton(Guided):
     source: ClassVar = publications.GNRI
     passage: ClassVar = "Eq. 9, minimum-norm step"
 
-    weight: float = option(0.0, "λ, how much the prior counts", low=0.0)
+    weight: float = option(0.0, "λ, the weight of the prior", low=0.0)
 
     def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
         value, gradient = self.linearise(eq, z, gz, self.penalty(eq, z))

@@ -1,4 +1,4 @@
-"""The only loop: it evaluates g and judges, a solver only proposes the next point."""
+"""The loop of every solver: evaluates g, tests convergence, keeps the best point, asks the solver for the next one."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Solver(Protocol):
 
 
 class Status(Enum):
-    """How one image ended; the value says what that means and what to do about it."""
+    """Outcome of the iterations for one image; the value is a sentence with the meaning and the cure."""
 
     CONVERGED = "the residual is below the tolerance"
     FIXED_BUDGET = "the requested number of iterations ran; give a tolerance to test for convergence"
@@ -141,8 +141,7 @@ _CONCERN = (Status.CONVERGED, Status.NOT_SOLVED, Status.FIXED_BUDGET, Status.MAX
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The one of most concern: diverged before too few iterations, before a spent budget, before drawn,
-    before converged.
+    """The status of most concern: DIVERGED, MAX_ITER, FIXED_BUDGET, NOT_SOLVED, CONVERGED, in this order.
 
     >>> worst([Status.CONVERGED, Status.DIVERGED, Status.FIXED_BUDGET]).name
     'DIVERGED'
@@ -152,16 +151,16 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What :func:`solve` found, per image.
+    """The result of :func:`solve` for a batch of B images.
 
-    ``z`` (B, …) is the answer. ``residuals`` (iterations, B) are those of the points evaluated.
-
-    ``residual`` (B,) is always one of those, as nothing is evaluated for the sake of it. For an image that converged
-    or diverged it is that of ``z`` itself. When the iterations ran out, ``z`` is one update beyond the points
-    evaluated and its own residual is not known, though mostly smaller: then ``residual`` is that of the point the
-    update started from. That is the last one, or an earlier one where the solver went back to it: the best for
-    ``gnri`` and ``best-so-far``, whose answer is g there, and for accelerated solvers that overshot at the end.
-    ``nfe``, ``njvp``, ``nvjp`` count what the equation was asked; ``codes`` (B,) index :class:`Status`.
+    Attributes:
+        z: the answer, (B, …).
+        residual: (B,), of an evaluated point. For an image that converged or diverged that is ``z`` itself. When the
+            iterations ran out, ``z`` is one update beyond the points evaluated, and the residual is that of the point
+            from which the update was made: the last one, or the best one where the solver went back to it.
+        residuals: those of all points evaluated, (iterations, B).
+        codes: index of :class:`Status` for each image, (B,).
+        nfe, njvp, nvjp: evaluations of g, exact Jacobian products and exact transposed products.
     """
 
     z: Tensor
@@ -183,7 +182,11 @@ class Solution:
         return tuple(_STATUSES[code] for code in self.codes.tolist())
 
     def check(self) -> Solution:
-        """This solution, or ``ArithmeticError`` if an image did not converge (or, on a fixed budget, diverged)."""
+        """This solution.
+
+        Raises:
+            ArithmeticError: if an image has the status MAX_ITER or DIVERGED.
+        """
         for index, (status, residual) in enumerate(zip(self.status, self.residual.tolist(), strict=True)):
             if status in (Status.MAX_ITER, Status.DIVERGED):
                 raise ArithmeticError(f"image {index} ended {status.name} at residual {residual:.2g}: {status.value}")
@@ -191,11 +194,22 @@ class Solution:
 
 
 def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float | None = None) -> Solution:
-    """Iterate ``solver`` on z = g(z) from ``z0`` (B, …), at most ``max_iter`` times, in float32 or better.
+    """Iterate a solver on z = g(z), in float32 or better; each iteration evaluates g once and updates once.
 
-    Each iteration evaluates g once and updates once. An image whose residual is at most ``tol`` is frozen at the
-    point so measured, one that diverges at the best point seen, so a batch equals its images one by one.
-    With ``tol=None`` nothing waits for the device: a fixed budget, no branch on data.
+    Args:
+        eq: the equation, one root per image.
+        z0: the initial guess, (B, …).
+        solver: the rule from z and g(z) to the next z.
+        max_iter: number of iterations, from 1; a solver's own ``max_iter`` may be lower.
+        tol: residual, above 0, at which an image stops, frozen at the point where it was measured. ``None`` for a fixed
+            number of iterations, which never waits for the device.
+
+    Returns:
+        The answer per image, with residuals and counts. An image that diverges has the best point as its answer.
+        A batch equals its images one by one.
+
+    Raises:
+        RnriError: for ``max_iter`` below 1 and for ``tol`` that is not positive.
 
     >>> import rnri
     >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), rnri.solver("anderson"), max_iter=20, tol=1e-6)

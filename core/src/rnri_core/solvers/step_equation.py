@@ -37,7 +37,7 @@ class Gaussian:
 
 @dataclass(frozen=True, eq=False)
 class Priors:
-    """What a sampler implies about the noisy latents z of a step before the step is inverted.
+    """Distributions of the noisy latents z of a sampling step before the step is inverted, and its timestep.
 
     Attributes:
         t: timestep of the step.

@@ -14,7 +14,7 @@ PATCH = 4
 """Side of the patches whose mean and variance are compared, in latent elements."""
 
 SMALLEST = 8
-"""Auto-correlation is not looked for at coarser scales than this many rows."""
+"""Rows of the coarsest scale at which auto-correlation is measured."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ def patch_kl(noise: Tensor, reference: Tensor) -> Tensor:
 
 
 def autocorrelation(noise: Tensor, dice: random.Random) -> Tensor:
-    """Σ (mean of x · x shifted)² over channels, scales and both directions of (C, h, w), by shifts that ``dice`` throw.
+    """Σ (mean of x · x shifted)² over channels, scales and both directions of (C, h, w), by shifts from ``dice``.
 
     Each scale halves the one before, down to :data:`SMALLEST` rows; a shift is less than half of the rows, and may be
-    none, which holds the variance down.
+    0, which bounds the variance.
     """
     loss = torch.zeros((), dtype=noise.dtype, device=noise.device)
     for channel in noise:
@@ -80,7 +80,7 @@ def autocorrelation(noise: Tensor, dice: random.Random) -> Tensor:
 
 
 def _patches(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each patch of (C, h, w); what is left over at the edges is not looked at."""
+    """Mean and variance of each patch of (C, h, w); what is left over at the edges is left out."""
     height, width = (min(PATCH, side) for side in x.shape[1:])
     patches = x.unfold(1, height, height).unfold(2, width, width).flatten(3)
     return patches.mean(-1), patches.var(-1)
