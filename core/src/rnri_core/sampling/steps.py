@@ -278,10 +278,8 @@ def euler_ancestral(
     steps = []
     for t, sigma, end in _intervals(timesteps, sigmas):
         up = math.sqrt(end**2 * (sigma**2 - end**2) / sigma**2)
-        c = up * _noise(shape, generator) if up else None
-        steps.append(
-            _step(t, (1.0, sigma, 1.0, end**2 / sigma), prediction_type, c=c, scale=1 / math.sqrt(sigma**2 + 1))
-        )
+        c, scale = up * _noise(shape, generator) if up else None, 1 / math.sqrt(sigma**2 + 1)
+        steps.append(_step(t, (1.0, sigma, 1.0, end**2 / sigma), prediction_type, c=c, scale=scale))
     return tuple(steps)
 
 
@@ -306,8 +304,8 @@ def lcm(
         sigma_data, timestep_scaling: constants of c_skip and c_out, as in the scheduler of diffusers.
 
     >>> bars = torch.linspace(0.9995, 0.99, 1000).cumprod(0)
-    >>> [step.c is None for step in lcm(bars, [999, 499], shape=(4, 8, 8), generator=torch.Generator())]
-    [False, True]
+    >>> [step.t for step in lcm(bars, [999, 499], shape=(4, 8, 8), generator=torch.Generator())]
+    [999.0, 499.0]
     """
     bars = alphas_cumprod.double().tolist()
     visited = [int(t) for t in timesteps]
@@ -319,10 +317,8 @@ def lcm(
         skip, out = (sigma_data / spread) ** 2, t * timestep_scaling / spread
         levels = (alpha, sigma, alpha_clean * (out + alpha * skip), alpha_clean * sigma * skip)
         c = None if end is None else math.sqrt(1 - bar_clean) * _noise(shape, generator)
-        dense = _variance_preserving(bar, bars[t - 1] if t else 1.0)
-        steps.append(
-            _step(t, levels, prediction_type, c=c, effective=_variance_preserving(bar, bar_clean), dense=dense)
-        )
+        whole, dense = (_variance_preserving(bar, each) for each in (bar_clean, bars[t - 1] if t else 1.0))
+        steps.append(_step(t, levels, prediction_type, c=c, effective=whole, dense=dense))
     return tuple(steps)
 
 
@@ -360,10 +356,8 @@ def _step(
         raise RnriError(f"the step at t={t:g} starts without noise (σ={sigma:g}); leave it out")
     if prediction_type == "epsilon":
         if alpha == 0:
-            raise RnriError(
-                f"at t={t:g} no signal is left (zero terminal SNR), and a noise prediction cannot recover it; "
-                "use a network that predicts v, or start at an earlier timestep"
-            )
+            problem = f"at t={t:g} no signal is left (zero terminal SNR), and a noise prediction cannot recover it"
+            raise RnriError(f"{problem}; use a network that predicts v, or start at an earlier timestep")
         p, q = 1 / alpha, -sigma / alpha
     elif prediction_type == "v_prediction":
         size = math.hypot(alpha, sigma)
