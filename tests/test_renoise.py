@@ -105,8 +105,8 @@ def test_only_the_window_is_regularised() -> None:
     whitening = Whitening(0.065, 20.0, 4, 5, 3)
 
     def whiter(point: Tensor) -> Tensor:
-        deviation = path.variance**0.5
-        return path.mean + deviation * whitening((point - path.mean) / deviation, (g(seen[3]) - path.mean) / deviation)
+        noise, reference = ((each - path.mean) / path.deviation for each in (point, g(seen[3])))
+        return path.mean + path.deviation * whitening(noise, reference)
 
     torch.testing.assert_close(seen[4], whiter(g(seen[2])))
     torch.testing.assert_close(solution.z, whiter((g(seen[2]) + g(seen[4])) / 2))

@@ -189,7 +189,7 @@ def test_the_released_code_takes_steps_by_sign_and_no_gradient() -> None:
 def test_newton_raphson_returns_the_best_value_it_saw(name: str) -> None:
     equation, clean, _ = guided_problem()
     seen: list[tuple[Tensor, Tensor]] = []
-    watched = StepEquation(lambda z: seen.append((z, gz := equation._g(z))) or gz, target=clean, priors=equation.priors)  # type: ignore[arg-type, func-returns-value]
+    watched = StepEquation(lambda z: seen.append((z, gz := equation._g(z))) or gz, target=clean, priors=equation.priors)  # type: ignore[func-returns-value]
     n = 4
     solution = solve(watched, clean, solver(name), max_iter=n)
     evaluated = [pair for pair in seen if not pair[0].requires_grad]
@@ -239,7 +239,7 @@ def test_annealing_fades_the_prior() -> None:
     for weight in (0.1, 0.02, 0.004):
         points.append(Gnri(weight=weight).step(equation, points[-1], equation(points[-1])))
     seen = list[Tensor]()
-    watched = StepEquation(lambda z: seen.append(z) or equation._g(z), target=clean, priors=equation.priors)  # type: ignore[arg-type, func-returns-value]
+    watched = StepEquation(lambda z: seen.append(z) or equation._g(z), target=clean, priors=equation.priors)  # type: ignore[func-returns-value]
     solve(watched, clean, solver("gnri+anneal:rate=0.2"), max_iter=4)
     evaluated = [z for z in seen if not z.requires_grad]
     assert len(evaluated) == 4

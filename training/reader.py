@@ -57,7 +57,7 @@ def train(folder: Path, *, steps: int, batch: int = 32, rate: float = 2e-3) -> N
 def _parts(target: Tensor) -> tuple[Tensor, Tensor]:
     """Labels ``(B, attributes)`` as those of items ``(B, places, 5)`` and those of the whole ``(B, 3)``."""
     items, whole = target.tensor_split([len(PLACES) * _PER_ITEM], 1)
-    return items.unflatten(1, (len(PLACES), _PER_ITEM)), whole
+    return items.reshape(len(items), len(PLACES), _PER_ITEM), whole
 
 
 def augment(x: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

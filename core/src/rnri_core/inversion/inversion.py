@@ -232,9 +232,11 @@ class Inversion:
             None if maps is None else tuple(change(noise_map, 0) for noise_map in maps),
         )
         batch = {"z": 0, "residual": 0, "residuals": 1, "codes": 0}
-        solutions = [{name: change(getattr(each, name), n) for name, n in batch.items()} for each in self.solutions]
-        changed = tuple(replace(each, **new) for each, new in zip(self.solutions, solutions, strict=True))
-        return replace(self, trajectory=trajectory, solutions=changed)
+        solutions: list[Solution] = []
+        for each in self.solutions:
+            changed: dict[str, Any] = {name: change(getattr(each, name), n) for name, n in batch.items()}
+            solutions.append(replace(each, **changed))
+        return replace(self, trajectory=trajectory, solutions=tuple(solutions))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, whole or not at all, that :meth:`load` reads back to the same bits."""

@@ -137,12 +137,12 @@ class Equation:
         """(∂g/∂z)·v, exact, in forward mode, all (B, …); attention runs in its plain form, which has a tangent."""
         self.njvp += 1
         with running(alone=True), _PlainAttention(), torch.no_grad():
-            return torch.func.jvp(self._g, (z,), (v,))[1]
+            tangent: Tensor = torch.func.jvp(self._g, (z,), (v,))[1]
+        return tangent
 
     def vjp(self, z: Tensor, w: Tensor) -> Tensor:
         """(∂g/∂z)ᵀ·w, exact, in reverse mode, all (B, …)."""
         self.nvjp += 1
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            product: Tensor = torch.autograd.grad(self._g(z), z, w)[0]
-        return product
+            return torch.autograd.grad(self._g(z), z, w)[0]
