@@ -9,7 +9,7 @@ from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from rnri_core.errors import RnriError
 
@@ -174,33 +174,37 @@ def plugins(group: str) -> dict[str, EntryPoint]:
 class Registry(MutableMapping[str, _Value]):
     """Components by name: those of this repository, then the plugins of an entry-point group.
 
-    A plugin is imported when it is first looked up, and its name is listed without that. A name of 0.1
-    (:data:`RENAMED`) finds the component of today, with a ``DeprecationWarning``, and is not listed.
+    A component that is given as ``"module:Name"`` is imported when it is first looked up, and its name is listed
+    without that. A name of 0.1 (:data:`RENAMED`) finds the component of today, with a ``DeprecationWarning``, and is
+    not listed.
 
     Args:
         group: the entry-point group.
-        own: the components of this repository; a plugin cannot take their names.
+        own: the components of this repository, or where they are; a plugin cannot take their names.
 
     >>> registry = Registry("rnri.nothing", {"one": 1})
     >>> list(registry), registry["one"], "two" in registry
     (['one'], 1, False)
     """
 
-    def __init__(self, group: str, own: Mapping[str, _Value]) -> None:
+    def __init__(self, group: str, own: Mapping[str, _Value | str]) -> None:
         self._group, self._own = group, dict(own)
 
     def __getitem__(self, name: str) -> _Value:
         name = current(name, list(self))
-        if name not in self._own:
+        value = self._own.get(name)
+        if isinstance(value, str):
+            value = self._own[name] = EntryPoint(name, value, self._group).load()
+        elif name not in self._own:
             plugin = plugins(self._group)[name]
             try:
-                self._own[name] = plugin.load()
+                value = self._own[name] = plugin.load()
             except Exception as error:
                 raise RnriError(
                     f"the plugin {name!r} ({plugin.value}) cannot be imported: {type(error).__name__}: {error}",
                     hint="update or uninstall its package",
                 ) from error
-        return self._own[name]
+        return cast(_Value, value)
 
     def __setitem__(self, name: str, value: _Value) -> None:
         self._own[name] = value

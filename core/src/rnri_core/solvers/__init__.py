@@ -6,47 +6,31 @@ import re
 
 from rnri_core.errors import RnriError
 from rnri_core.registry import Registry, make
-from rnri_core.solvers.anderson import Anderson
 from rnri_core.solvers.anneal import Anneal
-from rnri_core.solvers.averaged import Averaged
-from rnri_core.solvers.barzilai_borwein import BarzilaiBorwein
 from rnri_core.solvers.base import Method, Option
 from rnri_core.solvers.best_so_far import BestSoFar
-from rnri_core.solvers.broyden import Broyden
-from rnri_core.solvers.chebyshev import Chebyshev
-from rnri_core.solvers.explicit import Explicit
-from rnri_core.solvers.fixed_point import FixedPoint
-from rnri_core.solvers.forward_step import ForwardStep
-from rnri_core.solvers.gnri import Gnri
-from rnri_core.solvers.gnri_released import GnriReleased
-from rnri_core.solvers.gradient import Gradient
-from rnri_core.solvers.newton_krylov import NewtonKrylov
 from rnri_core.solvers.polish import Polish
-from rnri_core.solvers.renoise import Renoise
-from rnri_core.solvers.rnri import Rnri
-from rnri_core.solvers.scalar_newton import ScalarNewton
-from rnri_core.solvers.spd import Spd
 from rnri_core.solvers.wrapper import Wrapper
 
 SOLVERS: Registry[type[Method]] = Registry(
     "rnri.solvers",
     {
-        "explicit": Explicit,
-        "fixed-point": FixedPoint,
-        "averaged": Averaged,
-        "anderson": Anderson,
-        "chebyshev": Chebyshev,
-        "barzilai-borwein": BarzilaiBorwein,
-        "renoise": Renoise,
-        "gradient": Gradient,
-        "forward-step": ForwardStep,
-        "spd": Spd,
-        "rnri": Rnri,
-        "gnri": Gnri,
-        "gnri-released": GnriReleased,
-        "scalar-newton": ScalarNewton,
-        "broyden": Broyden,
-        "newton-krylov": NewtonKrylov,
+        "explicit": "rnri_core.solvers.explicit:Explicit",
+        "fixed-point": "rnri_core.solvers.fixed_point:FixedPoint",
+        "averaged": "rnri_core.solvers.averaged:Averaged",
+        "anderson": "rnri_core.solvers.anderson:Anderson",
+        "chebyshev": "rnri_core.solvers.chebyshev:Chebyshev",
+        "barzilai-borwein": "rnri_core.solvers.barzilai_borwein:BarzilaiBorwein",
+        "renoise": "rnri_core.solvers.renoise:Renoise",
+        "gradient": "rnri_core.solvers.gradient:Gradient",
+        "forward-step": "rnri_core.solvers.forward_step:ForwardStep",
+        "spd": "rnri_core.solvers.spd:Spd",
+        "rnri": "rnri_core.solvers.rnri:Rnri",
+        "gnri": "rnri_core.solvers.gnri:Gnri",
+        "gnri-released": "rnri_core.solvers.gnri_released:GnriReleased",
+        "scalar-newton": "rnri_core.solvers.scalar_newton:ScalarNewton",
+        "broyden": "rnri_core.solvers.broyden:Broyden",
+        "newton-krylov": "rnri_core.solvers.newton_krylov:NewtonKrylov",
     },
 )
 """Solvers by name; those of other distributions are in the entry-point group ``rnri.solvers``."""
