@@ -36,7 +36,11 @@ _CONFERENCES = ("CVPR", "ECCV", "ICCV", "ICLR", "ICML", "NeurIPS", "SIGGRAPH Asi
 
 @dataclass(frozen=True)
 class Source:
-    """A publication; ``str()`` of it is one line for tables, ``bibtex()`` an entry to cite."""
+    """A publication; ``str()`` of it is one line for tables, ``bibtex()`` an entry to cite.
+
+    >>> print(Source("mann1953mean", "Mean Value Methods in Iteration", "Mann, W. Robert", "Proc. AMS", 1953))
+    Mann, Proc. AMS 1953
+    """
 
     key: str
     title: str

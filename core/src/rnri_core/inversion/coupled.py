@@ -119,6 +119,13 @@ class Bdia(Registered):
     output at z. γ, ``weight``, is the share of the integration towards the noise that is taken back; γ → 0 is the
     sampler itself. The pair is two neighbouring latents; the first pair of an inversion is made by an explicit step.
     One evaluation a step; inversion amplifies errors by 1/γ a step. For samplers that add no noise.
+
+    >>> import torch
+    >>> from rnri_core.sampling.steps import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z.tanh()
+    >>> inversion = Bdia().invert(m, steps, torch.ones(1, 4))
+    >>> torch.allclose(inversion.sample(m), torch.ones(1, 4)), inversion.nfe
+    (True, 2)
     """
 
     source: ClassVar = publications.BDIA

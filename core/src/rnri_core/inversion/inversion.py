@@ -31,6 +31,11 @@ class Trajectory:
 
     Raises:
         RnriError: where the numbers or shapes of latents and noise maps do not fit the schedule.
+
+    >>> from rnri_core.sampling.steps import flow
+    >>> Trajectory(flow([1.0, 0.5, 0.0], [1000, 500]), (torch.ones(1, 4),) * 2)
+    Traceback (most recent call last):
+    rnri_core.errors.RnriError: 2 latents are not both ends of 2 steps
     """
 
     schedule: Schedule
@@ -62,6 +67,9 @@ class Provenance:
         inverter: spec of the inverter that ran, presets resolved.
         solved: whether the noise solves the sampler's equations; of an edit, those of the image that was edited.
         engine, dtype, device: where the network ran.
+
+    >>> Provenance(prompt="a red ball", size=(640, 480)).size
+    (640, 480)
     """
 
     prompt: str = ""
@@ -86,6 +94,15 @@ class Inversion:
         provenance: prompt, model, size, guidance, seed, inverter.
 
     The attributes of trajectory and provenance can be read from the inversion itself.
+
+    >>> from rnri_core.inversion.presets import invert
+    >>> from rnri_core.sampling.steps import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
+    >>> inversion = invert(m, steps, torch.ones(2, 4), "fixed-point", iterations=3)
+    >>> inversion.noise.shape, inversion.residual.shape, inversion.nfe, inversion.status.name
+    (torch.Size([2, 4]), torch.Size([2, 2]), 6, 'FIXED_BUDGET')
+    >>> inversion.described(prompt="a red ball").prompt
+    'a red ball'
     """
 
     trajectory: Trajectory
@@ -263,6 +280,13 @@ def stacked(inversions: Sequence[Inversion]) -> Inversion:
 
     Raises:
         RnriError: where schedules differ, or only some have noise maps.
+
+    >>> from rnri_core.inversion.presets import invert
+    >>> from rnri_core.sampling.steps import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
+    >>> inversion = invert(m, steps, torch.ones(2, 4), "fixed-point")
+    >>> stacked([inversion.row(0), inversion.row(1)]).noise.equal(inversion.noise)
+    True
     """
     first = inversions[0]
     alike = {(tuple((s.t, s.a, s.b) for s in each.schedule), each.noise_maps is None) for each in inversions}

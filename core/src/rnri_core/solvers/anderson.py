@@ -28,6 +28,12 @@ class Anderson(Method):
 
     AIDI_A is this on a sampling step. Where a residual grows, that image goes back to its best point and steps from
     there, with the difference to the worse point in its memory.
+
+    >>> import torch
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), Anderson(), max_iter=100, tol=1e-5)
+    >>> round(solution.z.item(), 3), solution.calls
+    (0.739, 7)
     """
 
     source: ClassVar = publications.ANDERSON

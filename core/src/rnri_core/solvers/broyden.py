@@ -27,6 +27,11 @@ class Broyden(Method):
 
     Starts from H = I, a fixed-point step. Where a residual grows, that image goes back to its best point and steps
     from there; its update keeps the difference to the worse point.
+
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), Broyden(), max_iter=100, tol=1e-5)
+    >>> round(solution.z.item(), 3), solution.calls
+    (0.739, 6)
     """
 
     source: ClassVar = publications.BROYDEN

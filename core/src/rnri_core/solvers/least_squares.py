@@ -13,6 +13,10 @@ def combine(columns: Sequence[Tensor], target: Tensor, ridge: float) -> list[Ten
 
     ``ridge`` is relative to the mean squared length of the columns; a column of zeros gets the weight 0, so images
     that no longer move, or have no further direction, do no harm. Solved one image at a time.
+
+    >>> columns = [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])]
+    >>> [round(weight.item(), 3) for weight in combine(columns, torch.tensor([[3.0, 4.0]]), ridge=0.0)]
+    [3.0, 2.0]
     """
     weights = []
     for image in zip(target, *columns, strict=True):

@@ -63,6 +63,9 @@ def elementwise(z: Tensor, value: Tensor, gradient: Tensor, eta: float) -> Tenso
     """z_i − (1/D)·F/g_i, the paper's Eq. 10, with |g_i| kept at least ``eta`` and its sign kept.
 
     The paper adds η to g_i, which divides by about zero wherever g_i ≈ −η.
+
+    >>> elementwise(torch.zeros(1, 2), torch.ones(1, 1), torch.tensor([[2.0, -0.01]]), eta=0.1)
+    tensor([[-0.2500,  5.0000]])
     """
     safe = torch.where(gradient < 0, gradient.clamp_max(-eta), gradient.clamp_min(eta))
     return z - value / (z[0].numel() * safe)

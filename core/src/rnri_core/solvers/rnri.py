@@ -19,6 +19,12 @@ class Rnri(NewtonRaphson):
     """F(z) = ‖z − g(z)‖₁ + λ·½‖(g(z) − α x₀)/σ‖², the prior being q(z | x₀); z_i ← z_i − (1/D)·F/∂_iF.
 
     The gradient is real, through the network, in both terms.
+
+    >>> import torch
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), Rnri(), max_iter=5)
+    >>> round(solution.z.item(), 3), solution.nfe, solution.nvjp
+    (0.739, 5, 4)
     """
 
     source: ClassVar = publications.GNRI

@@ -44,6 +44,13 @@ class Progress:
         residual: the residual there, (B,).
         best: the point of smallest residual, the last one included.
         origin: the residual (B,) of the point that the solver went on from.
+
+    >>> progress = Progress(torch.zeros(1, 1))
+    >>> for z, residual in ((1.0, 0.5), (3.0, 2.0)):
+    ...     progress.evaluate(torch.full((1, 1), z), torch.full((1, 1), -z), torch.tensor([residual]))
+    >>> grew, z, gz = progress.restart(growth=2.0)
+    >>> grew.item(), z.item(), gz.item(), progress.origin.item()
+    (True, 1.0, -1.0, 0.5)
     """
 
     def __init__(self, z: Tensor) -> None:
@@ -125,7 +132,11 @@ class Solver(Protocol):
 
 
 class Status(Enum):
-    """Outcome of the iterations for one image; the value is a sentence with the meaning and the cure."""
+    """Outcome of the iterations for one image; the value is a sentence with the meaning and the cure.
+
+    >>> Status.CONVERGED.value
+    'the residual is below the tolerance'
+    """
 
     CONVERGED = "the residual is below the tolerance"
     FIXED_BUDGET = "the requested number of iterations ran; give a tolerance to test for convergence"

@@ -21,7 +21,13 @@ SMALLEST = 8
 class Whitening:
     """``rounds`` of descent on noise: a step on the patch KL, then ``rolls`` on the auto-correlation.
 
-    ``kl`` and ``correlation`` are the lengths of the steps, zero for none; ``seed`` picks the shifts.
+    ``kl`` and ``correlation`` are the lengths of the steps, zero for none; ``seed`` selects the shifts.
+
+    >>> noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> whiter = Whitening(kl=0.0, correlation=20.0, rounds=4, rolls=5, seed=0)(noise, noise)
+    >>> losses = [sum(autocorrelation(z[0], random.Random(k)).item() for k in range(9)) for z in (noise, whiter)]
+    >>> losses[1] < losses[0]
+    True
     """
 
     kl: float
