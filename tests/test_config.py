@@ -111,11 +111,11 @@ def test_option_names_of_01_warn_and_mean_what_they_meant(
     editor: Editor, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     expected = editor.invert(picture(), SOURCE, steps=3, **new)
-    with pytest.warns(DeprecationWarning, match=r"the old names? goe?s? in 0\.3") as told:
-        found = editor.invert(picture(), SOURCE, steps=3, **old)
-    assert all(each.filename == __file__ for each in told)
-    assert found.noise.equal(expected.noise)
-    assert (found.noise_maps is None) == (expected.noise_maps is None)
+    with pytest.warns(DeprecationWarning, match=r"the old names? goe?s? in 0\.3") as warned:
+        inversion = editor.invert(picture(), SOURCE, steps=3, **old)
+    assert all(each.filename == __file__ for each in warned)
+    assert inversion.noise.equal(expected.noise)
+    assert (inversion.noise_maps is None) == (expected.noise_maps is None)
 
 
 def test_an_option_that_is_none_is_named(editor: Editor) -> None:
@@ -129,7 +129,7 @@ def test_an_option_that_is_none_is_named(editor: Editor) -> None:
 
 def test_options_win_over_a_config(editor: Editor) -> None:
     config = InversionConfig(steps=2, seed=3, guidance=2.0)
-    found = editor.invert(picture(), SOURCE, config, steps=3)
-    assert (len(found.schedule), found.seed, found.guidance) == (3, 3, 2.0)
-    one = editor.edit(found, TARGET, EditConfig(guidance=3.0, controls=()), guidance=1.0)
-    assert one.sampled.latents.equal(editor.sample(found, [TARGET], guidance=1.0, controls=()).latents)
+    inversion = editor.invert(picture(), SOURCE, config, steps=3)
+    assert (len(inversion.schedule), inversion.seed, inversion.guidance) == (3, 3, 2.0)
+    one = editor.edit(inversion, TARGET, EditConfig(guidance=3.0, controls=()), guidance=1.0)
+    assert one.sampled.latents.equal(editor.sample(inversion, [TARGET], guidance=1.0, controls=()).latents)

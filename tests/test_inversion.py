@@ -187,8 +187,8 @@ def test_norm_of_noise_maps_is_the_residual() -> None:
 
 
 def test_latents_of_a_trajectory_are_both_ends_of_every_step() -> None:
-    found = invert(curved, STEPS, CLEAN, solver("fixed-point"), noise_maps=True)
-    way = found.trajectory
+    inversion = invert(curved, STEPS, CLEAN, solver("fixed-point"), noise_maps=True)
+    way = inversion.trajectory
     assert way.noise_maps is not None
     for k, (step, noise_map) in enumerate(zip(way.schedule, way.noise_maps, strict=True)):
         torch.testing.assert_close(way.latents[k + 1], step.denoise(curved, way.latents[k]) + noise_map)
@@ -211,11 +211,11 @@ def test_a_trajectory_that_does_not_fit_is_refused(changes: dict[str, Any], mess
 
 
 def test_solutions_are_one_for_each_step_or_none() -> None:
-    found = invert(curved, STEPS, CLEAN, solver("explicit"))
+    inversion = invert(curved, STEPS, CLEAN, solver("explicit"))
     with pytest.raises(RnriError, match="3 solutions are not one for each of 4 steps"):
-        replace(found, solutions=found.solutions[1:])
-    unsolved = replace(found, solutions=())
-    assert found.solved
+        replace(inversion, solutions=inversion.solutions[1:])
+    unsolved = replace(inversion, solutions=())
+    assert inversion.solved
     assert unsolved.solved  # the noise is the same
     assert not EditFriendly().invert(curved, STEPS, CLEAN).solved
     assert (unsolved.nfe, unsolved.calls, unsolved.status) == (0, 0, Status.NOT_SOLVED)
@@ -268,11 +268,11 @@ def test_inversions_that_are_not_alike_make_no_batch() -> None:
 
 
 def test_what_is_described_is_the_same_trajectory() -> None:
-    found = invert(curved, STEPS, CLEAN, solver("explicit"), seed=4)
-    described = found.described(prompt="a ball", size=(3, 2))
-    assert described.trajectory is found.trajectory
-    assert described.solutions is found.solutions
+    inversion = invert(curved, STEPS, CLEAN, solver("explicit"), seed=4)
+    described = inversion.described(prompt="a ball", size=(3, 2))
+    assert described.trajectory is inversion.trajectory
+    assert described.solutions is inversion.solutions
     assert (described.prompt, described.size, described.seed) == ("a ball", (3, 2), 4)
-    assert (found.prompt, found.size) == ("", None)
+    assert (inversion.prompt, inversion.size) == ("", None)
     with pytest.raises(TypeError, match="colour"):
-        found.described(colour="red")
+        inversion.described(colour="red")

@@ -141,15 +141,15 @@ def test_the_values_are_averaged_that_the_authors_average(
 def test_without_a_budget_a_step_takes_the_authors_calls() -> None:
     """Of the steps at 999, 749, 499 and 249, the last lies below the timestep at which their code takes fewer."""
     schedule, clean = gaussian_schedule(), normal(*SHAPE, seed=13)
-    found = invert(gaussian_denoiser, schedule, clean, "renoise")
+    inversion = invert(gaussian_denoiser, schedule, clean, "renoise")
     made = inverter("renoise+best-so-far", schedule)
     assert isinstance(made, Implicit)
     assert made.iterations == [6, 10, 10, 10]
-    assert [solution.nfe for solution in found.solutions] == [10, 10, 10, 6]
+    assert [solution.nfe for solution in inversion.solutions] == [10, 10, 10, 6]
     values = [clean]
     for _ in range(5):
         values.append(schedule[-1].inverse_step(clean, schedule[-1].model_output(gaussian_denoiser, values[-1])))
-    torch.testing.assert_close(found.latents[-2], torch.stack(values[1:]).mean(0))
+    torch.testing.assert_close(inversion.latents[-2], torch.stack(values[1:]).mean(0))
 
 
 def test_all_of_the_band_is_regularised() -> None:
@@ -188,7 +188,7 @@ def test_regularising_never_waits_for_the_device() -> None:
 def test_noise_correction_and_residual_correction_are_one() -> None:
     """What a step misses may be added to its frozen noise, or after it."""
     clean = normal(*SHAPE, seed=11)
-    found = invert(denoiser, gaussian_schedule(), clean, solver("renoise"), iterations=2, noise_maps=True)
-    assert found.noise_maps is not None
-    noisy = tuple(replace(step, c=delta) for step, delta in zip(found.schedule, found.noise_maps, strict=True))
-    torch.testing.assert_close(sample(denoiser, noisy, found.noise), clean)
+    inversion = invert(denoiser, gaussian_schedule(), clean, solver("renoise"), iterations=2, noise_maps=True)
+    assert inversion.noise_maps is not None
+    noisy = tuple(replace(step, c=delta) for step, delta in zip(inversion.schedule, inversion.noise_maps, strict=True))
+    torch.testing.assert_close(sample(denoiser, noisy, inversion.noise), clean)

@@ -81,14 +81,14 @@ class Implicit:
         Raises:
             RnriError: for a step without iterations.
         """
-        given = [self.iterations] if isinstance(self.iterations, int) else list(self.iterations)
-        if not given or min(given) < 1:
+        plan = [self.iterations] if isinstance(self.iterations, int) else list(self.iterations)
+        if not plan or min(plan) < 1:
             raise RnriError(
                 f"iterations={self.iterations!r} leave a step without any",
                 hint="give a number, or several, each at least 1",
                 field="iterations",
             )
-        return (given + given[-1:] * steps)[:steps]
+        return (plan + plan[-1:] * steps)[:steps]
 
     def invert(self, m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int = 0) -> Inversion:
         """See :class:`Inverter`."""

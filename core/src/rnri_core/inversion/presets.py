@@ -121,13 +121,13 @@ def inverter(
     >>> type(inverter("auto", many)).__name__, type(inverter("auto", many, iterations=1)).__name__
     ('EditFriendly', 'Implicit')
     """
-    options = {"calls": calls, "iterations": iterations, "tol": tol, "init": init, "noise_maps": noise_maps}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    every = {"calls": calls, "iterations": iterations, "tol": tol, "init": init, "noise_maps": noise_maps}
+    options: dict[str, Any] = {name: value for name, value in every.items() if value is not None}
     if isinstance(how, str) and how in PRESETS:
-        return _of_preset(PRESETS[how], schedule, given)
+        return _of_preset(PRESETS[how], schedule, options)
     made = _named(how) if isinstance(how, str) else how
     if isinstance(made, (Implicit, EditFriendly, Edict, Bdia)):
-        for name, value in given.items():
+        for name, value in options.items():
             raise RnriError(f"{name}={value!r} is for solvers, not for {how!r}", hint="leave it out", field=name)
         return made
     if calls is not None:
@@ -135,9 +135,9 @@ def inverter(
             f"calls={calls} are for {', '.join(PRESETS)}", hint=f"give {how!r} iterations instead", field="calls"
         )
     if tol is not None:
-        given.setdefault("iterations", TOL_ITERATIONS)
+        options.setdefault("iterations", TOL_ITERATIONS)
     published = [made.iterations(step.t) for step in reversed(schedule)]
-    return replace(Implicit(made, published[0] if len(set(published)) == 1 else published), **given)
+    return replace(Implicit(made, published[0] if len(set(published)) == 1 else published), **options)
 
 
 def invert(
@@ -185,22 +185,22 @@ def spec(made: AnyInverter | Solver) -> str:
     return spec_of(INVERTERS if isinstance(made, tuple(INVERTERS.values())) else SOLVERS, made)
 
 
-def _of_preset(preset: Preset, schedule: Schedule, given: dict[str, Any]) -> AnyInverter:
-    steps, calls = len(schedule), given.get("calls")
-    solving = given.get("noise_maps") is False or bool(given.keys() - {"noise_maps", "calls"})
+def _of_preset(preset: Preset, schedule: Schedule, options: dict[str, Any]) -> AnyInverter:
+    steps, calls = len(schedule), options.get("calls")
+    solving = options.get("noise_maps") is False or bool(options.keys() - {"noise_maps", "calls"})
     if preset.edit_friendly_from is not None and steps >= preset.edit_friendly_from and not solving:
         if calls is not None and calls < steps:
             raise RnriError(
                 f"calls={calls} are not one for each of {steps} steps", hint="give more, or take fewer steps"
             )
         return EditFriendly()
-    if "tol" in given and calls is None:
-        given.setdefault("iterations", TOL_ITERATIONS)
+    if "tol" in options and calls is None:
+        options.setdefault("iterations", TOL_ITERATIONS)
     made = replace(
         Implicit(find_solver(preset.solver), 1, None, preset.init, preset.noise_maps),
-        **{name: value for name, value in given.items() if name != "calls"},
+        **{name: value for name, value in options.items() if name != "calls"},
     )
-    if "iterations" in given:
+    if "iterations" in options:
         return made
     own = steps * cost(made.solver, 1) + preset.extra
     return replace(

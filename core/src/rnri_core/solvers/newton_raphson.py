@@ -84,10 +84,10 @@ class Guided(NewtonRaphson):
     smoothing: float = option(1e-3, "s, which smooths the norm at its tip", low=1e-12)
 
     def penalty(self, eq: Equation, z: Tensor) -> Penalty:
-        given = priors(eq)
-        if given is None:
+        step_priors = priors(eq)
+        if step_priors is None:
             return Penalty()
-        prior = given.effective if self.beta == "effective" else given.dense
+        prior = step_priors.effective if self.beta == "effective" else step_priors.dense
         away = z - prior.mean
         length = (dot(away, away) + self.smoothing**2).sqrt()
         return Penalty(length / prior.variance, direct=away / (length * prior.variance))

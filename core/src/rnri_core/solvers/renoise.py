@@ -63,14 +63,14 @@ class Renoise(Method):
         return self.near + 1 if t is not None and t < self.band else 10
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
-        values, reference, given = (*state.values, gz), state.reference, priors(eq)
-        near = given is not None and given.t < self.band
+        values, reference, step_priors = (*state.values, gz), state.reference, priors(eq)
+        near = step_priors is not None and step_priors.t < self.band
         values = values[: self.near] if near else values[-self.window :]
         point = torch.stack(values).mean(0) if state.left == 1 else gz
-        if given is not None and (self.kl or self.correlation) and (near or state.left <= self.window):
+        if step_priors is not None and (self.kl or self.correlation) and (near or state.left <= self.window):
             if self.kl and reference is None:
-                reference = eq(self._noised(given.image, point))
-            point = self._whiter(given.path, point, reference)
+                reference = eq(self._noised(step_priors.image, point))
+            point = self._whiter(step_priors.path, point, reference)
         return point, State(state.left - 1, values, reference)
 
     def _whiter(self, path: Gaussian, point: Tensor, reference: Tensor | None) -> Tensor:

@@ -39,9 +39,9 @@ class Rnri(NewtonRaphson):
 
 def distance(eq: Equation, gz: Tensor) -> Penalty:
     """½‖(g(z) − α x₀)/σ‖² per image."""
-    given = priors(eq)
-    if given is None:
+    step_priors = priors(eq)
+    if step_priors is None:
         return Penalty()
-    prior = given.image
+    prior = step_priors.image
     away = gz - prior.mean
     return Penalty(0.5 * dot(away, away) / prior.variance, through=away / prior.variance)
