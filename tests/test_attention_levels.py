@@ -21,7 +21,7 @@ from torch.nn import functional
 from rnri.baselines.canvas import Canvas
 from rnri.baselines.ledits import Ledits
 from rnri.controls import Bound, Control, Job, control
-from rnri.controls.keep_words import KeepWords, _Watching
+from rnri.controls.local_blend import LocalBlend, _Watching
 from rnri.controls.word_maps import WordMaps
 from rnri.editing.editor import Editor
 from rnri.models.attention import _Processor, _residual, attending, places
@@ -33,7 +33,7 @@ SIZES = [("sd", 64, 64), ("sd", 64, 48), ("sd", 37, 21), ("sd", 20, 13), ("sd", 
 SIZES += [("sdxl", 128, 128), ("sdxl", 64, 64), ("sdxl", 80, 52), ("sdxl", 61, 45), ("sdxl", 20, 13)]
 """Latents of SD 1.5 at 512², SDXL at 1024² and 512², and others: no multiples of 8, and 3 cells wide."""
 ACTING = {
-    "keep-words": "keep-words:threshold=0.9,grow=0",
+    "local-blend": "local-blend:threshold=0.9,dilate=0",
     "layout": "prompt-to-prompt:cross=0,layout=1",
     "words": "prompt-to-prompt:cross=1,layout=0",
     "reweight": "reweight:word=ball,weight=4",
@@ -139,7 +139,7 @@ def test_controls_change_the_edit_and_none_fails(
         drawn = editor.sample(source, [TARGET], guidance=1.0, controls=[spec])
         assert drawn.latents.isfinite().all(), name
         assert not torch.equal(drawn.latents, plain), name
-        if name == "keep-words":
+        if name == "local-blend":
             (mask,) = drawn.masks
             assert mask.shape[-2:] == (height, width)
             assert 0 < mask.mean() < 1
@@ -150,7 +150,7 @@ def test_the_layers_that_are_read_at_768(editors: dict[str, Editor]) -> None:
     """SD 2.1 at 768² has latents of 96²: the mask comes of grids of 24², more than 256 cells."""
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 96, 96, steps=1)
-    drawn = editor.sample(source, [TARGET], guidance=1.0, controls=[ACTING["keep-words"]])
+    drawn = editor.sample(source, [TARGET], guidance=1.0, controls=[ACTING["local-blend"]])
     assert 0 < drawn.masks[0].mean() < 1
     assert drawn.masks[0].reshape(24, 4, 24, 4).std((1, 3)).max() == 0
 
@@ -174,8 +174,8 @@ def test_ledits_edits_part_of_the_picture(editors: dict[str, Editor], kind: str,
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("keep-words:level=7", "cross attention at level 7 for a picture of 160×104: set level=0 or 1 or 2"),
-        ("keep-words:level=3", "cross attention at level 3 for a picture of 160×104: set level=0 or 1 or 2"),
+        ("local-blend:level=7", "cross attention at level 7 for a picture of 160×104: set level=0 or 1 or 2"),
+        ("local-blend:level=3", "cross attention at level 3 for a picture of 160×104: set level=0 or 1 or 2"),
         ("prompt-to-prompt:level=4", "self attention at level 4 or deeper for a picture of 160×104: set a smaller"),
         ("masactrl:layers=1", "self attention after layers=1 for a picture of 160×104: give a smaller share"),
     ],
@@ -206,9 +206,9 @@ def test_a_decoder_without_attention_takes_features_alone() -> None:
 
 def test_a_network_that_halves_otherwise_is_refused() -> None:
     editor = Editor.from_pipe(tiny_levels.pipeline("sd", downsample_padding=0))
-    assert editor.sample(tiny_levels.inverted(editor, 16, 16), [TARGET], controls=["keep-words"]).masks
+    assert editor.sample(tiny_levels.inverted(editor, 16, 16), [TARGET], controls=["local-blend"]).masks
     with pytest.raises(ValueError, match="has no grid of 5×4 at level 2 for a picture of 104×160: use another size"):
-        editor.sample(tiny_levels.inverted(editor, 20, 13), [TARGET], controls=["keep-words"])
+        editor.sample(tiny_levels.inverted(editor, 20, 13), [TARGET], controls=["local-blend"])
 
 
 # --- Prompt-to-Prompt -------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_the_mask_is_the_published_local_blend(editors: dict[str, Editor]) -> No
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 24, 16)
     job = Job(editor.model, source, (TARGET,), beside=True, targets=slice(1, 2), length=tiny.LENGTH)
-    bound = KeepWords().bind(job)
+    bound = LocalBlend().bind(job)
     assert isinstance(bound, _Watching)
     bound.maps.heat = torch.rand(2, 1, 1, 6, 4, generator=torch.Generator().manual_seed(0)) ** 4 + 0.1
     maps = functional.interpolate(functional.max_pool2d(bound.maps.heat[:, 0], 3, 1, 1), size=(24, 16))
@@ -279,7 +279,7 @@ def test_the_mask_is_the_published_local_blend(editors: dict[str, Editor]) -> No
 def test_latents_are_kept_after_a_fifth_of_the_steps(editors: dict[str, Editor]) -> None:
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 8, 8, steps=5)
-    drawn = editor.sample(source, [SOURCE], guidance=1.5, controls=["keep-words"])  # nothing differs: all is kept
+    drawn = editor.sample(source, [SOURCE], guidance=1.5, controls=["local-blend"])  # nothing differs: all is kept
     kept = [torch.equal(z, own) for z, own in zip(drawn.trajectory.latents[1:], source.latents[1:], strict=True)]
     assert kept == [False, True, True, True, True]
 

@@ -17,15 +17,15 @@ from rnri import Inversion
 from rnri.controls import CONTROLS, Bound, Control, Job, control, controls
 from rnri.controls.alignment import align
 from rnri.controls.base import Words
-from rnri.controls.keep import Keep
+from rnri.controls.given_mask import GivenMask
 from rnri.editing.editor import Editor
 from rnri.models.attention_hooks import Place
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 
 FIELDS: dict[str, dict[str, Any]] = {
-    "keep-words": {"level": 0},  # the tiny network has no attention further in
-    "keep": {"mask": np.pad(np.ones((20, 10)), ((0, 0), (10, 10)))},
+    "local-blend": {"level": 0},  # the tiny network has no attention further in
+    "mask": {"mask": np.pad(np.ones((20, 10)), ((0, 0), (10, 10)))},
     "reweight": {"word": "ball", "weight": 5.0},
     "negative": {"prompt": OTHER},
 }
@@ -128,7 +128,7 @@ def test_all_at_once(editor: Editor, source: Inversion) -> None:
 # --- strength ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["depth", "embedding"])
+@pytest.mark.parametrize("name", ["start-step", "embedding"])
 def test_strength_leads_from_the_source_to_the_edit(editor: Editor, source: Inversion, name: str) -> None:
     drawn = [
         editor.sample(source, [TARGET], controls=[f"{name}:strength={strength}"]).latents
@@ -141,7 +141,9 @@ def test_strength_leads_from_the_source_to_the_edit(editor: Editor, source: Inve
 
 
 def test_depth_saves_the_steps_it_leaves_out(editor: Editor, source: Inversion) -> None:
-    drawn = [editor.sample(source, [TARGET], guidance=1.0, controls=[f"depth:strength={s}"]) for s in (0, 0.5, 0.6)]
+    drawn = [
+        editor.sample(source, [TARGET], guidance=1.0, controls=[f"start-step:strength={s}"]) for s in (0, 0.5, 0.6)
+    ]
     assert [each.nfe for each in drawn] == [0, 2, 3]
     assert torch.equal(drawn[0].latents, source.clean)
 
@@ -160,7 +162,7 @@ def test_no_corrections_are_the_edit_of_an_inversion_without(editor: Editor, sou
 def test_outside_the_mask_is_the_autoencoders_picture_or_the_picture_itself(editor: Editor, source: Inversion) -> None:
     mask = np.zeros((20, 30), np.uint8)
     mask[5:15, 10:20] = 255
-    hard = Keep(mask=mask, soft=0.0)
+    hard = GivenMask(mask=mask, blur=0.0)
     bare = editor.edit(source, OTHER, controls=[hard]).picture
     pasted = editor.edit(source, OTHER, controls=[hard], paste=picture()).picture
     inside = mask > 0
@@ -174,11 +176,11 @@ def test_masks_black_and_white(editor: Editor, source: Inversion, tmp_path: Path
     for value, expected in ((0, editor.autoencoded(source)), (255, editor.edit(source, TARGET, controls=()).picture)):
         Image.new("L", (7, 9), value).save(tmp_path / "mask.png")
         assert same(
-            editor.edit(source, TARGET, controls=[f"keep:mask={tmp_path / 'mask.png'}"]).picture, expected, ONE_LEVEL
+            editor.edit(source, TARGET, controls=[f"mask:mask={tmp_path / 'mask.png'}"]).picture, expected, ONE_LEVEL
         )
 
 
-@pytest.mark.parametrize("name", ["keep-difference", "keep-words"])
+@pytest.mark.parametrize("name", ["diffedit-mask", "local-blend"])
 def test_where_prompts_agree_all_is_kept(editor: Editor, source: Inversion, name: str) -> None:
     assert same(editor.edit(source, SOURCE, controls=[working(name)]).picture, editor.autoencoded(source))
 
@@ -186,13 +188,13 @@ def test_where_prompts_agree_all_is_kept(editor: Editor, source: Inversion, name
 def test_masks_of_several_controls_are_multiplied(editor: Editor, source: Inversion) -> None:
     left, right = np.zeros((20, 30)), np.zeros((20, 30))
     left[:, :15], right[:, 15:] = 1, 1
-    halves = [Keep(mask=left, soft=0.0), Keep(mask=right, soft=0.0)]
+    halves = [GivenMask(mask=left, blur=0.0), GivenMask(mask=right, blur=0.0)]
     assert same(editor.edit(source, TARGET, controls=halves).picture, editor.autoencoded(source), ONE_LEVEL)
 
 
 def test_there_must_be_something_to_paste_around(editor: Editor, source: Inversion) -> None:
     with pytest.raises(ValueError, match="nothing to paste: no control keeps"):
-        editor.edit(source, TARGET, controls=["depth:strength=0.5"], paste=picture())
+        editor.edit(source, TARGET, controls=["start-step:strength=0.5"], paste=picture())
 
 
 # --- attention --------------------------------------------------------------------------------------------------
@@ -253,7 +255,7 @@ def test_a_model_without_attention_says_so() -> None:
             return pipe.unet(*args, **options)
 
     editor.model.unet = Other()  # type: ignore[attr-defined]
-    assert editor.sample(source, [TARGET], controls=["depth"]).nfe == 3
+    assert editor.sample(source, [TARGET], controls=["start-step"]).nfe == 3
     with pytest.raises(TypeError, match="has no attention to hook: controls of attention need Stable Diffusion's UNet"):
         editor.sample(source, [TARGET], controls=["masactrl"])
 
@@ -303,9 +305,9 @@ def test_alignment_of_equal_prompts_is_the_identity() -> None:
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("magic", "no control is called 'magic'; there are depth, embedding"),
-        ("depth:amount=1", "control 'depth' has no field 'amount'; its fields are strength"),
-        ("depth:strength=2", "control 'depth': strength=2.0 is outside 0 to 1"),
+        ("magic", "no control is called 'magic'; there are start-step, embedding"),
+        ("start-step:amount=1", "control 'start-step' has no field 'amount'; its fields are strength"),
+        ("start-step:strength=2", "control 'start-step': strength=2.0 is outside 0 to 1"),
         ("prompt-to-prompt:mode=swap", "mode='swap' is not one of refine, replace"),
     ],
 )
@@ -315,8 +317,8 @@ def test_specs_that_make_no_sense(spec: str, complaint: str) -> None:
 
 
 def test_specs_quote_what_holds_marks() -> None:
-    first, second = controls("keep:mask='a,b;c.png',soft=1; negative:prompt=\"a, 'b'\"")
-    assert (first, second) == (Keep(mask="a,b;c.png", soft=1.0), CONTROLS["negative"](prompt="a, 'b'"))  # type: ignore[call-arg]
+    first, second = controls("mask:mask='a,b;c.png',blur=1; negative:prompt=\"a, 'b'\"")
+    assert (first, second) == (GivenMask(mask="a,b;c.png", blur=1.0), CONTROLS["negative"](prompt="a, 'b'"))  # type: ignore[call-arg]
 
 
 def test_two_negative_prompts_are_one_too_many(editor: Editor, source: Inversion) -> None:
@@ -336,7 +338,7 @@ def test_guidance_away_from_the_source_is_pseudo_guidance(editor: Editor, source
 # --- again ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("specs", [[], ["keep-difference"], ["depth:strength=0.6", "masactrl"]])
+@pytest.mark.parametrize("specs", [[], ["diffedit-mask"], ["start-step:strength=0.6", "masactrl"]])
 def test_an_edit_is_an_inversion_of_itself(editor: Editor, source: Inversion, specs: list[str]) -> None:
     once = editor.edited(source, TARGET, guidance=2.0, controls=specs)
     drawn = editor.sample(source, [TARGET], guidance=2.0, controls=specs)

@@ -160,8 +160,8 @@ def control(name: str) -> Control:
 
 
 SETTING: dict[str, dict[str, Any]] = {
-    "keep-words": {"level": 0},
-    "keep": {"mask": np.tile(np.array([0, 255], np.uint8), (4, 2))},
+    "local-blend": {"level": 0},
+    "mask": {"mask": np.tile(np.array([0, 255], np.uint8), (4, 2))},
     "reweight": {"word": "ball", "weight": 3.0},
     "negative": {"prompt": OTHER},
 }
@@ -210,7 +210,7 @@ def test_what_differs_is_not_drawn_together(engine: Engine) -> None:
         (long, Drawing((TARGET,), guidance=2.0)),
         (long, Drawing((TARGET,), size=(8, 8))),
         (long, Drawing((TARGET,), strength=0.5)),
-        (long, Drawing((TARGET,), controls=("keep-difference",))),
+        (long, Drawing((TARGET,), controls=("diffedit-mask",))),
     ]
     gate = Gate(engine)
     tickets = [engine.edit(id, drawing) for id, drawing in different]

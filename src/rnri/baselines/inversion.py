@@ -44,7 +44,9 @@ class InversionBaseline(EditMethod):
     noise_maps: bool | None = option(
         None, "store what each step misses, and add it when sampling; the preset's own, or false"
     )
-    controls: str = option("", "controls instead of the usual ones, apart by semicolons: 'depth:strength=0.8; hold'")
+    controls: str = option(
+        "", "controls instead of the usual ones, apart by semicolons: 'start-step:strength=0.8; automatic-mask'"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -42,11 +42,11 @@ def check_paste(paste: bool, image: Path, *, stored: bool) -> None:
 def controls(specs: Sequence[str], words: Sequence[tuple[str, float]], mask: Path | None) -> list[Control]:
     """Controls as named, then the mask, then the weights of words; ValueError for what is none."""
     from rnri.controls import control
-    from rnri.controls.keep import Keep
+    from rnri.controls.given_mask import GivenMask
     from rnri.controls.reweight import Reweight
 
     if mask is not None and not mask.is_file():
         raise RnriError(f"--mask {mask} is no file", hint="give a picture, white where the edit may change things")
     found = [control(spec) for spec in specs]
-    found += [Keep(mask=mask)] if mask else []
+    found += [GivenMask(mask=mask)] if mask else []
     return found + [Reweight(word=word, weight=weight) for word, weight in words]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from rnri_core.registry import apart, make
+from rnri_core.registry import Registry, apart, make
 
+from rnri.controls.automatic_mask import AutomaticMask
 from rnri.controls.base import Bound, Control, Job
-from rnri.controls.depth import Depth
+from rnri.controls.diffedit_mask import DiffEditMask
 from rnri.controls.embedding import Embedding
-from rnri.controls.hold import Hold
-from rnri.controls.keep import Keep
-from rnri.controls.keep_difference import KeepDifference
-from rnri.controls.keep_words import KeepWords
+from rnri.controls.given_mask import GivenMask
+from rnri.controls.local_blend import LocalBlend
 from rnri.controls.masactrl import MasaCtrl
 from rnri.controls.negative import Negative
 from rnri.controls.plug_and_play import PlugAndPlay
@@ -18,22 +17,27 @@ from rnri.controls.prompt_to_prompt import PromptToPrompt
 from rnri.controls.pseudo_guidance import PseudoGuidance
 from rnri.controls.residual import Residual
 from rnri.controls.reweight import Reweight
+from rnri.controls.start_step import StartStep
 
-CONTROLS: dict[str, type[Control]] = {
-    "depth": Depth,
-    "embedding": Embedding,
-    "hold": Hold,
-    "keep": Keep,
-    "keep-difference": KeepDifference,
-    "keep-words": KeepWords,
-    "prompt-to-prompt": PromptToPrompt,
-    "reweight": Reweight,
-    "masactrl": MasaCtrl,
-    "plug-and-play": PlugAndPlay,
-    "residual": Residual,
-    "negative": Negative,
-    "pseudo-guidance": PseudoGuidance,
-}
+CONTROLS: Registry[type[Control]] = Registry(
+    "rnri.controls",
+    {
+        "start-step": StartStep,
+        "embedding": Embedding,
+        "automatic-mask": AutomaticMask,
+        "mask": GivenMask,
+        "diffedit-mask": DiffEditMask,
+        "local-blend": LocalBlend,
+        "prompt-to-prompt": PromptToPrompt,
+        "reweight": Reweight,
+        "masactrl": MasaCtrl,
+        "plug-and-play": PlugAndPlay,
+        "residual": Residual,
+        "negative": Negative,
+        "pseudo-guidance": PseudoGuidance,
+    },
+)
+"""Controls by name; those of other distributions are in the entry-point group ``rnri.controls``."""
 
 __all__ = ["CONTROLS", "Bound", "Control", "Job", "control", "controls"]
 
@@ -44,8 +48,8 @@ def control(spec: str, *, plain: bool = False) -> Control:
     A value that holds a comma stands in quotes. ``plain``, for specs of requests, refuses fields that take a file.
     Raises ``ValueError`` for what does not fit, saying what does.
 
-    >>> control("keep-difference:threshold=0.5,grow=2")
-    KeepDifference(threshold=0.5, looks=4, grow=2, soft=0.5)
+    >>> control("diffedit-mask:threshold=0.5,dilate=2")
+    DiffEditMask(threshold=0.5, maps=4, dilate=2, blur=0.5)
     """
     return make(CONTROLS, spec, "control", plain=plain)
 
@@ -53,7 +57,7 @@ def control(spec: str, *, plain: bool = False) -> Control:
 def controls(specs: str) -> tuple[Control, ...]:
     """Several, apart by semicolons.
 
-    >>> controls("depth:strength=0.5; masactrl")
-    (Depth(strength=0.5), MasaCtrl(start=0.08, layers=0.6))
+    >>> controls("start-step:strength=0.5; masactrl")
+    (StartStep(strength=0.5), MasaCtrl(start=0.08, layers=0.6))
     """
     return tuple(map(control, apart(specs, ";")))

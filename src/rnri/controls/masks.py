@@ -43,7 +43,7 @@ def blurred(mask: Tensor, radius: float) -> Tensor:
     return mask
 
 
-def parted(heat: Tensor, threshold: float, grow: int, soft: float) -> Tensor:
+def parted(heat: Tensor, threshold: float, dilate: int, blur: float) -> Tensor:
     """A mask from maps (B, 1, h, w): where a map is this share of the way from its least to its most, or more.
 
     It is then grown by so many cells, and blurred. A map that is the same everywhere is a mask of zeros.
@@ -53,4 +53,4 @@ def parted(heat: Tensor, threshold: float, grow: int, soft: float) -> Tensor:
     """
     least, most = heat.amin((1, 2, 3), keepdim=True), heat.amax((1, 2, 3), keepdim=True)
     mask = ((heat >= least + threshold * (most - least)) & (most > least)).to(heat)
-    return blurred(functional.max_pool2d(mask, 2 * grow + 1, 1, grow), soft)
+    return blurred(functional.max_pool2d(mask, 2 * dilate + 1, 1, dilate), blur)

@@ -14,8 +14,8 @@ from rnri_core.sampling.steps import Denoiser, Schedule
 from torch import Tensor
 
 from rnri.controls import Bound, Control, Job
+from rnri.controls.automatic_mask import AutomaticMask
 from rnri.controls.conditions import joined
-from rnri.controls.hold import Hold
 from rnri.models.attention import attending
 from rnri.models.base import Model, guidance_of, is_guided
 
@@ -128,7 +128,7 @@ def sample_noise(
 
 def default_controls(source: Inversion) -> tuple[Control, ...]:
     """The controls of an edit that names none: the automatic mask, where the inversion has noise maps."""
-    return () if source.noise_maps is None else (Hold(),)
+    return () if source.noise_maps is None else (AutomaticMask(),)
 
 
 def other_steps(source: Inversion, whole: Schedule) -> Schedule:

@@ -10,18 +10,11 @@ from rnri_core.errors import RnriTypeError
 from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.implicit import Init
 from rnri_core.inversion.presets import PRESETS
+from rnri_core.registry import RENAMED
 
 from rnri.editing.config import EditConfig
 
 _Config = TypeVar("_Config", InversionConfig, EditConfig)
-
-RENAMED = {
-    "solver": "inverter",
-    "budget": "iterations",
-    "correct": "noise_maps",
-    "start": "init",
-    "predictor": "init",
-}
 
 
 def configured(config: _Config, options: dict[str, Any]) -> _Config:

@@ -17,7 +17,7 @@ from rnri.models.attention_hooks import INNER, Place
 
 
 @dataclass(frozen=True)
-class KeepWords(Control):
+class LocalBlend(Control):
     """Change the picture only where the words that differ are looked at: Prompt-to-Prompt's local blend.
 
     Cross attention is averaged over heads, layers and the steps so far: that of the target's new words at the edit, and
@@ -35,15 +35,17 @@ class KeepWords(Control):
     threshold: float = option(0.3, "share of the most attention that counts as some", low=0.0, high=1.0)
     level: int = option(INNER, "attention is read where latents are halved this many times", low=0, high=16)
     start: float = option(0.2, "share of the steps before latents are kept; the picture is, always", low=0.0, high=1.0)
-    grow: int = option(1, "cells of that grid that the mask is grown by", low=0, high=16)
-    soft: float = option(0.0, "how soft its edges become, in cells of the latents", low=0.0, high=16.0)
+    dilate: int = option(1, "cells of that grid by which the mask is dilated", low=0, high=16)
+    blur: float = option(
+        0.0, "standard deviation of the Gaussian on its edges, in cells of the latents", low=0.0, high=16.0
+    )
 
     def bind(self, job: Job) -> Bound:
         return _Watching(job, self)
 
 
 class _Watching(Kept):
-    def __init__(self, job: Job, control: KeepWords) -> None:
+    def __init__(self, job: Job, control: LocalBlend) -> None:
         super().__init__(job)
         self.control = control
         self.maps = WordMaps(job, control.level)
@@ -57,8 +59,8 @@ class _Watching(Kept):
     def mask(self) -> Tensor:
         control, heat = self.control, self.maps.heat
         looked = (heat > control.threshold * heat.amax((-2, -1), keepdim=True)).amax(0).to(heat)
-        grown = functional.max_pool2d(looked, 2 * control.grow + 1, 1, control.grow)
-        return blurred(functional.interpolate(grown, self.job.source.noise.shape[-2:]), control.soft)
+        grown = functional.max_pool2d(looked, 2 * control.dilate + 1, 1, control.dilate)
+        return blurred(functional.interpolate(grown, self.job.source.noise.shape[-2:]), control.blur)
 
     def blend(self, k: int, z: Tensor) -> Tensor:
         return super().blend(k, z) if self.job.reached(k, self.control.start) else z

@@ -30,7 +30,7 @@ STEPS = 4
 
 
 @dataclass(frozen=True)
-class Hold(Control):
+class AutomaticMask(Control):
     """Hold the source where the first prediction for the target agrees with the source's; what edits do by default.
 
     The map is |x̂(z, target) − x̂(z, source)|, the mean over channels, at the latents z that the edit begins from. The
@@ -39,27 +39,32 @@ class Hold(Control):
     with which the network sees the source there, e = |x̂(z, source) − x₀| in the mean, where that is smaller: what is
     more than an error counts. DiffEdit's mask is of latents noised at random, for evaluations of its own.
 
-    Elsewhere the inversion's corrections lose ``fade`` of what the source prompt left unsaid at their step,
+    Elsewhere the inversion's corrections lose ``attenuation`` of what the source prompt left unsaid at their step,
     x₀ − x̂(z, source), as that is old content too; but in no element more than the change from x̂(z, source) to what is
     predicted for the target, as nothing else takes its place. The noise in maps of stochastic samplers
     (:class:`rnri_core.inversion.edit_friendly.EditFriendly`) stays whole.
 
-    The mask w, min(1, 4e) of the way from itself to itself blurred by ``soft``, is applied at each of the K steps, as
+    The mask w, min(1, 4e) of the way from itself to itself blurred by ``blur``, is applied at each of the K steps, as
     z ← z_source + w^(4/K)·(z − z_source): blending adds up, and without the power a soft edge would be a hard one,
     further in, after many steps.
     """
 
     source = publications.DIFFEDIT
     passage = "Section 3.2, at the edit's own first step"
-    neutral: ClassVar = {"threshold": 0.0, "fade": 0.0}
+    neutral: ClassVar = {"threshold": 0.0, "attenuation": 0.0}
 
     threshold: float = option(
         0.2, "the share of the largest difference that counts as one, error or not", low=0.0, high=1.0
     )
-    grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
-    soft: float = option(2.0, "how soft its edges become, in cells, where the network is unsure", low=0.0, high=16.0)
-    fade: float = option(
-        0.5, "share of what the source prompt left unsaid that is let go where the picture changes", low=0.0, high=1.0
+    dilate: int = option(1, "cells of the latents by which the mask is dilated", low=0, high=16)
+    blur: float = option(
+        2.0,
+        "standard deviation of the Gaussian on its edges, in cells, at a large prediction error",
+        low=0.0,
+        high=16.0,
+    )
+    attenuation: float = option(
+        0.5, "share of x₀ − x̂(z, source) removed from the noise maps where the image changes", low=0.0, high=1.0
     )
 
     def bind(self, job: Job) -> Bound:
@@ -72,7 +77,7 @@ class _Held(Bound):
     Of the step at hand it knows what the source's prediction left ``unsaid``, and the ``change`` to the target's.
     """
 
-    def __init__(self, job: Job, control: Hold) -> None:
+    def __init__(self, job: Job, control: AutomaticMask) -> None:
         super().__init__(job)
         self.control = control
         self.changes: Tensor | None = None
@@ -103,13 +108,13 @@ class _Held(Bound):
             share = control.threshold * heat.amax((2, 3), keepdim=True)
             least = torch.minimum(share, error).clamp_min(FLOOR)
             mask = ((heat / least - 1) / RAMP + 0.5).clamp(0, 1)
-        grown = functional.max_pool2d(mask, 2 * control.grow + 1, 1, control.grow)
-        return torch.lerp(grown, blurred(grown, control.soft), (error / UNSURE).clamp(max=1))
+        grown = functional.max_pool2d(mask, 2 * control.dilate + 1, 1, control.dilate)
+        return torch.lerp(grown, blurred(grown, control.blur), (error / UNSURE).clamp(max=1))
 
     def correct(self, delta: Tensor) -> Tensor:
         assert self.changes is not None
         most = self.change.abs()
-        let_go = (self.control.fade * self.unsaid).clamp(-most, most)
+        let_go = (self.control.attenuation * self.unsaid).clamp(-most, most)
         return delta - self.changes * self.job.source.schedule[self.k].weight * let_go
 
     def blend(self, k: int, z: Tensor) -> Tensor:

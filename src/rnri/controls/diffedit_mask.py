@@ -15,7 +15,7 @@ from rnri.controls.masks import Kept, parted
 
 
 @dataclass(frozen=True)
-class KeepDifference(Control):
+class DiffEditMask(Control):
     """Change the picture only where predictions for the source and the target prompt differ.
 
     The map is |x̂(z, target) − x̂(z, source)|, the mean over channels and over some of the inversion's own latents z, for
@@ -27,21 +27,21 @@ class KeepDifference(Control):
     neutral: ClassVar = {"threshold": 0.0}
 
     threshold: float = option(0.35, "share of the largest difference that counts as one", low=0.0, high=1.0)
-    looks: int = option(4, "how many of the steps are looked at, evenly spread", low=1, high=1000)
-    grow: int = option(1, "cells of the latents that the mask is grown by", low=0, high=16)
-    soft: float = option(0.5, "how soft its edges become, in cells", low=0.0, high=16.0)
+    maps: int = option(4, "number of difference maps that are summed, at evenly spread steps", low=1, high=1000)
+    dilate: int = option(1, "cells of the latents by which the mask is dilated", low=0, high=16)
+    blur: float = option(0.5, "standard deviation of the Gaussian on its edges, in cells", low=0.0, high=16.0)
 
     def bind(self, job: Job) -> Bound:
         model, source, count = job.model, job.source, len(job.prompts)
         m = model.denoiser(model.embed([source.prompt, *job.prompts]))
-        looks = min(self.looks, job.steps)
+        maps = min(self.maps, job.steps)
         heat = torch.zeros(1)
-        for k in {(2 * n + 1) * job.steps // (2 * looks) for n in range(looks)}:
+        for k in {(2 * n + 1) * job.steps // (2 * maps) for n in range(maps)}:
             z = source.latents[k].to(model.device).expand(1 + count, -1, -1, -1)
             seen = source.schedule[k].predict_x0(m, z)
             heat = heat.to(z) + (seen[1:] - seen[:1]).abs().mean(1, keepdim=True)
-        bound = _Different(job, parted(heat, self.threshold, self.grow, self.soft))
-        bound.nfe = (1 + count) * looks
+        bound = _Different(job, parted(heat, self.threshold, self.dilate, self.blur))
+        bound.nfe = (1 + count) * maps
         return bound
 
 

@@ -1,4 +1,4 @@
-"""Hold, the control of an edit that is told nothing: what stays, and what is let go."""
+"""AutomaticMask, the control of an edit that is told nothing: what stays, and what is let go."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from rnri import Inversion
 from rnri.controls import Job
-from rnri.controls.hold import Hold, _Held
+from rnri.controls.automatic_mask import AutomaticMask, _Held
 from rnri.editing.editor import Editor
 from tests import tiny
 from tests.test_editor import SOURCE, TARGET, picture
@@ -26,7 +26,9 @@ def source(editor: Editor) -> Inversion:
 
 
 def test_hold_is_usual_where_there_are_corrections(editor: Editor, source: Inversion) -> None:
-    drawn = [editor.sample(source, [TARGET], controls=controls).latents for controls in ("auto", ["hold"], ())]
+    drawn = [
+        editor.sample(source, [TARGET], controls=controls).latents for controls in ("auto", ["automatic-mask"], ())
+    ]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     without = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4)
@@ -40,7 +42,7 @@ def test_hold_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion,
     same_words = editor.sample(source, [SOURCE], guidance=guidance)
     assert torch.equal(same_words.latents, source.clean)
     assert same_words.nfe == len(source.schedule) * (1 if guidance == 1 else 2)
-    rounded = editor.sample(source, [SOURCE], guidance=guidance, controls=["hold:threshold=1"])
+    rounded = editor.sample(source, [SOURCE], guidance=guidance, controls=["automatic-mask:threshold=1"])
     assert torch.equal(rounded.latents, source.clean)
 
 
@@ -60,7 +62,7 @@ def test_hold_sees_what_keep_difference_pays_for(
     least, error = heat.median(), heat.quantile(0.3)
     away = error if sure else 10 * heat.max()
     known = knowing(source, seen[0] + away)
-    drawn = editor.sample(known, [TARGET], controls=[f"hold:threshold={least / heat.max()},grow=0,soft=0"])
+    drawn = editor.sample(known, [TARGET], controls=[f"automatic-mask:threshold={least / heat.max()},dilate=0,blur=0"])
     held = heat < (error if sure else least) * 0.749
     let_go = heat > (error if sure else least) * 1.251
     assert 0.1 < held.float().mean().item() < 0.7
@@ -75,7 +77,7 @@ def knowing(source: Inversion, clean: torch.Tensor) -> Inversion:
     return replace(source, trajectory=replace(way, latents=(*way.latents[:-1], clean)))
 
 
-def held(control: Hold, editor: Editor, source: Inversion) -> _Held:
+def held(control: AutomaticMask, editor: Editor, source: Inversion) -> _Held:
     bound = control.bind(Job(editor.model, source, (TARGET,), False, slice(1), 77))
     assert isinstance(bound, _Held)
     return bound
@@ -91,7 +93,7 @@ def test_edges_of_hold_are_as_soft_as_the_network_is_unsure(
 ) -> None:
     def mask(error: float) -> torch.Tensor:
         known = knowing(source, seen[0] + error)
-        bound = held(Hold(), editor, known)
+        bound = held(AutomaticMask(), editor, known)
         said = editor.denoiser([SOURCE])(known.noise, known.schedule[0].t)
         said[..., :3] += 5  # the left changes
         bound.observe(known.noise, said, said)
@@ -105,7 +107,7 @@ def test_edges_of_hold_are_as_soft_as_the_network_is_unsure(
 def test_edges_of_hold_are_as_soft_after_any_number_of_steps(editor: Editor, steps: int) -> None:
     """What all steps together leave of a difference is the fourth power of the mask, however many they are."""
     source = editor.invert(picture(), SOURCE, inverter="auto", steps=steps)
-    bound = held(Hold(threshold=0.5, grow=0), editor, source)
+    bound = held(AutomaticMask(threshold=0.5, dilate=0), editor, source)
     said = editor.denoiser([TARGET])(source.noise, source.schedule[0].t)
     bound.observe(source.noise, said, said)
     mask, left = masked(bound), torch.ones_like(source.noise)
@@ -130,10 +132,12 @@ def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, sour
         limited.append((unsaid.abs() > most).float().mean().item())
         z = step.denoise(asked, z) + delta - step.weight * torch.minimum(unsaid.abs(), most) * unsaid.sign()
     assert 0.01 < sum(limited) / len(limited) < 1
-    faded = editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0.75"])
+    faded = editor.sample(source, [TARGET], controls=["automatic-mask:threshold=0,attenuation=0.75"])
     torch.testing.assert_close(faded.latents, z, atol=1e-4, rtol=1e-4)
 
 
 def test_hold_with_nothing_held_and_nothing_let_go_is_no_control(editor: Editor, source: Inversion) -> None:
     plain = editor.sample(source, [TARGET], controls=())
-    assert torch.equal(editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0"]).latents, plain.latents)
+    assert torch.equal(
+        editor.sample(source, [TARGET], controls=["automatic-mask:threshold=0,attenuation=0"]).latents, plain.latents
+    )

@@ -15,7 +15,7 @@ from rnri.images import mask as read_mask
 
 
 @dataclass(frozen=True)
-class Keep(Control):
+class GivenMask(Control):
     """Change the picture only where a mask is white; where it is black it stays, and greys are between.
 
     The mask is stretched to the picture. Where it is black, the result is what the autoencoder makes of the picture,
@@ -27,14 +27,14 @@ class Keep(Control):
     neutral: ClassVar = {"mask": ""}
 
     mask: Any = option("", "a picture, white where the edit may change things")
-    soft: float = option(2.0, "how soft its edges become, in its pixels", low=0.0, high=100.0)
+    blur: float = option(2.0, "standard deviation of the Gaussian on its edges, in its pixels", low=0.0, high=100.0)
 
     @property
     def idle(self) -> bool:
         return isinstance(self.mask, str) and not self.mask
 
     def bind(self, job: Job) -> Bound:
-        return _Masked(job, blurred(read_mask(self.mask), self.soft).clamp(0, 1))
+        return _Masked(job, blurred(read_mask(self.mask), self.blur).clamp(0, 1))
 
 
 class _Masked(Kept):

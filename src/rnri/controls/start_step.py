@@ -13,7 +13,7 @@ from rnri.controls.base import Bound, Control, Job
 
 
 @dataclass(frozen=True)
-class Depth(Control):
+class StartStep(Control):
     """Begin the edit part of the way back instead of at the noise: from 0, the source unchanged, to 1, all the way.
 
     The first (1 − strength)·K of K steps are the inversion's own. Where that falls within a step, its end is mixed
