@@ -100,7 +100,7 @@ def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
         (["--control", "start-step:strength=2"], "control 'start-step': strength=2.0 is outside 0 to 1"),
         (["--weight", "blue"], "--weight 'blue' is not a word and its weight: give one like ball=2.0"),
         (["--weight", "=2"], "--weight '=2' is not a word and its weight"),
-        (["--weight", "cube=2"], "the prompt has no word 'cube' to weigh: give one of a, blue, ball, on, sand"),
+        (["--weight", "cube=2"], "the prompt has no word 'cube' to weight: give one of a, blue, ball, on, sand"),
         (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give a picture, white where"),
         (["--paste"], "there is nothing to paste: no control keeps a part of the picture"),
     ],

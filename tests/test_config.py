@@ -87,7 +87,7 @@ def test_settings_make_the_inverter() -> None:
 
 
 def test_specs_of_controls_are_resolved() -> None:
-    assert EditConfig().chosen is None
+    assert EditConfig().chosen == "auto"
     assert EditConfig(controls=()).chosen == ()
     hold = control("automatic-mask")
     assert EditConfig(controls=["start-step:strength=0.5", hold]).chosen == (control("start-step:strength=0.5"), hold)

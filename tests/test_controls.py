@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from rnri import Inversion
-from rnri.controls import CONTROLS, Bound, Control, Job, control, controls
+from rnri.controls import CONTROLS, AnyControl, AttentionState, EditContext, ModelControl, control, controls
 from rnri.controls.alignment import align
-from rnri.controls.base import Words
-from rnri.controls.given_mask import GivenMask
+from rnri.controls.image_mask import ImageMask
 from rnri.editing.editor import Editor
-from rnri.models.attention_hooks import Place
+from rnri.models.attention import TokenSpans
+from rnri.models.attention_hooks import AttentionLayer
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 
@@ -30,7 +30,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "negative": {"prompt": OTHER},
 }
 """What controls that have no effect by default are given."""
-BESIDE = [name for name, kind in CONTROLS.items() if kind.beside and name != "reweight"]
+BESIDE = [name for name, kind in CONTROLS.items() if getattr(kind, "needs_source", False) and name != "reweight"]
 
 
 @pytest.fixture(scope="module")
@@ -56,29 +56,28 @@ def unet(editor: Editor) -> Any:
     return editor.model.unet  # type: ignore[attr-defined]
 
 
-def working(name: str) -> Control:
+def working(name: str) -> AnyControl:
     return CONTROLS[name](**FIELDS.get(name, {}))
 
 
 @dataclass(frozen=True)
-class Spy(Control):
-    """Remembers the attention weights as they are used, by step and layer."""
+class Spy(ModelControl):
+    """Remembers the attention probabilities as they are used, by step and layer."""
 
-    seen: dict[tuple[int, Place], Tensor]
+    seen: dict[tuple[int, AttentionLayer], Tensor]
     neutral: ClassVar = {"seen": None}
-    attends: ClassVar = True
 
-    def bind(self, job: Job) -> Bound:
+    def state(self, context: EditContext) -> AttentionState:
         seen = self.seen
 
-        class Watching(Bound):
-            def weighs(self, place: Place, cells: int) -> bool:
+        class Watching(AttentionState):
+            def needs_probabilities(self, step: int, layer: AttentionLayer) -> bool:
                 return True
 
-            def look(self, place: Place, weights: Tensor) -> None:
-                seen[self.k, place] = weights
+            def observe_probabilities(self, step: int, layer: AttentionLayer, probabilities: Tensor) -> None:
+                seen[step, layer] = probabilities
 
-        return Watching(job)
+        return Watching(context)
 
 
 # --- nothing, something -----------------------------------------------------------------------------------------
@@ -162,7 +161,7 @@ def test_no_corrections_are_the_edit_of_an_inversion_without(editor: Editor, sou
 def test_outside_the_mask_is_the_autoencoders_picture_or_the_picture_itself(editor: Editor, source: Inversion) -> None:
     mask = np.zeros((20, 30), np.uint8)
     mask[5:15, 10:20] = 255
-    hard = GivenMask(mask=mask, blur=0.0)
+    hard = ImageMask(mask=mask, blur=0.0)
     bare = editor.edit(source, OTHER, controls=[hard]).picture
     pasted = editor.edit(source, OTHER, controls=[hard], paste=picture()).picture
     inside = mask > 0
@@ -188,7 +187,7 @@ def test_where_prompts_agree_all_is_kept(editor: Editor, source: Inversion, name
 def test_masks_of_several_controls_are_multiplied(editor: Editor, source: Inversion) -> None:
     left, right = np.zeros((20, 30)), np.zeros((20, 30))
     left[:, :15], right[:, 15:] = 1, 1
-    halves = [GivenMask(mask=left, blur=0.0), GivenMask(mask=right, blur=0.0)]
+    halves = [ImageMask(mask=left, blur=0.0), ImageMask(mask=right, blur=0.0)]
     assert same(editor.edit(source, TARGET, controls=halves).picture, editor.autoencoded(source), ONE_LEVEL)
 
 
@@ -202,14 +201,13 @@ def test_there_must_be_something_to_paste_around(editor: Editor, source: Inversi
 
 @pytest.mark.parametrize("mode", ["refine", "replace"])
 def test_words_in_common_are_attended_to_as_in_the_source(editor: Editor, source: Inversion, mode: str) -> None:
-    seen: dict[tuple[int, Place], Tensor] = {}
+    seen: dict[tuple[int, AttentionLayer], Tensor] = {}
     copying = control(f"prompt-to-prompt:mode={mode},cross=0.5,layout=0.25")
     editor.sample(source, [TARGET], guidance=1.0, controls=[copying, Spy(seen)])
     changed = 2  # "blue", after the beginning of text and "a"
-    for (k, place), weights in seen.items():
-        theirs, ours = weights
-        if not place.cross:
-            layout = place.level >= 1 or place.index == 0  # before the first layer all is equal in the first step
+    for (k, layer), (theirs, ours) in seen.items():
+        if not layer.cross:
+            layout = layer.level >= 1 or layer.index == 0  # before the first layer all is equal in the first step
             assert torch.equal(theirs, ours) is (k < 1 and layout)
         elif k < 2:
             same_words = [n for n in range(ours.shape[-1]) if n != changed]
@@ -220,22 +218,21 @@ def test_words_in_common_are_attended_to_as_in_the_source(editor: Editor, source
 
 
 def test_a_word_that_is_not_there(editor: Editor, source: Inversion) -> None:
-    with pytest.raises(ValueError, match="no word 'cube' to weigh: give one of a, blue, ball, on, sand"):
+    with pytest.raises(ValueError, match="no word 'cube' to weight: give one of a, blue, ball, on, sand"):
         editor.sample(source, [TARGET], controls=["reweight:word=cube"])
 
 
 def test_hooks_are_gone_after_an_exception(editor: Editor, source: Inversion) -> None:
     @dataclass(frozen=True)
-    class Failing(Control):
-        neutral: ClassVar = {"attends": False}
-        attends: ClassVar = True
+    class Failing(ModelControl):
+        neutral: ClassVar = {"needs_source": True}
 
-        def bind(self, job: Job) -> Bound:
-            class Raises(Bound):
-                def feature(self, hidden: Tensor) -> Tensor:
+        def state(self, context: EditContext) -> AttentionState:
+            class Raises(AttentionState):
+                def feature(self, step: int, hidden: Tensor) -> Tensor:
                     raise RuntimeError("on purpose")
 
-            return Raises(job)
+            return Raises(context)
 
     with pytest.raises(RuntimeError, match="on purpose"):
         editor.edit(source, TARGET, controls=[working("masactrl"), Failing()])
@@ -263,7 +260,7 @@ def test_a_model_without_attention_says_so() -> None:
 # --- words ------------------------------------------------------------------------------------------------------
 
 
-def spelled(text: str) -> Words:
+def spans(text: str) -> TokenSpans:
     """Words of as many tokens as they have syllables, apart by hyphens."""
     words: list[tuple[str, tuple[int, ...]]] = []
     position = 1
@@ -276,16 +273,16 @@ def spelled(text: str) -> Words:
 
 @pytest.mark.parametrize("replace", [True, False])
 def test_alignment_shares_out_attention(replace: bool) -> None:
-    found = align(spelled("a cat sat"), spelled("a ti-ger sat down"), 9, replace=replace)
+    found = align(spans("a cat sat"), spans("a ti-ger sat down"), 9, replace=replace)
     assert (found.removed, found.added) == ((2,), (2, 3, 5))
     columns = found.mapping.sum(0).tolist()
     assert columns == [1, 1, 0.5 * replace, 0.5 * replace, 1, 0, 1, 1, 1]  # 1/len(target): the cat's, and no more
     assert found.mapping[2, 2:4].tolist() == [0.5 * replace] * 2
     assert found.mapping[3, 4] == 1
     assert found.mapping[4, 6] == 1  # the end of text
-    shorter = align(spelled("a ti-ger sat down"), spelled("a cat sat"), 9, replace=replace)
+    shorter = align(spans("a ti-ger sat down"), spans("a cat sat"), 9, replace=replace)
     assert shorter.mapping[2:4, 2].tolist() == [float(replace)] * 2  # both tokens' attention in one
-    longer = align(spelled("a ti-ger-cub sat"), spelled("a ti-ger sat"), 9, replace=True)
+    longer = align(spans("a ti-ger-cub sat"), spans("a ti-ger sat"), 9, replace=True)
     assert longer.mapping[2:5, 2:4].tolist() == [[0.5, 0.5]] * 3
     for each in (found, shorter, longer):
         words = each.mapping[each.mapping.sum(1) > 0]
@@ -295,7 +292,7 @@ def test_alignment_shares_out_attention(replace: bool) -> None:
 
 
 def test_alignment_of_equal_prompts_is_the_identity() -> None:
-    words = spelled("the ti-ger sat on the sand")
+    words = spans("the ti-ger sat on the sand")
     assert torch.equal(align(words, words, 12, replace=True).mapping, torch.eye(12))
 
 
@@ -318,7 +315,7 @@ def test_specs_that_make_no_sense(spec: str, complaint: str) -> None:
 
 def test_specs_quote_what_holds_marks() -> None:
     first, second = controls("mask:mask='a,b;c.png',blur=1; negative:prompt=\"a, 'b'\"")
-    assert (first, second) == (GivenMask(mask="a,b;c.png", blur=1.0), CONTROLS["negative"](prompt="a, 'b'"))  # type: ignore[call-arg]
+    assert (first, second) == (ImageMask(mask="a,b;c.png", blur=1.0), CONTROLS["negative"](prompt="a, 'b'"))  # type: ignore[call-arg]
 
 
 def test_two_negative_prompts_are_one_too_many(editor: Editor, source: Inversion) -> None:

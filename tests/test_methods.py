@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rnri_core.sampling.steps import Schedule, flow
+from rnri_core.sampling.strength import last
 from torch import Tensor
 
 from rnri.baselines import METHODS, Edited, method
@@ -20,7 +21,6 @@ from rnri.baselines.flow_edit import FlowEdit
 from rnri.baselines.infedit import InfEdit
 from rnri.baselines.rf_solver import _walked as rf_solver
 from rnri.editing.editor import Editor
-from rnri.models.schedulers import last
 from rnri.models.stable_diffusion import StableDiffusion
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same

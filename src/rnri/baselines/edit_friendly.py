@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rnri_core import publications
 from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
@@ -32,7 +32,7 @@ class EditFriendlyBaseline(Rival):
     )
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        count = max(1, math.floor(len(canvas.schedule) * self.strength + 1e-9))
+        count = strength_steps(self.strength, len(canvas.schedule))
         steps = canvas.schedule[-count:]
         seed = canvas.generator.initial_seed()
         network = canvas.network([canvas.source], self.source_guidance)

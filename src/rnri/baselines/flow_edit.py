@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from rnri_core import publications
 from rnri_core.registry import option
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
@@ -37,8 +38,8 @@ class FlowEdit(Rival):
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
         levels = sigmas(canvas, "flowedit")
         count = len(levels) - 1
-        first = count - max(1, int(count * self.strength + 1e-9))
-        last = max(first, count - int(count * self.sampled + 1e-9))
+        first = count - strength_steps(self.strength, count)
+        last = max(first, count - strength_steps(self.sampled, count, least=0))
         theirs, ours = (
             velocity(canvas, [canvas.source], self.source_guidance),
             velocity(canvas, canvas.targets, guidance),

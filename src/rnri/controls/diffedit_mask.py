@@ -1,4 +1,4 @@
-"""Only what the two prompts disagree about changes."""
+"""DiffEdit's mask: the image changes only where predictions for the two prompts differ."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import ClassVar
 
 import torch
 from rnri_core import publications
+from rnri_core.controls.base import ControlState
+from rnri_core.controls.masks import KeepOutside, blurred, dilated, thresholded
 from rnri_core.registry import option
-from torch import Tensor
 
-from rnri.controls.base import Bound, Control, Job
-from rnri.controls.masks import Kept, parted
+from rnri.controls.base import EditContext, ModelControl
 
 
 @dataclass(frozen=True)
-class DiffEditMask(Control):
-    """Change the picture only where predictions for the source and the target prompt differ.
+class DiffEditMask(ModelControl):
+    """Change the image only where predictions for the source and the target prompt differ.
 
     The map is |x̂(z, target) − x̂(z, source)|, the mean over channels and over some of the inversion's own latents z, for
     two evaluations each. DiffEdit takes latents noised at random and differences of ε instead.
@@ -31,24 +31,14 @@ class DiffEditMask(Control):
     dilate: int = option(1, "cells of the latents by which the mask is dilated", low=0, high=16)
     blur: float = option(0.5, "standard deviation of the Gaussian on its edges, in cells", low=0.0, high=16.0)
 
-    def bind(self, job: Job) -> Bound:
-        model, source, count = job.model, job.source, len(job.prompts)
-        m = model.denoiser(model.embed([source.prompt, *job.prompts]))
-        maps = min(self.maps, job.steps)
+    def state(self, context: EditContext) -> ControlState:
+        model, source, rows = context.model, context.source, 1 + context.count
+        m = model.denoiser(model.embed([source.prompt, *context.prompts]))
+        maps = min(self.maps, context.steps)
         heat = torch.zeros(1)
-        for k in {(2 * n + 1) * job.steps // (2 * maps) for n in range(maps)}:
-            z = source.latents[k].to(model.device).expand(1 + count, -1, -1, -1)
-            seen = source.schedule[k].predict_x0(m, z)
-            heat = heat.to(z) + (seen[1:] - seen[:1]).abs().mean(1, keepdim=True)
-        bound = _Different(job, parted(heat, self.threshold, self.dilate, self.blur))
-        bound.nfe = (1 + count) * maps
-        return bound
-
-
-class _Different(Kept):
-    def __init__(self, job: Job, mask: Tensor) -> None:
-        super().__init__(job)
-        self.found = mask
-
-    def mask(self) -> Tensor:
-        return self.found
+        for k in {(2 * n + 1) * context.steps // (2 * maps) for n in range(maps)}:
+            z = source.latents[k].to(model.device).expand(rows, -1, -1, -1)
+            pred_x0 = source.schedule[k].predict_x0(m, z)
+            heat = heat.to(z) + (pred_x0[1:] - pred_x0[:1]).abs().mean(1, keepdim=True)
+        mask = dilated(thresholded(heat, self.threshold), self.dilate)
+        return KeepOutside(context, blurred(mask, self.blur), nfe=rows * maps)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
 import torch
+from rnri_core.controls.masks import composite
+from rnri_core.controls.sampling import Sampled, default_controls
 from rnri_core.errors import RnriError
 from rnri_core.inversion.config import InversionConfig, check_guidance
 from rnri_core.inversion.inversion import Inversion, sample
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from rnri import images, models
 from rnri.editing.config import EditConfig
-from rnri.editing.edit import Sampled, as_inversion, bound, default_controls, other_steps, resample, sample_noise
+from rnri.editing.edit import as_inversion, bound, other_steps, resample, sample_noise
 from rnri.editing.renamed import configured
 from rnri.editing.result import EditResult
 from rnri.editing.timings import Timings
@@ -243,7 +245,7 @@ class Editor:
         config = configured(config or EditConfig(), options)
         self._check_model(source)
         guidance = self._guidance(config)
-        controls = config.chosen
+        controls = default_controls(source) if config.chosen == "auto" else config.chosen
         with (timings or Timings()).measure("edit", self.model.device):
             if config.steps is not None:
                 whole = self.schedule(source.noise, steps=config.steps, seed=source.seed)
@@ -256,7 +258,7 @@ class Editor:
                 prompts,
                 guidance=guidance,
                 negative=config.negative,
-                controls=default_controls(source) if controls is None else controls,
+                controls=controls,
             )
 
     @runs
@@ -293,13 +295,9 @@ class Editor:
             if paste is not None and not sampled.masks:
                 raise RnriError("there is nothing to paste", hint="no control keeps a part of the picture")
             if sampled.masks:
-                shape = (pixels.shape[-2], pixels.shape[-1])
                 kept = self._pixels(source.clean, wide, high) if paste is None else images.read(paste).to(pixels)
-                kept = images.resize(kept, shape)
-                share = torch.ones_like(pixels[:, :1])
-                for mask in sampled.masks:
-                    share = share * images.stretch(mask.to(pixels), shape)
-                pixels = kept + share * (pixels - kept)
+                kept = images.resize(kept, (pixels.shape[-2], pixels.shape[-1]))
+                pixels = composite(pixels, kept, sampled.masks)
             return images.to_pil(pixels)
 
     @runs

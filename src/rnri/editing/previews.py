@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from rnri_core.controls.sampling import Sampled
 from rnri_core.inversion.inversion import Inversion
 
 from rnri import images
-from rnri.editing.edit import Sampled
 from rnri.images import Picture
 from rnri.models.base import Model
 

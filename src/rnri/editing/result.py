@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnri_core.controls.sampling import Sampled
 from rnri_core.inversion.inversion import Inversion
 
-from rnri.editing.edit import Sampled
 from rnri.images import Picture
 
 
