@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler
 from rnri_core.controls.automatic_mask import AutomaticMask, _AutomaticMask
 from rnri_core.controls.base import Context, Prediction
 
@@ -44,6 +45,22 @@ def test_it_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion, g
     assert same_words.nfe == len(source.schedule) * (1 if guidance == 1 else 2)
     rounded = editor.sample(source, [SOURCE], guidance=guidance, controls=["automatic-mask:threshold=1"])
     assert torch.equal(rounded.latents, source.clean)
+
+
+def test_predictions_are_those_at_the_latents_where_the_network_gets_them_scaled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Euler's steps hand z/√(σ² + 1) to the network; x̂ is that of z, so equal prompts change nothing."""
+    euler = EulerDiscreteScheduler.from_config(tiny.scheduler().config)
+    editor = Editor.from_pipe(tiny.pipeline(noise=euler))
+    source = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4, noise_maps=True)
+    assert source.schedule[0].scale < 0.5
+    differences: list[torch.Tensor] = []
+    own = _AutomaticMask._mask
+    monkeypatch.setattr(_AutomaticMask, "_mask", lambda self, *both: differences.append(both[1]) or own(self, *both))
+    sampled = editor.sample(source, [SOURCE])
+    assert differences[0].abs().max() < 1e-3
+    torch.testing.assert_close(sampled.latents, source.clean)
 
 
 @pytest.fixture(scope="module")

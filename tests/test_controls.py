@@ -314,8 +314,8 @@ def test_specs_that_make_no_sense(spec: str, complaint: str) -> None:
 
 
 def test_specs_quote_what_holds_marks() -> None:
-    first, second = controls("mask:mask='a,b;c.png',blur=1; negative:prompt=\"a, 'b'\"")
-    assert (first, second) == (ImageMask(mask="a,b;c.png", blur=1.0), CONTROLS["negative"](prompt="a, 'b'"))  # type: ignore[call-arg]
+    chosen = controls("mask:mask='a,b;c.png',blur=1; negative:prompt=\"a, 'b'\"")
+    assert chosen == (ImageMask(mask="a,b;c.png", blur=1.0), CONTROLS["negative"](prompt="a, 'b'"))  # type: ignore[call-arg]
 
 
 def test_two_negative_prompts_are_one_too_many(editor: Editor, source: Inversion) -> None:

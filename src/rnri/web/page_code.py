@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import PurePath
 from typing import Any, Literal
 
-from rnri.editing.renamed import RENAMED
+from rnri_core.registry import RENAMED
+
 from rnri.web.store import Settings
 
 MASKED = (
