@@ -1,4 +1,4 @@
-"""What an edit gives: pictures, the trajectory they were sampled on, masks and cost."""
+"""The result of an edit: pictures, the trajectory they were sampled on, masks and cost."""
 
 from __future__ import annotations
 
