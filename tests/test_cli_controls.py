@@ -102,7 +102,7 @@ def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
         (["--weight", "=2"], "--weight '=2' is not a word and its weight"),
         (["--weight", "cube=2"], "the prompt has no word 'cube' to weight: give one of a, blue, ball, on, sand"),
         (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give a picture, white where"),
-        (["--paste"], "there is nothing to paste: no control keeps a part of the picture"),
+        (["--paste"], "there is nothing to paste: add a control with a mask, such as mask"),
     ],
 )
 def test_controls_that_make_no_sense(edit: Run, options: list[str], complaint: str) -> None:

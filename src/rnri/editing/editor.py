@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
 from rnri_core.controls.masks import composite
@@ -21,6 +21,7 @@ from torch import Tensor
 from rnri import images, models
 from rnri.editing.config import EditConfig
 from rnri.editing.edit import as_inversion, bound, other_steps, resample, sample_noise
+from rnri.editing.encoded import Encoded
 from rnri.editing.renamed import configured
 from rnri.editing.result import EditResult
 from rnri.editing.timings import Timings
@@ -30,18 +31,6 @@ from rnri.load_options import Loading
 from rnri.models.base import Model
 
 __all__ = ["Editor", "Encoded", "Timings"]
-
-
-class Encoded(NamedTuple):
-    """An encoded image, all that inverting it takes.
-
-    Attributes:
-        latents: (1, C, h, w), at a size that the model takes.
-        size: (width, height) of the image itself, in pixels.
-    """
-
-    latents: Tensor
-    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -179,7 +168,7 @@ class Editor:
 
     @runs
     def schedule(self, latents: Tensor, *, steps: int | None = None, strength: float = 1.0, seed: int = 0) -> Schedule:
-        """The model's sampling steps for latents (B, C, h, w); the noise of a stochastic sampler is that of ``seed``."""
+        """The sampling steps for latents (B, C, h, w); the noise of a stochastic sampler is that of ``seed``."""
         steps = self.model.defaults.steps if steps is None else steps
         shape = (latents.shape[1], latents.shape[2], latents.shape[3])
         return self.model.schedule(steps, strength=strength, generator=generator(seed), shape=shape)
@@ -282,7 +271,7 @@ class Editor:
         *,
         size: tuple[int, int] | None = None,
     ) -> Picture:
-        """The picture sampled from noise (1, C, h, w) along a schedule, with the config's guidance and negative prompt."""
+        """The picture sampled from noise (1, C, h, w) on a schedule, with the config's guidance and negative prompt."""
         config = config or EditConfig()
         guidance = self._guidance(config)
         sampled = sample_noise(self.model, schedule, noise, listed([prompt]), guidance, config.negative)
