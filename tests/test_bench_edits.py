@@ -322,7 +322,7 @@ def test_methods_that_the_model_cannot_serve_are_left_out(
 
 def test_a_method_may_be_given_each_edits_own_mask(run: Run, model: Path) -> None:
     bare = "inversion:inverter=explicit"  # without corrections, which would keep everything with or without a mask
-    masked = f"{bare},controls='keep:mask={{mask}},soft=0'"
+    masked = f"{bare},controls='mask:mask={{mask}},blur=0'"
     chosen = ("--method", bare, "--method", masked, "--metric", "psnr-background")
     code, _, err = run("bench", "scenes", "--model", model, "--device", "cpu", "--limit", 3, "-o", "found", *chosen)
     assert code == 0, err

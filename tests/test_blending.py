@@ -131,16 +131,16 @@ def test_frames_lead_from_one_picture_to_the_other(
 
 
 def test_what_has_nothing_between(editor: Editor, ends: tuple[Inversion, Inversion]) -> None:
-    with pytest.raises(ValueError, match="1 pictures are no way from one to another: give 2 or more"):
+    with pytest.raises(ValueError, match="count=1 is out of range: give at least 2"):
         next(interpolate(editor, *ends, 1))
     with pytest.raises(ValueError, match=r"inverted in other steps or sizes .*: invert them alike"):
         next(interpolate(editor, ends[0], editor.invert(picture(), OTHER, steps=2), 2))
     with pytest.raises(ValueError, match="has no source structure: invert with inverter='faithful'"):
         next(concept(editor, [editor.invert(picture(), OTHER, steps=8)], SOURCE, 1))
     stranger = Editor.from_pipe(tiny.pipeline(seed=1)).invert(picture(), OTHER, steps=3)
-    with pytest.raises(ValueError, match=r"inverted by models .* have nothing between them"):
+    with pytest.raises(ValueError, match=r"inverted by different models"):
         next(concept(editor, [ends[0], stranger], SOURCE, 1))
-    with pytest.raises(ValueError, match="a concept of no pictures"):
+    with pytest.raises(ValueError, match="there is no reference image"):
         next(concept(editor, [], SOURCE, 1))
     with pytest.raises(ValueError, match=r"variety=2 is out of range"):
         next(concept(editor, list(ends), SOURCE, 1, variety=2))

@@ -112,7 +112,7 @@ BAD: list[tuple[str, str]] = [
     (f"{EDIT} --source S --size 0x9", "--size '0x9' is not a size: …"),
     (f"{EDIT} --source S --resolution 9", "--resolution '9' is not a size: …"),
     (
-        f"{EDIT} --source S --edit-steps 9 --control hold",
+        f"{EDIT} --source S --edit-steps 9 --control automatic-mask",
         "--edit-steps and controls exclude each other: edit in as many as were inverted",
     ),
     (

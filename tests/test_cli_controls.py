@@ -63,11 +63,20 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_controls_reach_the_editor(edit: Run, model: Path) -> None:
-    how = ("--control", "depth:strength=0.6", "--control", "prompt-to-prompt", "--weight", "blue=3", "-o", "out.png")
+    how = (
+        "--control",
+        "start-step:strength=0.6",
+        "--control",
+        "prompt-to-prompt",
+        "--weight",
+        "blue=3",
+        "-o",
+        "out.png",
+    )
     assert edit(*how)[0] == 0
     editor = Editor.from_pretrained(model, device="cpu")
     found = editor.invert("picture.png", SOURCE)
-    specs = ["depth:strength=0.6", "prompt-to-prompt", "reweight:word=blue,weight=3"]
+    specs = ["start-step:strength=0.6", "prompt-to-prompt", "reweight:word=blue,weight=3"]
     editor.edit(found, TARGET, controls=specs).picture.save("expected.png")
     assert same("out.png", "expected.png")
     assert edit("-o", "plain.png")[0] == 0
@@ -87,13 +96,13 @@ def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--control", "magic"], "no control is called 'magic'; there are depth, "),
-        (["--control", "depth:strength=2"], "control 'depth': strength=2.0 is outside 0 to 1"),
+        (["--control", "magic"], "no control is called 'magic'; there are start-step, "),
+        (["--control", "start-step:strength=2"], "control 'start-step': strength=2.0 is outside 0 to 1"),
         (["--weight", "blue"], "--weight 'blue' is not a word and its weight: give one like ball=2.0"),
         (["--weight", "=2"], "--weight '=2' is not a word and its weight"),
-        (["--weight", "cube=2"], "the prompt has no word 'cube' to weigh: give one of a, blue, ball, on, sand"),
+        (["--weight", "cube=2"], "the prompt has no word 'cube' to weight: give one of a, blue, ball, on, sand"),
         (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give a picture, white where"),
-        (["--paste"], "there is nothing to paste: no control keeps a part of the picture"),
+        (["--paste"], "there is nothing to paste: add a control with a mask, such as mask"),
     ],
 )
 def test_controls_that_make_no_sense(edit: Run, options: list[str], complaint: str) -> None:

@@ -60,9 +60,9 @@ def test_a_setting_of_an_inversion_that_is_refused_is_named(changes: dict[str, A
     [
         ({"guidance": -0.1}, "guidance"),
         ({"guidance": float("inf")}, "guidance"),
-        ({"controls": "hold"}, "controls"),
+        ({"controls": "automatic-mask"}, "controls"),
         ({"controls": None}, "controls"),
-        ({"controls": ("hold",), "steps": 4}, "steps"),
+        ({"controls": ("automatic-mask",), "steps": 4}, "steps"),
     ],
 )
 def test_a_setting_of_an_edit_that_is_refused_is_named(changes: dict[str, Any], field: str) -> None:
@@ -87,10 +87,10 @@ def test_settings_make_the_inverter() -> None:
 
 
 def test_specs_of_controls_are_resolved() -> None:
-    assert EditConfig().chosen is None
+    assert EditConfig().chosen == "auto"
     assert EditConfig(controls=()).chosen == ()
-    hold = control("hold")
-    assert EditConfig(controls=["depth:strength=0.5", hold]).chosen == (control("depth:strength=0.5"), hold)
+    hold = control("automatic-mask")
+    assert EditConfig(controls=["start-step:strength=0.5", hold]).chosen == (control("start-step:strength=0.5"), hold)
 
 
 @pytest.mark.parametrize(

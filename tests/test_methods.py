@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rnri_core.sampling.steps import Schedule, flow
+from rnri_core.sampling.strength import last
 from torch import Tensor
 
 from rnri.baselines import METHODS, Edited, method
@@ -20,7 +21,6 @@ from rnri.baselines.flow_edit import FlowEdit
 from rnri.baselines.infedit import InfEdit
 from rnri.baselines.rf_solver import _walked as rf_solver
 from rnri.editing.editor import Editor
-from rnri.models.schedulers import last
 from rnri.models.stable_diffusion import StableDiffusion
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
@@ -35,7 +35,7 @@ REPRODUCING = [
     "edit-friendly:strength=1",
     "inversion",
     "edict",
-    "edict:mixing=0.8,inverting=1",
+    "edict:mixing=0.8,source_guidance=1",
     "bdia",
     "bdia:weight=0.9",
     "turboedit",
@@ -130,7 +130,7 @@ def test_calls_are_those_the_network_sees(editor_for: Callable[[str], Editor], n
     network = editor.model.unet  # type: ignore[attr-defined]
     handle = network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     try:
-        options = ",inverter=fixed-point,controls='keep-difference; masactrl'" if name == "inversion" else ""
+        options = ",inverter=fixed-point,controls='diffedit-mask; masactrl'" if name == "inversion" else ""
         result = edit(editor, f"{name}:guidance=2{options}", TARGET, OTHER)
     finally:
         handle.remove()
@@ -163,7 +163,10 @@ def test_methods_for_flows_refuse_other_models(diffusion: Editor, name: str) -> 
         ("ledits++:strength=1,scale=1,quantile=0,attention=0", "edit-friendly:strength=1,guidance=1"),
         ("direct-inversion:cross=0,layout=0,guidance=2", "inversion:inverter=explicit,iterations=1,guidance=2"),
         ("flowedit:strength=0.5,sampled=1,guidance=1", "sdedit:strength=0.5,guidance=1"),
-        ("inversion:controls='depth:strength=0.5',inverter=fixed-point", "inversion:strength=0.5,inverter=fixed-point"),
+        (
+            "inversion:controls='start-step:strength=0.5',inverter=fixed-point",
+            "inversion:strength=0.5,inverter=fixed-point",
+        ),
     ],
 )
 def test_methods_meet_at_their_limits(diffusion: Editor, rectified: Editor, one: str, other: str) -> None:
@@ -233,8 +236,8 @@ def test_flowedits_published_settings_take_the_published_steps(rectified: Editor
     made = [method(spec) for spec in specs]
     found = [each.edit(rectified, picture(), SOURCE, [TARGET]).nfe // 4 for each in made]
     assert dict(zip(specs, found, strict=True)) == {
-        "flowedit:steps=50,strength=0.66,resting=3.5,guidance=13.5": 33,
-        "flowedit:steps=28,strength=0.86,resting=1.5,guidance=5.5": 24,
+        "flowedit:steps=50,strength=0.66,source_guidance=3.5,guidance=13.5": 33,
+        "flowedit:steps=28,strength=0.86,source_guidance=1.5,guidance=5.5": 24,
     }
 
 
@@ -261,7 +264,7 @@ def test_a_steered_flow_is_less_steered_later(rectified: Editor) -> None:
         ("inversion:init=late", "init='late' is not one of clean, noised, predicted, noised-predicted"),
         ("inversion:init", "needs a value, as in inversion:init=clean"),
         ("inversion:inverter=magic", "no solver is called 'magic'"),
-        ("inversion:controls='depth;magic'", "no control is called 'magic'"),
+        ("inversion:controls='start-step;magic'", "no control is called 'magic'"),
     ],
 )
 def test_specs_that_make_no_sense(spec: str, complaint: str) -> None:

@@ -62,7 +62,7 @@ def test_hello_tells_every_solver_with_its_fields(engine: Engine) -> None:
     solvers = {name: [each.name for each in method.options()] for name, method in SOLVERS.items()}
     assert fields == {name: [] for name in PRESETS} | solvers
     assert set(SOURCE.split()) <= set(told["words"])
-    assert "depth" in [each["name"] for each in told["controls"]]
+    assert "start-step" in [each["name"] for each in told["controls"]]
     assert told["examples"] == []  # it is not a model of scenes
 
 
@@ -100,12 +100,12 @@ def test_what_is_drawn_is_what_the_editor_draws(engine: Engine, found: dict[str,
 def test_controls_reach_the_editor(engine: Engine, found: dict[str, Any]) -> None:
     kept = engine.find(found["id"], TOKEN).inversion
     assert kept is not None
-    controls = [{"name": "depth", "fields": {"strength": 0.5}}]
+    controls = [{"name": "start-step", "fields": {"strength": 0.5}}]
     drawn = ask(engine, "draw", **wish(found, controls=controls))
-    expected = engine.editor.edit(kept, TARGET, guidance=1.0, controls=["depth:strength=0.5"]).picture
+    expected = engine.editor.edit(kept, TARGET, guidance=1.0, controls=["start-step:strength=0.5"]).picture
     assert torch.equal(pixels(drawn["pictures"][0]), images.read(expected))
-    assert "--control depth:strength=0.5" in drawn["command"]
-    assert "controls=['depth:strength=0.5']" in drawn["python"]["plain"]
+    assert "--control start-step:strength=0.5" in drawn["command"]
+    assert "controls=['start-step:strength=0.5']" in drawn["python"]["plain"]
 
 
 def test_several_are_drawn_at_once(engine: Engine, found: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ def test_a_tab_sees_nothing_of_another(engine: Engine, found: dict[str, Any]) ->
         ("draw", {"strength": 0.01}, "strength=0.01 is out of range"),
         ("draw", {"guidance": True}, "guidance=True is out of range"),
         ("draw", {"controls": [{"name": "magic"}]}, "no control is called 'magic'"),
-        ("draw", {"controls": ["depth"]}, "'depth' has no name"),
+        ("draw", {"controls": ["start-step"]}, "'start-step' has no name"),
         ("draw", {"token": "short"}, "load it again"),
         ("keep", {"kind": "everything"}, "image, sheet, inversion"),
         ("keep", {"kind": "image", "mask": "nonsense"}, "the mask is no data URL"),

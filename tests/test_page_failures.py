@@ -24,7 +24,7 @@ from tests.served import OTHER, SOURCE, TARGET, hold, picture
 BANNER = "[data-at=banner]"
 TILES = "n => document.querySelectorAll('.rn-grid .rn-tile').length === n"
 DRAWN = "p => performance.getEntriesByName('rnri:frame').some(e => e.detail.prompt === p)"
-BESIDE = ("keep-difference", "keep-words", "prompt-to-prompt", "masactrl", "plug-and-play")
+BESIDE = ("diffedit-mask", "local-blend", "prompt-to-prompt", "masactrl", "plug-and-play")
 """Controls that need the source beside the targets, or look at it."""
 
 
@@ -93,8 +93,8 @@ def test_several_targets_are_drawn_with_controls_that_look_at_the_source(tab: An
     tab.locator("summary", has_text="Controls").click()
     for count, name in enumerate(BESIDE, 2):
         tab.check(f"[name='{name}']")
-        if name == "keep-words":  # the tiny network has no deeper level
-            tab.fill("[name='keep-words.level']", "0")
+        if name == "local-blend":  # the tiny network has no deeper level
+            tab.fill("[name='local-blend.level']", "0")
         several(tab, *(f"{OTHER} {'on sand ' * n}" for n in range(count)))
         tab.wait_for_function(TILES, arg=count)
         tab.uncheck(f"[name='{name}']")

@@ -55,7 +55,7 @@ def test_every_step_is_shown_by_the_small_autoencoder(model: Path, taesd: Path) 
     how = Loading(scheduler="euler", preview=str(taesd))
     editor = Editor(models.load(str(model), device="cpu", loading=how))
     found = editor.invert(torch.zeros(1, 3, 20, 30), SOURCE, steps=8, inverter="fixed-point")
-    drawn = editor.sample(found, [TARGET, SOURCE], controls=["depth:strength=0.5"])
+    drawn = editor.sample(found, [TARGET, SOURCE], controls=["start-step:strength=0.5"])
     ways = previews(editor.model, found, drawn)
     assert [len(way) for way in ways] == [8 - drawn.first] * 2
     assert 0 < drawn.first < 7

@@ -8,17 +8,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 from rnri_core.inversion.config import InversionConfig
+from rnri_core.registry import RENAMED
 
 from rnri.controls import CONTROLS, Control
 from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
-from rnri.editing.renamed import RENAMED
 from rnri.images import encode
 from rnri.web.engine import Drawing, Engine, Limits, Missing
 from rnri.web.store import Settings
@@ -160,8 +160,8 @@ def control(name: str) -> Control:
 
 
 SETTING: dict[str, dict[str, Any]] = {
-    "keep-words": {"level": 0},
-    "keep": {"mask": np.tile(np.array([0, 255], np.uint8), (4, 2))},
+    "local-blend": {"level": 0},
+    "mask": {"mask": np.tile(np.array([0, 255], np.uint8), (4, 2))},
     "reweight": {"word": "ball", "weight": 3.0},
     "negative": {"prompt": OTHER},
 }
@@ -188,8 +188,9 @@ def test_several_targets_of_a_control_are_those_of_the_editor(
         assert all(same(*pair, 0) for pair in zip(edited.pictures, expected, strict=True))
 
 
-def test_no_controls_are_not_the_usual_ones(shared: tuple[Engine, str], editor: Editor) -> None:
-    (engine, id), choices = shared, (None, ())
+def test_no_controls_are_not_the_default_ones(shared: tuple[Engine, str], editor: Editor) -> None:
+    engine, id = shared
+    choices: tuple[tuple[()] | Literal["auto"], ...] = ("auto", ())
     source, gate = engine.find(id).inversion, Gate(engine)
     assert source is not None
     tickets = [engine.edit(id, Drawing((TARGET,), controls=controls)) for controls in choices]
@@ -197,7 +198,7 @@ def test_no_controls_are_not_the_usual_ones(shared: tuple[Engine, str], editor: 
     for ticket, controls in zip(tickets, choices, strict=True):
         assert same(
             ticket.result().pictures[0],
-            editor.edit(source, TARGET, controls="auto" if controls is None else controls).picture,
+            editor.edit(source, TARGET, controls=controls).picture,
             0,
         )
 
@@ -210,7 +211,7 @@ def test_what_differs_is_not_drawn_together(engine: Engine) -> None:
         (long, Drawing((TARGET,), guidance=2.0)),
         (long, Drawing((TARGET,), size=(8, 8))),
         (long, Drawing((TARGET,), strength=0.5)),
-        (long, Drawing((TARGET,), controls=("keep-difference",))),
+        (long, Drawing((TARGET,), controls=("diffedit-mask",))),
     ]
     gate = Gate(engine)
     tickets = [engine.edit(id, drawing) for id, drawing in different]

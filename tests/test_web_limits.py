@@ -212,8 +212,8 @@ def test_the_masks_path_is_refused_whatever_is_there(server: tuple[str, Engine],
     lines = set()
     for place in (*named, "/nowhere/at/all.png"):
         drawing = {"id": found["id"], "prompts": [TARGET], "strength": 1.0, "guidance": 1.0}
-        lines.add(ask(server[1], "draw", controls=[{"name": "keep", "fields": {"mask": place}}], **drawing)["error"])
-    assert lines == {"control 'keep': mask is a file, and a request may not name one: upload the picture."}
+        lines.add(ask(server[1], "draw", controls=[{"name": "mask", "fields": {"mask": place}}], **drawing)["error"])
+    assert lines == {"control 'mask': mask is a file, and a request may not name one: upload the picture."}
 
 
 def test_no_field_of_the_api_names_a_file(server: tuple[str, Engine], id: str, named: tuple[str, ...]) -> None:
@@ -231,7 +231,7 @@ def test_no_field_of_the_api_names_a_file(server: tuple[str, Engine], id: str, n
                 data = {"prompt": SOURCE, "source": SOURCE, "steps": "2", "budget": "1"}
                 for field in fields:
                     http.post(path, data=data | {field: place}, files={"image": picture()})
-                http.post(path, data=data | {"solver": spell("keep", {"mask": place})}, files={"image": picture()})
+                http.post(path, data=data | {"solver": spell("mask", {"mask": place})}, files={"image": picture()})
                 http.post(path, data=data, files={"image": (place, picture())})
                 http.post(path, data=data | {"image": place})
             for field in EditRequest.model_fields:

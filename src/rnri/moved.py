@@ -1,4 +1,4 @@
-"""Module paths of 0.1, importable until 0.3: one table and one import hook."""
+"""Module paths of 0.1, importable until 0.3: one table and one import hook. Options: `rnri_core.registry.RENAMED`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ MOVED = {
     "rnri.fidelity": "rnri.editing.fidelity",
     "rnri.describe": "rnri.editing.captioning",
     "rnri.timings": "rnri.editing.timings",
+    "rnri.controls.depth": "rnri_core.controls.start_step",
+    "rnri.controls.hold": "rnri_core.controls.automatic_mask",
+    "rnri.controls.keep": "rnri.controls.image_mask",
+    "rnri.controls.keep_difference": "rnri.controls.diffedit_mask",
+    "rnri.controls.keep_words": "rnri.controls.local_blend",
+    "rnri.controls.masks": "rnri_core.controls.masks",
+    "rnri.controls.residual": "rnri_core.controls.residual",
     "rnri.methods": "rnri.baselines",
     "rnri.bench": "rnri.evaluation",
     "rnri.bench.datasets": "rnri.evaluation.datasets",
@@ -65,6 +72,15 @@ MOVED = {
     "rnri.bench.ui": "rnri.evaluation.page",
 }
 """Module or package of 0.1 → where it is now; what lies in a package moved with it unless it has a line of its own."""
+
+CLASSES = {
+    "Depth": "StartStep",
+    "Hold": "AutomaticMask",
+    "Keep": "ImageMask",
+    "KeepDifference": "DiffEditMask",
+    "KeepWords": "LocalBlend",
+}
+"""Class of 0.1 → its present name; importable under the old one from the module's old path."""
 
 
 def new_path(name: str) -> str | None:
@@ -96,6 +112,9 @@ class _Moved(MetaPathFinder, Loader):
         warnings.warn(f"{spec.name} is now {new}; the old path goes in 0.3", DeprecationWarning, stacklevel=2)
         module = importlib.import_module(new)
         self._own = (module.__spec__, module.__loader__)
+        for old, name in CLASSES.items():
+            if hasattr(module, name):
+                setattr(module, old, getattr(module, name))
         return module
 
     def exec_module(self, module: ModuleType) -> None:

@@ -28,6 +28,8 @@ RENAMED = {
     "solver": "inverter",
     "budget": "iterations",
     "correct": "noise_maps",
+    "start": "init",
+    "predictor": "init",
 }
 """Names of components and options of 0.1 → those of today; the old ones are accepted until 0.3."""
 

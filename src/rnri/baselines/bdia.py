@@ -26,7 +26,7 @@ class BdiaBaseline(Rival):
     passage = "BDIA-DDIM, the update from two latents and its inverse"
 
     weight: float = option(1.0, "γ, the share of the last step that is taken back", low=0.01, high=1.0)
-    inverting: float | None = option(None, "guidance of the inversion; none if not given", low=0.0, high=100.0)
+    source_guidance: float | None = option(None, "guidance of the inversion; none if not given", low=0.0, high=100.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        return draw(Bdia(self.weight), canvas, inverting=self.inverting, guidance=guidance)
+        return draw(Bdia(self.weight), canvas, source_guidance=self.source_guidance, guidance=guidance)

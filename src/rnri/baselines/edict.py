@@ -24,14 +24,14 @@ class EdictBaseline(Rival):
     passage = "the coupled transformations and their mixing layers"
 
     mixing: float = option(0.93, "p, how much of itself each latent keeps when the two are mixed", low=0.5, high=1.0)
-    inverting: float | None = option(None, "guidance of the inversion; none if not given", low=0.0, high=100.0)
+    source_guidance: float | None = option(None, "guidance of the inversion; none if not given", low=0.0, high=100.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        return draw(Edict(self.mixing), canvas, inverting=self.inverting, guidance=guidance)
+        return draw(Edict(self.mixing), canvas, source_guidance=self.source_guidance, guidance=guidance)
 
 
-def draw(sampler: Coupled, canvas: Canvas, *, inverting: float | None, guidance: float) -> Tensor:
+def draw(sampler: Coupled, canvas: Canvas, *, source_guidance: float | None, guidance: float) -> Tensor:
     """The latents of the edits by a coupled sampler, one for each target."""
-    found = sampler.invert(canvas.network([canvas.source], inverting), canvas.schedule, canvas.clean)
+    found = sampler.invert(canvas.network([canvas.source], source_guidance), canvas.schedule, canvas.clean)
     pair = canvas.spread(found.pair[0]), canvas.spread(found.pair[1])
     return sampler.sample(canvas.network(canvas.targets, guidance), canvas.schedule, pair)

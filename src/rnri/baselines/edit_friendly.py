@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rnri_core import publications
 from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
@@ -27,13 +27,15 @@ class EditFriendlyBaseline(Rival):
     passage = "Algorithm 1"
 
     strength: float = option(0.75, "the part of the steps that is taken", low=0.01, high=1.0)
-    inverting: float | None = option(None, "guidance when the maps are made; none if not given", low=0.0, high=100.0)
+    source_guidance: float | None = option(
+        None, "guidance when the maps are made; none if not given", low=0.0, high=100.0
+    )
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        count = max(1, math.floor(len(canvas.schedule) * self.strength + 1e-9))
+        count = strength_steps(self.strength, len(canvas.schedule))
         steps = canvas.schedule[-count:]
         seed = canvas.generator.initial_seed()
-        network = canvas.network([canvas.source], self.inverting)
+        network = canvas.network([canvas.source], self.source_guidance)
         found = EditFriendly().invert(network, steps, canvas.clean, seed=seed)
         m = canvas.network(canvas.targets, guidance)
         return sample(m, found.schedule, canvas.spread(found.noise), noise_maps=found.noise_maps)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rnri_core import publications
 from rnri_core.registry import option
 from rnri_core.sampling.steps import add_noise
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
@@ -27,7 +28,7 @@ class InfEdit(Rival):
     strength: float = option(1.0, "the part of the steps that is taken", low=0.01, high=1.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        steps = canvas.schedule[-max(1, int(len(canvas.schedule) * self.strength + 1e-9)) :]
+        steps = canvas.schedule[-strength_steps(self.strength, len(canvas.schedule)) :]
         end = steps[-1].levels[2:]
         theirs, ours = canvas.network([canvas.source]), canvas.network(canvas.targets, guidance)
         edited = canvas.spread(canvas.clean)

@@ -44,7 +44,9 @@ class InversionBaseline(EditMethod):
     noise_maps: bool | None = option(
         None, "store what each step misses, and add it when sampling; the preset's own, or false"
     )
-    controls: str = option("", "controls instead of the usual ones, apart by semicolons: 'depth:strength=0.8; hold'")
+    controls: str = option(
+        "auto", "auto, none, or controls apart by semicolons: 'start-step:strength=0.8; automatic-mask'"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,9 +75,7 @@ class InversionBaseline(EditMethod):
     def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> Edited:
         begin = time.perf_counter()
         found = editor.invert(image, source, self.config(seed))
-        result = editor.edit(
-            found, targets, EditConfig(guidance=self.guidance, controls=find_controls(self.controls) or "auto")
-        )
+        result = editor.edit(found, targets, EditConfig(guidance=self.guidance, controls=find_controls(self.controls)))
         return Edited(
             list(result.pictures),
             nfe=found.nfe + result.nfe,

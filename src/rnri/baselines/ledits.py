@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +11,11 @@ from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.inversion import Inversion, sample
 from rnri_core.registry import option
 from rnri_core.sampling.steps import Denoiser
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 from torch.nn import functional
 
 from rnri.baselines.canvas import Canvas, Rival
-from rnri.controls import Job
 from rnri.controls.word_maps import WordMaps
 from rnri.models.attention import attending
 from rnri.models.attention_hooks import INNER
@@ -49,7 +48,7 @@ class Ledits(Rival):
     level: int = option(INNER, "M₁ is read where latents are halved this many times", low=0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        count = max(1, math.floor(len(canvas.schedule) * self.strength + 1e-9))
+        count = strength_steps(self.strength, len(canvas.schedule))
         seed = canvas.generator.initial_seed()
         network = canvas.network([canvas.source])
         found = EditFriendly().invert(network, canvas.schedule[-count:], canvas.clean, seed=seed)
@@ -62,9 +61,8 @@ class Ledits(Rival):
         watching = None
         if self.attention:
             length = model.embed([target]).tokens.shape[1]
-            job = Job(model, found, (target,), beside=True, targets=slice(1, 2), length=length)
-            watching = WordMaps(job, self.level)
-        with attending(model, [watching]) if watching else nullcontext():
+            watching = WordMaps(model, found, [target], self.level, length=length, targets=slice(1, 2))
+        with attending(model, [watching] if watching else []):
             m = self.guided(canvas.network([canvas.source, target]), watching)
             return sample(m, found.schedule, found.noise, noise_maps=found.noise_maps)
 
@@ -77,7 +75,7 @@ class Ledits(Rival):
             strong = change.abs().sum(1, keepdim=True)
             if watching is not None:
                 heat, looked = watching.heat, torch.zeros_like(watching.heat[0])
-                for words, each in zip((watching.dropped, watching.new), heat, strict=True):
+                for words, each in zip((watching.removed, watching.added), heat, strict=True):
                     if words.any():
                         looked = torch.maximum(looked, most(smoothed(each), self.attention))
                 watching.clear()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rnri_core import publications
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
 from rnri_core.sampling.steps import add_noise
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
@@ -27,7 +27,7 @@ class SDEdit(Rival):
     strength: float = option(0.75, "the part of the steps that is taken", low=0.0, high=1.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        count = math.floor(len(canvas.schedule) * self.strength + 1e-9)
+        count = strength_steps(self.strength, len(canvas.schedule), least=0)
         steps = canvas.schedule[len(canvas.schedule) - count :]
         if not steps:
             return canvas.spread(canvas.clean)

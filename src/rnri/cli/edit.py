@@ -107,7 +107,7 @@ def edit(
     how.check_solver()
     inverting.check_budget(how, loading)
     controls = steering.controls(control or (), words, mask)
-    if others is not None and controls:
+    if others is not None and controls not in ("auto", ()):
         raise RnriError("--edit-steps and controls exclude each other", hint="edit in as many as were inverted")
 
     from rnri import images
@@ -128,7 +128,7 @@ def edit(
             tell("inverting")
             found = how.invert(editor, pixels, prompt, timings)
         tell("editing")
-        config = EditConfig(scale, negative, tuple(controls) or "auto", others)
+        config = EditConfig(scale, negative, controls, others)
         result = editor.edit(found, targets, config, paste=pixels if paste else None, size=wanted, timings=timings)
         if way:
             for path, frames in zip(ways, previews(editor.model, found, result.sampled, size=wanted), strict=True):

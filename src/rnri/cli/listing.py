@@ -68,7 +68,7 @@ def controls() -> None:
 
     for name, kind in CONTROLS.items():
         _describe(name, kind, f"{kind.source}, {kind.passage}")
-    screen.say("Fields are set after a colon: --control keep-difference:threshold=0.5,grow=2")
+    screen.say("Fields are set after a colon: --control diffedit-mask:threshold=0.5,dilate=2")
 
 
 def methods() -> None:

@@ -91,7 +91,8 @@ ResidualCorrection = Annotated[
 Control = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME[:FIELD=VALUE,…]", help="How the edit is made: see 'rnri controls'; repeat it for several."
+        metavar="NAME[:FIELD=VALUE,…]",
+        help="A control of the edit: see 'rnri controls'; repeat it for several. none: not even the default one.",
     ),
 ]
 Weight = Annotated[

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rnri_core.errors import RnriError
 
 if TYPE_CHECKING:
-    from rnri.controls import Control
+    from rnri.controls import AnyControl
 
 AUTO = "auto"
 """As a source prompt: look for yourself."""
@@ -39,14 +39,20 @@ def check_paste(paste: bool, image: Path, *, stored: bool) -> None:
         raise RnriError(f"--paste needs the picture itself, and {image} is its inversion", hint="give the picture")
 
 
-def controls(specs: Sequence[str], words: Sequence[tuple[str, float]], mask: Path | None) -> list[Control]:
-    """Controls as named, then the mask, then the weights of words; ValueError for what is none."""
+def controls(
+    specs: Sequence[str], words: Sequence[tuple[str, float]], mask: Path | None
+) -> tuple[AnyControl, ...] | Literal["auto"]:
+    """Controls as named, then the mask, then the weights of words; ``"auto"`` where none of these is given.
+
+    The spec ``none`` alone is an edit without controls. Raises RnriError for an unknown control or file.
+    """
     from rnri.controls import control
-    from rnri.controls.keep import Keep
+    from rnri.controls.image_mask import ImageMask
     from rnri.controls.reweight import Reweight
 
     if mask is not None and not mask.is_file():
         raise RnriError(f"--mask {mask} is no file", hint="give a picture, white where the edit may change things")
-    found = [control(spec) for spec in specs]
-    found += [Keep(mask=mask)] if mask else []
-    return found + [Reweight(word=word, weight=weight) for word, weight in words]
+    chosen = [control(spec) for spec in specs if spec != "none"]
+    chosen += [ImageMask(mask=mask)] if mask else []
+    chosen += [Reweight(word=word, weight=weight) for word, weight in words]
+    return tuple(chosen) if chosen or specs else "auto"

@@ -15,6 +15,7 @@ import torch
 from rnri_core.errors import RnriError
 from rnri_core.sampling.guidance import combine
 from rnri_core.sampling.steps import Denoiser, Schedule
+from rnri_core.sampling.strength import last
 from rnri_core.threads import TOKENIZERS, WARNING_FILTERS, running
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from rnri.models.fingerprint import digest
 from rnri.models.hooks import bound, bound_layers
 from rnri.models.lora import add_loras
 from rnri.models.prompts import warn_of_unread
-from rnri.models.schedulers import choose, last, noise_scale, table
+from rnri.models.schedulers import choose, noise_scale, table
 
 WORDS = "words.json"
 """Beside the tokenizer's files: a sorted JSON list of all words the model was taught. Most models have none."""

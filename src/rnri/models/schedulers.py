@@ -143,22 +143,6 @@ def _fresh(scheduler: Any, num_steps: int, timesteps: Mapping[str, Any] | None) 
     return fresh
 
 
-def last(schedule: Schedule, strength: float) -> Schedule:
-    """The last ⌊steps · strength⌋ steps, as image-to-image pipelines have it; ValueError if that is none or too many.
-
-    >>> last(tuple("abcd"), 0.6)
-    ('c', 'd')
-    """
-    steps = len(schedule)
-    if not 1 <= steps * strength <= steps:
-        raise RnriError(
-            f"strength={strength} is out of range",
-            hint=f"give {1 / steps:.2g} to 1 to keep 1 to {steps} steps",
-            field="strength",
-        )
-    return schedule[-math.floor(steps * strength + 1e-9) :]  # 0.58 of 50 steps are 29, whatever floats say
-
-
 def _ddim(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
     return ddim(
         scheduler.alphas_cumprod,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.sampling.steps import Schedule
-
-from rnri.models.schedulers import last
+from rnri_core.sampling.strength import last
 
 Table = tuple[tuple[float | bytes, ...], ...]
 """A schedule as values that compare: equal tables sample equally."""

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
 from rnri import images
@@ -247,10 +248,10 @@ class Engine:
             return None
         id, owner, drawing = job.drawing
         kept = self.store.get(id, owner)
-        if kept is None or kept.inversion is None or drawing.controls:
+        if kept is None or kept.inversion is None or drawing.controls not in ("auto", ()):
             return None
         source = kept.inversion
-        steps = kept.table[-max(1, int(len(kept.table) * drawing.strength + 1e-9)) :]
+        steps = kept.table[-strength_steps(drawing.strength, len(kept.table)) :]
         shape = *source.noise.shape, source.noise_maps is None, source.guidance
         asked = drawing.guidance, drawing.negative, drawing.strength, drawing.controls
         return steps, shape, asked, drawing.size or source.size

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
-from rnri.controls import Control
+from rnri.controls import AnyControl
 from rnri.editing.editor import Editor
 from rnri.images import Picture
 from rnri.web.store import Cost
@@ -38,7 +38,7 @@ class Limits:
 class Drawing:
     """What is to be drawn from an inversion, in the names of `Editor.edit`; `strength` keeps its last steps only.
 
-    With controls that are not the usual ones it shares its network calls with no other.
+    With controls that are named it shares its network calls with no other.
     """
 
     prompts: tuple[str, ...]
@@ -46,7 +46,7 @@ class Drawing:
     negative: str = ""
     size: tuple[int, int] | None = None
     strength: float = 1.0
-    controls: tuple[Control | str, ...] | None = None
+    controls: tuple[AnyControl | str, ...] | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True)

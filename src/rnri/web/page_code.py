@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
-from rnri.editing.renamed import RENAMED
+from rnri_core.registry import RENAMED
+
 from rnri.web.store import Settings
 
 MASKED = (
@@ -29,7 +30,7 @@ class Recipe:
     settings: Settings
     strength: float
     guidance: float
-    controls: tuple[str, ...] = ()
+    controls: tuple[str, ...] | Literal["auto"] = "auto"
 
     @property
     def output(self) -> str:
@@ -50,7 +51,8 @@ class Recipe:
         required = ["rnri", "edit", self.name, "--source", self.source, "--target", self.target]
         required += ["--output", self.output, "--model", self.model]
         options = [f"--guidance {self.guidance:g}"]
-        options += [f"--control {shlex.quote(control)}" for control in self.controls]
+        if self.controls != "auto":
+            options += [f"--control {shlex.quote(control)}" for control in self.controls or ("none",)]
         for name, value in self._inverting().items():
             if name == "correct":
                 options.append("--residual-correction" if value else "--no-residual-correction")
@@ -72,7 +74,7 @@ class Recipe:
         """
         arguments = [repr(self.name), repr(self.source)]
         arguments += [f"{RENAMED.get(name, name)}={value!r}" for name, value in self._inverting().items()]
-        how = f"guidance={self.guidance!r}" + (f", controls={list(self.controls)!r}" if self.controls else "")
+        how = f"guidance={self.guidance!r}" + ("" if self.controls == "auto" else f", controls={list(self.controls)!r}")
         lines = [
             "from rnri import Editor",
             "",

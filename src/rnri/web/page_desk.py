@@ -186,15 +186,16 @@ class Desk:
         kept = self.engine.find(id if isinstance(id, str) else "", _token(asked))
         size = live_size(kept.about.size, max(self.engine.editor.model.image_size)) if live else None
         strength, guidance = _number(asked, "strength", 1.0), _number(asked, "guidance", 100.0)
-        controls = asked.get("controls") or []
-        if not isinstance(controls, list) or len(controls) > MAX_CONTROLS:
+        controls = asked.get("controls", "auto")
+        if controls != "auto" and (not isinstance(controls, list) or len(controls) > MAX_CONTROLS):
             raise RnriError(
-                f"controls={_short(controls)} is no list of at most {MAX_CONTROLS} controls",
+                f"controls={_short(controls)} is neither 'auto' nor a list of at most {MAX_CONTROLS} controls",
                 hint="see 'rnri controls'",
                 field="controls",
             )
-        chosen = tuple(control(_spec(each), plain=True) for each in controls) or None
-        return kept.about.id, Drawing(texts, guidance, size=size, strength=strength, controls=chosen)
+        if controls != "auto":
+            controls = tuple(control(_spec(each), plain=True) for each in controls)
+        return kept.about.id, Drawing(texts, guidance, size=size, strength=strength, controls=controls)
 
     def _recipe(self, asked: Asked, about: Inverted, drawing: Drawing) -> Recipe:
         given = asked.get("name")
@@ -208,7 +209,7 @@ class Desk:
             about.settings,
             drawing.strength,
             model.defaults.edit_guidance if guidance is None else guidance,
-            tuple(map(_spec, asked.get("controls") or ())),
+            "auto" if drawing.controls == "auto" else tuple(map(_spec, asked["controls"])),
         )
 
 

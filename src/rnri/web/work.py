@@ -79,7 +79,7 @@ class Work:
                 [prompt for drawing in drawings for prompt in drawing.prompts],
                 guidance=drawings[0].guidance,
                 negative=drawings[0].negative or None,
-                controls="auto" if drawings[0].controls is None else drawings[0].controls,
+                controls=drawings[0].controls,
                 size=drawings[0].size,
                 timings=timings,
             )

@@ -27,7 +27,7 @@ from rnri.metrics import Networks, metric
 PICTURES = "pictures"
 """The folder of results, beside the lines: ``source``, ``truth`` and ``mask``, and one folder for each setting."""
 MASK = "{mask}"
-"""In a method's spec this stands for the file of each edit's own mask: ``inversion:controls='keep:mask={mask}'``."""
+"""In a method's spec this stands for the file of each edit's own mask: ``inversion:controls='mask:mask={mask}'``."""
 
 
 @dataclass(frozen=True)

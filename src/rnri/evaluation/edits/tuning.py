@@ -25,7 +25,7 @@ CHOICE = "tuned.json"
 
 GRIDS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "sdedit": {"strength": ("0.25", "0.5", "0.75", "1.0")},
-    "edit-friendly": {"strength": ("0.5", "0.75", "1.0"), "inverting": ("0.0", "1.0")},
+    "edit-friendly": {"strength": ("0.5", "0.75", "1.0"), "source_guidance": ("0.0", "1.0")},
     "turboedit": {"shift": ("0", "1"), "weight": ("1.0", "1.5", "2.0")},
     "direct-inversion": {"cross": ("0.0", "0.4", "0.8"), "layout": ("0.0", "0.3", "0.6")},
     "ledits++": {"strength": ("0.75", "1.0"), "scale": ("1.0", "1.5", "3.0")},

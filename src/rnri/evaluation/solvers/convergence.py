@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 
 import torch
+from rnri_core.controls.sampling import default_controls
 from rnri_core.errors import RnriError
 from rnri_core.inversion.budget import Spread, allot
 from rnri_core.inversion.coupled import PairInversion
@@ -28,7 +29,7 @@ from rnri_core.solvers.equation import norm
 from torch import Tensor
 
 from rnri import images
-from rnri.editing.edit import bound, default_controls, resample
+from rnri.editing.edit import bound, resample
 from rnri.evaluation.solvers.cost import Cost, measured
 from rnri.evaluation.solvers.settings import Own
 from rnri.metrics import psnr

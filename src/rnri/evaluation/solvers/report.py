@@ -123,8 +123,9 @@ excess kurtosis 0 and correlation 0. `published` starts each step at its clean e
 starts from the output that the answer of the step before implies, and spends calls by the schedule's spectrum; `noised`
 also starts in distribution.
 
-Edits are made as `Editor.edit` makes them. So what was inverted with corrections is edited with the control `hold`,
-which needs them; all else is edited without any control. The second ruler compares ways to edit, not noises alone."""
+Edits are made as `Editor.edit` makes them. So what was inverted with corrections is edited with the control
+`automatic-mask`, which needs them; all else is edited without any control. The second ruler compares ways to edit,
+not noises alone."""
 
 _FIDELITY: dict[str, Callable[[Row], str]] = {
     "method": lambda row: row.method,

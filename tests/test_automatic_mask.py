@@ -1,4 +1,4 @@
-"""Hold, the control of an edit that is told nothing: what stays, and what is let go."""
+"""AutomaticMask, the control of an edit that is told nothing: what stays, and what is let go."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler
+from rnri_core.controls.automatic_mask import AutomaticMask, _AutomaticMask
+from rnri_core.controls.base import Context, Prediction
 
 from rnri import Inversion
-from rnri.controls import Job
-from rnri.controls.hold import Hold, _Held
 from rnri.editing.editor import Editor
 from tests import tiny
 from tests.test_editor import SOURCE, TARGET, picture
@@ -25,8 +26,10 @@ def source(editor: Editor) -> Inversion:
     return editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4, noise_maps=True)
 
 
-def test_hold_is_usual_where_there_are_corrections(editor: Editor, source: Inversion) -> None:
-    drawn = [editor.sample(source, [TARGET], controls=controls).latents for controls in ("auto", ["hold"], ())]
+def test_it_is_the_default_where_there_are_noise_maps(editor: Editor, source: Inversion) -> None:
+    drawn = [
+        editor.sample(source, [TARGET], controls=controls).latents for controls in ("auto", ["automatic-mask"], ())
+    ]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     without = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4)
@@ -35,13 +38,29 @@ def test_hold_is_usual_where_there_are_corrections(editor: Editor, source: Inver
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_hold_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion, guidance: float) -> None:
+def test_it_keeps_what_the_prompts_agree_on(editor: Editor, source: Inversion, guidance: float) -> None:
     """Guidance changes a prediction everywhere, the prompt itself nothing where it says the same."""
     same_words = editor.sample(source, [SOURCE], guidance=guidance)
     assert torch.equal(same_words.latents, source.clean)
     assert same_words.nfe == len(source.schedule) * (1 if guidance == 1 else 2)
-    rounded = editor.sample(source, [SOURCE], guidance=guidance, controls=["hold:threshold=1"])
+    rounded = editor.sample(source, [SOURCE], guidance=guidance, controls=["automatic-mask:threshold=1"])
     assert torch.equal(rounded.latents, source.clean)
+
+
+def test_predictions_are_those_at_the_latents_where_the_network_gets_them_scaled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Euler's steps hand z/√(σ² + 1) to the network; x̂ is that of z, so equal prompts change nothing."""
+    euler = EulerDiscreteScheduler.from_config(tiny.scheduler().config)
+    editor = Editor.from_pipe(tiny.pipeline(noise=euler))
+    source = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4, noise_maps=True)
+    assert source.schedule[0].scale < 0.5
+    differences: list[torch.Tensor] = []
+    own = _AutomaticMask._mask
+    monkeypatch.setattr(_AutomaticMask, "_mask", lambda self, *both: differences.append(both[1]) or own(self, *both))
+    sampled = editor.sample(source, [SOURCE])
+    assert differences[0].abs().max() < 1e-3
+    torch.testing.assert_close(sampled.latents, source.clean)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +70,7 @@ def seen(editor: Editor, source: Inversion) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("sure", [False, True])
-def test_hold_sees_what_keep_difference_pays_for(
+def test_its_map_is_that_of_the_two_predictions(
     editor: Editor, source: Inversion, seen: list[torch.Tensor], sure: bool
 ) -> None:
     """Its map is that of the two predictions at the first step; a network that is sure of the source has smaller ones
@@ -60,7 +79,7 @@ def test_hold_sees_what_keep_difference_pays_for(
     least, error = heat.median(), heat.quantile(0.3)
     away = error if sure else 10 * heat.max()
     known = knowing(source, seen[0] + away)
-    drawn = editor.sample(known, [TARGET], controls=[f"hold:threshold={least / heat.max()},grow=0,soft=0"])
+    drawn = editor.sample(known, [TARGET], controls=[f"automatic-mask:threshold={least / heat.max()},dilate=0,blur=0"])
     held = heat < (error if sure else least) * 0.749
     let_go = heat > (error if sure else least) * 1.251
     assert 0.1 < held.float().mean().item() < 0.7
@@ -75,48 +94,42 @@ def knowing(source: Inversion, clean: torch.Tensor) -> Inversion:
     return replace(source, trajectory=replace(way, latents=(*way.latents[:-1], clean)))
 
 
-def held(control: Hold, editor: Editor, source: Inversion) -> _Held:
-    bound = control.bind(Job(editor.model, source, (TARGET,), False, slice(1), 77))
-    assert isinstance(bound, _Held)
-    return bound
+def first_mask(state: _AutomaticMask, z: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """The mask of a network output at the first step."""
+    state.blend(0, z, Prediction(z, output, output))
+    assert state.changed is not None
+    return state.changed
 
 
-def masked(bound: _Held) -> torch.Tensor:
-    assert bound.changes is not None
-    return bound.changes
-
-
-def test_edges_of_hold_are_as_soft_as_the_network_is_unsure(
+def test_edges_of_the_mask_are_as_soft_as_the_prediction_error_is_large(
     editor: Editor, source: Inversion, seen: list[torch.Tensor]
 ) -> None:
     def mask(error: float) -> torch.Tensor:
         known = knowing(source, seen[0] + error)
-        bound = held(Hold(), editor, known)
-        said = editor.denoiser([SOURCE])(known.noise, known.schedule[0].t)
-        said[..., :3] += 5  # the left changes
-        bound.observe(known.noise, said, said)
-        return masked(bound)
+        output = editor.denoiser([SOURCE])(known.noise, known.schedule[0].t)
+        output[..., :3] += 5  # the left changes
+        return first_mask(_AutomaticMask(Context(source=known), AutomaticMask()), known.noise, output)
 
     steepest = [torch.diff(mask(error), dim=-1).abs().max().item() for error in (0.1, 0.2, 0.3, 5.0)]
     assert steepest[0] > steepest[1] > steepest[2] == pytest.approx(steepest[3])
 
 
 @pytest.mark.parametrize("steps", [2, 4, 8])
-def test_edges_of_hold_are_as_soft_after_any_number_of_steps(editor: Editor, steps: int) -> None:
+def test_edges_of_the_mask_are_as_soft_after_any_number_of_steps(editor: Editor, steps: int) -> None:
     """What all steps together leave of a difference is the fourth power of the mask, however many they are."""
     source = editor.invert(picture(), SOURCE, inverter="auto", steps=steps)
-    bound = held(Hold(threshold=0.5, grow=0), editor, source)
-    said = editor.denoiser([TARGET])(source.noise, source.schedule[0].t)
-    bound.observe(source.noise, said, said)
-    mask, left = masked(bound), torch.ones_like(source.noise)
+    state = _AutomaticMask(Context(source=source), AutomaticMask(threshold=0.5, dilate=0))
+    output = editor.denoiser([TARGET])(source.noise, source.schedule[0].t)
+    mask, left = first_mask(state, source.noise, output), torch.ones_like(source.noise)
     for k in range(steps):
-        left = bound.blend(k, source.latents[k + 1] + left) - source.latents[k + 1]
+        prediction = Prediction(source.noise, output, output)
+        left = state.blend(k, source.latents[k + 1] + left, prediction) - source.latents[k + 1]
     assert 0 < mask.min() < 0.9
     torch.testing.assert_close(left, (mask**4).expand_as(left), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("solved", [False, True])
-def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, source: Inversion, solved: bool) -> None:
+def test_it_removes_the_prediction_error_of_the_source(editor: Editor, source: Inversion, solved: bool) -> None:
     """That is x₀ − x̂, as far as something takes its place: the whole edit again by hand, x̂ asked of the network."""
     if not solved:
         source = editor.invert(picture(), SOURCE, steps=8)
@@ -130,10 +143,12 @@ def test_hold_lets_go_of_what_the_source_prompt_left_unsaid(editor: Editor, sour
         limited.append((unsaid.abs() > most).float().mean().item())
         z = step.denoise(asked, z) + delta - step.weight * torch.minimum(unsaid.abs(), most) * unsaid.sign()
     assert 0.01 < sum(limited) / len(limited) < 1
-    faded = editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0.75"])
+    faded = editor.sample(source, [TARGET], controls=["automatic-mask:threshold=0,attenuation=0.75"])
     torch.testing.assert_close(faded.latents, z, atol=1e-4, rtol=1e-4)
 
 
-def test_hold_with_nothing_held_and_nothing_let_go_is_no_control(editor: Editor, source: Inversion) -> None:
+def test_with_no_mask_and_no_attenuation_it_is_no_control(editor: Editor, source: Inversion) -> None:
     plain = editor.sample(source, [TARGET], controls=())
-    assert torch.equal(editor.sample(source, [TARGET], controls=["hold:threshold=0,fade=0"]).latents, plain.latents)
+    assert torch.equal(
+        editor.sample(source, [TARGET], controls=["automatic-mask:threshold=0,attenuation=0"]).latents, plain.latents
+    )
