@@ -21,9 +21,9 @@ from rnri.cli.app import app
 from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
 from rnri.editing.renamed import RENAMED
-from rnri.load_options import Loading
 from rnri.metrics import METRICS
 from rnri.models import FAMILY_HEADS, MODELS, embedded, families, serving
+from rnri.models.loading import Loading
 from rnri.moved import MOVED
 
 ROOT = Path(__file__).parents[1]

@@ -20,8 +20,8 @@ from rnri.baselines.flow_edit import FlowEdit
 from rnri.baselines.infedit import InfEdit
 from rnri.baselines.rf_solver import _walked as rf_solver
 from rnri.editing.editor import Editor
+from rnri.models.families.stable_diffusion import StableDiffusion
 from rnri.models.schedulers import last
-from rnri.models.stable_diffusion import StableDiffusion
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 

@@ -58,8 +58,8 @@ def spelled(model: Model, prompt: str, length: int) -> tuple[tuple[str, tuple[in
     Position 0 is the beginning of text; what follows the last word is its end and padding. Words are as the tokenizer
     has them, in lower case. Raises TypeError for a model whose tokenizer does not mark where words end.
     """
-    tokenizer = getattr(model, "tokenizer", None)
-    if tokenizer is None or not hasattr(tokenizer, "convert_ids_to_tokens"):
+    tokenizer = model.tokenizer
+    if tokenizer is None:
         raise RnriTypeError(
             f"{model.name} does not say which tokens are which word", hint="use a Stable Diffusion model"
         )
@@ -129,8 +129,8 @@ class _Processor:
 
 def _unet(model: Model) -> Any:
     """The network, if it can be hooked."""
-    unet = getattr(model, "unet", None)
-    if not hasattr(unet, "set_attn_processor"):
+    unet = model.unet
+    if unet is None:
         raise RnriTypeError(
             f"{model.name} has no attention to hook", hint="controls of attention need Stable Diffusion's UNet"
         )

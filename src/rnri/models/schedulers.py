@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from rnri_core.errors import RnriError
 from rnri_core.sampling.steps import Schedule, ddim, euler, euler_ancestral, flow, lcm
 
-from rnri.models.components import quiet
+from rnri.models.quiet import quiet
 
 Shape = tuple[int, int, int]
 
@@ -223,6 +224,24 @@ TABLES: dict[str, Callable[[Any, Shape, torch.Generator | None], Schedule]] = {
     "LCMScheduler": _lcm,
     "FlowMatchEulerDiscreteScheduler": _flow,
 }
+
+
+def dynamic_shift(scheduler: Any, tokens: int, *, most: float = 1.15) -> float:
+    """μ, by which the noise levels of a flow are shifted: linear in the number of image tokens.
+
+    It is `base_shift` at `base_image_seq_len` tokens and `max_shift` at `max_image_seq_len`, of the scheduler's config;
+    `most` is `max_shift` where the config has none.
+    """
+    config = scheduler.config
+    few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    least, most = config.get("base_shift", 0.5), config.get("max_shift", most)
+    return least + (most - least) / (many - few) * (tokens - few)
+
+
+def even_sigmas(num_steps: int) -> np.ndarray:
+    """Noise levels of a flow from 1 down to 1/n, before they are shifted."""
+    return np.linspace(1.0, 1 / num_steps, num_steps)
+
 
 NAMES = {
     "ddim": "DDIMScheduler",

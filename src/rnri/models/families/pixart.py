@@ -5,25 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from rnri_core.registry import Source
 from torch import Tensor
 
-from rnri.models.family import NOISE_SAMPLERS, Family
+from rnri.models.adapter import NOISE_SAMPLERS, ModelAdapter
 
 ONE_STEP = {"set_alpha_to_one": True, "final_sigmas_type": "zero"}
 """Settings of schedulers with which the last step ends at the image."""
 
 
-class PixArt(Family):
+class PixArt(ModelAdapter):
     """Predicts noise (Chen et al. 2023, 2024); the variance it predicts as well is left aside.
 
     Checkpoints come with a multistep sampler: ask for another.
     """
 
     title = "PixArt-α"
+    source = Source(
+        "chen2024pixartalpha",
+        "PixArt-α: Fast Training of Diffusion Transformer for Photorealistic Text-to-Image Synthesis",
+        "Chen, Junsong and Yu, Jincheng and Ge, Chongjian and others",
+        "ICLR",
+        2024,
+        "2310.00426",
+    )
     gigabytes = 10.9
     recommended = "3 to 4.5"
     examples = ("PixArt-alpha/PixArt-XL-2-1024-MS",)
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
         "text_encoder": ("T5EncoderModel",),
@@ -70,6 +79,14 @@ class PixArtSigma(PixArt):
     """Reads longer prompts, and no sizes."""
 
     title = "PixArt-Σ"
+    source = Source(
+        "chen2024pixartsigma",
+        "PixArt-Σ: Weak-to-Strong Training of Diffusion Transformer for 4K Text-to-Image Generation",
+        "Chen, Junsong and Ge, Chongjian and Xie, Enze and others",
+        "ECCV",
+        2024,
+        "2403.04692",
+    )
     examples = ("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",)
     jumps = False
     max_tokens = 300

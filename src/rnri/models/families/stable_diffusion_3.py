@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rnri_core.registry import Source
 from torch import Tensor
 
-from rnri.models.family import Family
-from rnri.models.flow import shift_of
+from rnri.models.adapter import ModelAdapter
+from rnri.models.schedulers import dynamic_shift
 
 
-class StableDiffusion3(Family):
+class StableDiffusion3(ModelAdapter):
     """As Esser et al. 2024 have it. The largest text encoder, T5, may be missing: its tokens are zeros then."""
 
     title = "Stable Diffusion 3, 3.5, 3.5 Turbo"
+    source = Source(
+        "esser2024scaling",
+        "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis",
+        "Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and others",
+        "ICML",
+        2024,
+        "2403.03206",
+    )
     gigabytes = 16.3
     recommended = "3 to 5; Turbo 1"
     examples = ("stabilityai/stable-diffusion-3.5-medium", "stabilityai/stable-diffusion-3.5-large-turbo")
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "transformer": ("SD3Transformer2DModel",),
         "text_encoder": ("CLIPTextModelWithProjection",),
@@ -56,7 +65,7 @@ class StableDiffusion3(Family):
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         if not self.scheduler.config.get("use_dynamic_shifting"):
             return {}
-        return {"mu": shift_of(self.scheduler, self.tokens(shape), most=1.16)}
+        return {"mu": dynamic_shift(self.scheduler, self.tokens(shape), most=1.16)}
 
     def reader(self) -> tuple[Any, int]:
         if self.pipe.text_encoder_3 is None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from rnri_core.registry import Source
+
 from rnri.models.base import Defaults
-from rnri.models.stable_diffusion import StableDiffusion
+from rnri.models.families.stable_diffusion import StableDiffusion
 
 
 class LatentConsistency(StableDiffusion):
     """Jumps to the image and takes noise up again, a few times (Luo et al. 2023, "Latent Consistency Models")."""
 
     title = "Latent consistency models"
+    source = Source(
+        "luo2023lcm",
+        "Latent Consistency Models: Synthesizing High-Resolution Images with Few-Step Inference",
+        "Luo, Simian and Tan, Yiqin and Huang, Longbo and Li, Jian and Zhao, Hang",
+        "arXiv",
+        2023,
+        "2310.04378",
+    )
     gigabytes = 2.1
     examples = ("SimianLuo/LCM_Dreamshaper_v7",)
     samplers = ("lcm", "ddim", "euler", "euler-ancestral")
