@@ -1,4 +1,4 @@
-"""The literature that solvers, samplers and edits come from."""
+"""The literature that solvers, samplers and models come from."""
 
 from __future__ import annotations
 
@@ -111,6 +111,63 @@ BDIA = Source(
     "ECCV",
     2024,
     "2307.10829",
+)
+LATENT_DIFFUSION = Source(
+    "rombach2022latent",
+    "High-Resolution Image Synthesis with Latent Diffusion Models",
+    "Rombach, Robin and Blattmann, Andreas and Lorenz, Dominik and Esser, Patrick and Ommer, Björn",
+    "CVPR",
+    2022,
+    "2112.10752",
+)
+SDXL = Source(
+    "podell2024sdxl",
+    "SDXL: Improving Latent Diffusion Models for High-Resolution Image Synthesis",
+    "Podell, Dustin and English, Zion and Lacey, Kyle and Blattmann, Andreas and Dockhorn, Tim and Müller, Jonas"
+    " and Penna, Joe and Rombach, Robin",
+    "ICLR",
+    2024,
+    "2307.01952",
+)
+LCM = Source(
+    "luo2023lcm",
+    "Latent Consistency Models: Synthesizing High-Resolution Images with Few-Step Inference",
+    "Luo, Simian and Tan, Yiqin and Huang, Longbo and Li, Jian and Zhao, Hang",
+    "arXiv",
+    2023,
+    "2310.04378",
+)
+STABLE_DIFFUSION_3 = Source(
+    "esser2024scaling",
+    "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis",
+    "Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and others",
+    "ICML",
+    2024,
+    "2403.03206",
+)
+PIXART_ALPHA = Source(
+    "chen2024pixartalpha",
+    "PixArt-α: Fast Training of Diffusion Transformer for Photorealistic Text-to-Image Synthesis",
+    "Chen, Junsong and Yu, Jincheng and Ge, Chongjian and others",
+    "ICLR",
+    2024,
+    "2310.00426",
+)
+PIXART_SIGMA = Source(
+    "chen2024pixartsigma",
+    "PixArt-Σ: Weak-to-Strong Training of Diffusion Transformer for 4K Text-to-Image Generation",
+    "Chen, Junsong and Ge, Chongjian and Xie, Enze and others",
+    "ECCV",
+    2024,
+    "2403.04692",
+)
+SANA = Source(
+    "xie2025sana",
+    "SANA: Efficient High-Resolution Image Synthesis with Linear Diffusion Transformers",
+    "Xie, Enze and Chen, Junsong and Chen, Junyu and others",
+    "ICLR",
+    2025,
+    "2410.10629",
 )
 
 SDEDIT = Source(

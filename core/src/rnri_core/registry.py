@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from importlib.metadata import entry_points
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -114,15 +113,6 @@ class Registered:
         """Its fields in order, with defaults and ranges."""
         hints = get_type_hints(cls)
         return tuple(_describe(each, hints[each.name]) for each in fields(cls) if each.metadata)  # type: ignore[arg-type]
-
-
-def plugins(group: str) -> dict[str, Callable[[], Any]]:
-    """The entry points of a group in all installed packages: name → a function that imports what it names.
-
-    >>> plugins("rnri.no_such_group")
-    {}
-    """
-    return {each.name: each.load for each in entry_points(group=group)}
 
 
 _Kind = TypeVar("_Kind", bound=Registered)
