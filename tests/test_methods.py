@@ -127,7 +127,7 @@ def test_another_prompt_gives_another_picture(editor_for: Callable[[str], Editor
 @pytest.mark.parametrize("name", METHODS)
 def test_calls_are_those_the_network_sees(editor_for: Callable[[str], Editor], name: str) -> None:
     editor, rows = editor_for(name), []
-    network = editor.model.unet  # type: ignore[attr-defined]
+    network = editor.model.unet
     handle = network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     try:
         options = ",inverter=fixed-point,controls='keep-difference; masactrl'" if name == "inversion" else ""

@@ -11,7 +11,7 @@ from accelerate.hooks import CpuOffload
 
 from rnri import models
 from rnri.editing.editor import Editor
-from rnri.models.autoencoder import weights
+from rnri.models.networks import weights
 from rnri.models.loading import Loading
 from tests import tiny_families
 

@@ -54,8 +54,7 @@ def _of_method(method: Method | str) -> list[Source]:
 
 
 def _of_model(name: str) -> Source:
-    from rnri.models import EMBEDDED  # loads torch and diffusers, as little of them as can be
-    from rnri.models.registry import pipelines, serving
+    from rnri.models import EMBEDDED, MODELS, serving
 
     pipeline = "StableDiffusionPipeline" if name in EMBEDDED else name
     index = Path(name) / "model_index.json"
@@ -64,9 +63,9 @@ def _of_model(name: str) -> Source:
             pipeline = str(json.loads(index.read_text())["_class_name"])
         except (ValueError, KeyError, TypeError):
             raise RnriError(f"{index} is damaged", hint="it should name the pipeline's _class_name") from None
-    source = serving(pipeline).source if pipeline in pipelines() else None
+    source = serving(pipeline).source if pipeline in MODELS else None
     if source is None:
-        known = ", ".join(each for each in pipelines() if serving(each).source)
+        known = ", ".join(each for each in MODELS if serving(each).source)
         raise RnriError(
             f"no publication is known of {pipeline}",
             hint=f"cite what its card says, or give {', '.join(EMBEDDED)}, a folder, or one of {known}",

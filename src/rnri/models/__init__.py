@@ -10,23 +10,28 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-MODELS = {
-    "StableDiffusionPipeline": "rnri.models.families.stable_diffusion:StableDiffusion",
-    "StableDiffusionXLPipeline": "rnri.models.families.stable_diffusion_xl:StableDiffusionXL",
-    "LatentConsistencyModelPipeline": "rnri.models.families.latent_consistency:LatentConsistency",
-    "StableDiffusion3Pipeline": "rnri.models.families.stable_diffusion_3:StableDiffusion3",
-    "FluxPipeline": "rnri.models.families.flux:Flux",
-    "Flux2KleinPipeline": "rnri.models.families.flux2:Flux2Klein",
-    "PixArtAlphaPipeline": "rnri.models.families.pixart:PixArt",
-    "PixArtSigmaPipeline": "rnri.models.families.pixart:PixArtSigma",
-    "SanaPipeline": "rnri.models.families.sana:Sana",
-    "Lumina2Pipeline": "rnri.models.families.lumina2:Lumina2",
-    "AuraFlowPipeline": "rnri.models.families.aura_flow:AuraFlow",
-    "ZImagePipeline": "rnri.models.families.z_image:ZImage",
-}
-"""Class of a diffusers pipeline, as a checkpoint's `model_index.json` names it → module and class of its adapter.
+from rnri_core.registry import Registry
 
-Packages from outside add theirs by entry points of the group `rnri.families`, with the same names and values.
+MODELS: Registry[Any] = Registry(
+    "rnri.families",
+    {
+        "StableDiffusionPipeline": "rnri.models.families.stable_diffusion:StableDiffusion",
+        "StableDiffusionXLPipeline": "rnri.models.families.stable_diffusion_xl:StableDiffusionXL",
+        "LatentConsistencyModelPipeline": "rnri.models.families.latent_consistency:LatentConsistency",
+        "StableDiffusion3Pipeline": "rnri.models.families.stable_diffusion_3:StableDiffusion3",
+        "FluxPipeline": "rnri.models.families.flux:Flux",
+        "Flux2KleinPipeline": "rnri.models.families.flux2:Flux2Klein",
+        "PixArtAlphaPipeline": "rnri.models.families.pixart:PixArt",
+        "PixArtSigmaPipeline": "rnri.models.families.pixart:PixArtSigma",
+        "SanaPipeline": "rnri.models.families.sana:Sana",
+        "Lumina2Pipeline": "rnri.models.families.lumina2:Lumina2",
+        "AuraFlowPipeline": "rnri.models.families.aura_flow:AuraFlow",
+        "ZImagePipeline": "rnri.models.families.z_image:ZImage",
+    },
+)
+"""Class of a diffusers pipeline, as a checkpoint's `model_index.json` names it → its adapter, `module:class` or itself.
+
+Other distributions add families by entry points of the group `rnri.families`, of the same names and values.
 """
 
 EMBEDDED = {

@@ -97,11 +97,11 @@ class ModelAdapter(ABC):
         self.vae = autoencoder.upcast_if_needed(pipe.vae, where=pipe._execution_device)
         self._wide_vae: Any = None
         self.tiny = preview
-        self.factor = self._factor()
+        self.factor = self.latent_factor()
         self.multiple: int = self.factor * self.patch
-        self.max_side = min(MAX_SIDE, self._places() * self.multiple)
-        self.image_size = self._image_size()
-        self.defaults = defaults or self._defaults()
+        self.max_side = min(MAX_SIDE, self.positions() * self.multiple)
+        self.image_size = self.native_size()
+        self.defaults = defaults or self.own_defaults()
         self._bound_layers = bound_layers(self.networks)
 
     @classmethod
@@ -215,11 +215,11 @@ class ModelAdapter(ABC):
     def tokenizer(self) -> Any:
         return None
 
-    def _factor(self) -> int:
+    def latent_factor(self) -> int:
         """Pixels in a latent element, along one side."""
         return autoencoder.factor(self.vae)
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         """Positions along one side in the network's table of them."""
         return MAX_SIDE
 
@@ -227,12 +227,13 @@ class ModelAdapter(ABC):
         """The number of the network's tokens for latents of this shape."""
         return (shape[1] // self.patch) * (shape[2] // self.patch)
 
-    def _image_size(self) -> tuple[int, int]:
+    def native_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the images that the network was trained on."""
         side = self.network.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
         return height * self.factor, width * self.factor
 
-    def _defaults(self) -> Defaults:
+    def own_defaults(self) -> Defaults:
         """Few steps for samplers of consistency models, and for those that start where distilled networks do."""
         kind, config = type(self.scheduler).__name__, self.scheduler.config
         distilled = kind.startswith("Euler") and config.get("timestep_spacing") == "trailing"
@@ -345,15 +346,16 @@ class ModelAdapter(ABC):
     ) -> Schedule:
         shape = shape or self.latent_shape(self.image_size)
         with running():
-            timesteps, scheduler = self._spacing(num_steps, shape), self._scheduler(num_steps)
+            timesteps, scheduler = self._spacing(num_steps, shape), self.scheduler_for(num_steps)
             return last(table(scheduler, num_steps, shape=shape, generator=generator, timesteps=timesteps), strength)
 
     def noise_scale(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> float:
         with running():
             timesteps = self._spacing(num_steps, shape or self.latent_shape(self.image_size))
-            return noise_scale(self._scheduler(num_steps), num_steps, timesteps=timesteps)
+            return noise_scale(self.scheduler_for(num_steps), num_steps, timesteps=timesteps)
 
-    def _scheduler(self, num_steps: int) -> Any:
+    def scheduler_for(self, num_steps: int) -> Any:
+        """The scheduler of schedules of so many steps."""
         return self.scheduler
 
     def _spacing(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any] | None:

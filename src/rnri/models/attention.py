@@ -130,7 +130,7 @@ class _Processor:
 def _unet(model: Model) -> Any:
     """The network, if it can be hooked."""
     unet = model.unet
-    if unet is None:
+    if not hasattr(unet, "set_attn_processor"):
         raise RnriTypeError(
             f"{model.name} has no attention to hook", hint="controls of attention need Stable Diffusion's UNet"
         )

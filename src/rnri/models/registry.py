@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from rnri_core.errors import RnriError
-from rnri_core.registry import plugins
 
 from rnri.models import EMBEDDED, MODELS, acceleration, embedded
 from rnri.models.adapter import ModelAdapter
 from rnri.models.components import assemble, folder_of, pipeline_class
 from rnri.models.loading import Loading
-from rnri.models.schedulers import choose
-
-GROUP = "rnri.families"
-"""Entry points of families from outside: class of a pipeline → its adapter."""
+from rnri.models.schedulers import choose, imported
 
 FAMILY_HEADS = ("family", "pipeline", "samplers", "steps", "guidance of edits", "GB of the first", "such as")
 
@@ -64,7 +59,7 @@ def from_pipe(pipe: Any, *, scheduler: str | None = None, spacing: str | None = 
     """
     options = Loading(scheduler=scheduler, spacing=spacing)
     names = [kind.__name__ for kind in type(pipe).__mro__]
-    adapter = serving(next((name for name in names if name in pipelines()), names[0]))
+    adapter = serving(next((name for name in names if name in MODELS), names[0]))
     return adapter.from_pipe(pipe, scheduler=options.scheduler, spacing=options.spacing)
 
 
@@ -96,27 +91,18 @@ def component(kind: str, settings: Mapping[str, Any]) -> Any:
     return getattr(diffusers, kind)(**settings)
 
 
-def pipelines() -> list[str]:
-    """The pipeline classes that are served, those of other packages last."""
-    return [*MODELS, *(name for name in plugins(GROUP) if name not in MODELS)]
-
-
 def serving(pipeline: str) -> type[ModelAdapter]:
     """The adapter of a pipeline class; RnriError if no family serves it."""
-    if pipeline in MODELS:
-        module, _, name = MODELS[pipeline].partition(":")
-        adapter: type[ModelAdapter] = getattr(import_module(module), name)
-        return adapter
-    outside = plugins(GROUP)
-    if pipeline not in outside:
-        raise RnriError(f"no model family serves {pipeline}", hint=f"use one of {', '.join(pipelines())}")
-    return outside[pipeline]()
+    if pipeline not in MODELS:
+        raise RnriError(f"no model family serves {pipeline}", hint=f"use one of {', '.join(MODELS)}")
+    adapter: type[ModelAdapter] = imported(MODELS[pipeline])
+    return adapter
 
 
 def families() -> list[tuple[str, ...]]:
     """The families that are served, a row under `FAMILY_HEADS` for each pipeline class."""
     rows: list[tuple[str, ...]] = []
-    for pipeline in pipelines():
+    for pipeline in MODELS:
         kind = serving(pipeline)
         about = (", ".join(kind.samplers), str(kind.steps), kind.recommended, f"{kind.gigabytes:g}")
         rows.append((kind.title, pipeline, *about, ", ".join(kind.examples)))
@@ -144,4 +130,4 @@ def _folder(name: str, loading: Loading) -> Path:
         raise RnriError(
             f"unknown model {name!r}", hint=f"use {', '.join(EMBEDDED)}, a folder, or a Hub id such as owner/name"
         )
-    return folder_of(name, pipelines(), loading)
+    return folder_of(name, MODELS, loading)

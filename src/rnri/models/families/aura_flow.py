@@ -25,7 +25,7 @@ class AuraFlow(ModelAdapter):
     }
     max_tokens = 256
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         return math.isqrt(self.network.config.pos_embed_max_size)
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:

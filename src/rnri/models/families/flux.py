@@ -34,11 +34,11 @@ class Flux(ModelAdapter):
     def guidance(self) -> Guidance:
         return "embedded" if self.network.config.guidance_embeds else "none"
 
-    def _image_size(self) -> tuple[int, int]:
+    def native_size(self) -> tuple[int, int]:
         side = self.pipe.default_sample_size * self.factor
         return side, side
 
-    def _defaults(self) -> Defaults:
+    def own_defaults(self) -> Defaults:
         return Defaults(self.steps, 3.5) if self.guidance == "embedded" else Defaults(FEW_STEPS)
 
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:

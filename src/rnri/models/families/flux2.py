@@ -34,14 +34,14 @@ class Flux2Klein(ModelAdapter):
     def guidance(self) -> Guidance:
         return "none" if self.pipe.config.get("is_distilled") else "classifier-free"
 
-    def _factor(self) -> int:
-        return 2 * super()._factor()
+    def latent_factor(self) -> int:
+        return 2 * super().latent_factor()
 
-    def _image_size(self) -> tuple[int, int]:
+    def native_size(self) -> tuple[int, int]:
         side = self.pipe.default_sample_size * self.factor // 2
         return side, side
 
-    def _defaults(self) -> Defaults:
+    def own_defaults(self) -> Defaults:
         return Defaults(FEW_STEPS if self.guidance == "none" else self.steps)
 
     def _encode(self, vae: Any, image: Tensor) -> Tensor:

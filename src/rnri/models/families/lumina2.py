@@ -30,7 +30,7 @@ class Lumina2(ModelAdapter):
     }
     max_tokens = 256
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         return min(self.network.config.axes_lens[1:])
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from rnri_core.registry import Source
+from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.adapter import NOISE_SAMPLERS, ModelAdapter
@@ -21,14 +21,7 @@ class PixArt(ModelAdapter):
     """
 
     title = "PixArt-α"
-    source = Source(
-        "chen2024pixartalpha",
-        "PixArt-α: Fast Training of Diffusion Transformer for Photorealistic Text-to-Image Synthesis",
-        "Chen, Junsong and Yu, Jincheng and Ge, Chongjian and others",
-        "ICLR",
-        2024,
-        "2310.00426",
-    )
+    source = publications.PIXART_ALPHA
     gigabytes = 10.9
     recommended = "3 to 4.5"
     examples = ("PixArt-alpha/PixArt-XL-2-1024-MS",)
@@ -58,7 +51,7 @@ class PixArt(ModelAdapter):
         )[0]
         return output[:, : z.shape[1]]
 
-    def _scheduler(self, num_steps: int) -> Any:
+    def scheduler_for(self, num_steps: int) -> Any:
         """One step ends at the image, whatever the scheduler says: the pipeline takes the predicted image then."""
         if num_steps != 1 or not self.jumps:
             return self.scheduler
@@ -79,14 +72,7 @@ class PixArtSigma(PixArt):
     """Reads longer prompts, and no sizes."""
 
     title = "PixArt-Σ"
-    source = Source(
-        "chen2024pixartsigma",
-        "PixArt-Σ: Weak-to-Strong Training of Diffusion Transformer for 4K Text-to-Image Generation",
-        "Chen, Junsong and Ge, Chongjian and Xie, Enze and others",
-        "ECCV",
-        2024,
-        "2403.04692",
-    )
+    source = publications.PIXART_SIGMA
     examples = ("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",)
     jumps = False
     max_tokens = 300

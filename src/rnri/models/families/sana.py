@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rnri_core.registry import Source
+from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.adapter import ModelAdapter
@@ -17,14 +17,7 @@ class Sana(ModelAdapter):
     """
 
     title = "Sana"
-    source = Source(
-        "xie2025sana",
-        "SANA: Efficient High-Resolution Image Synthesis with Linear Diffusion Transformers",
-        "Xie, Enze and Chen, Junsong and Chen, Junyu and others",
-        "ICLR",
-        2025,
-        "2410.10629",
-    )
+    source = publications.SANA
     gigabytes = 9.1
     recommended = "3 to 4.5"
     examples = ("Efficient-Large-Model/Sana_1600M_1024px_diffusers",)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from rnri_core.registry import Source
+from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.adapter import NOISE_SAMPLERS, ModelAdapter
@@ -17,14 +17,7 @@ class StableDiffusion(ModelAdapter):
     """Predicts noise or v (Rombach et al. 2022). UNets that read the guidance scale (LCM) are told it."""
 
     title = "Stable Diffusion 1.x, 2.x, SD-Turbo"
-    source = Source(
-        "rombach2022latent",
-        "High-Resolution Image Synthesis with Latent Diffusion Models",
-        "Rombach, Robin and Blattmann, Andreas and Lorenz, Dominik and Esser, Patrick and Ommer, Björn",
-        "CVPR",
-        2022,
-        "2112.10752",
-    )
+    source = publications.LATENT_DIFFUSION
     gigabytes = 2.1
     recommended = "3 to 7.5; SD-Turbo 1"
     examples: ClassVar[tuple[str, ...]] = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/sd-turbo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rnri_core.registry import Source
+from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.adapter import ModelAdapter
@@ -16,14 +16,7 @@ class StableDiffusion3(ModelAdapter):
     """As Esser et al. 2024 have it. The largest text encoder, T5, may be missing: its tokens are zeros then."""
 
     title = "Stable Diffusion 3, 3.5, 3.5 Turbo"
-    source = Source(
-        "esser2024scaling",
-        "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis",
-        "Esser, Patrick and Kulal, Sumith and Blattmann, Andreas and others",
-        "ICML",
-        2024,
-        "2403.03206",
-    )
+    source = publications.STABLE_DIFFUSION_3
     gigabytes = 16.3
     recommended = "3 to 5; Turbo 1"
     examples = ("stabilityai/stable-diffusion-3.5-medium", "stabilityai/stable-diffusion-3.5-large-turbo")
@@ -59,7 +52,7 @@ class StableDiffusion3(ModelAdapter):
             return_dict=False,
         )[0]
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         return self.network.config.pos_embed_max_size
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:

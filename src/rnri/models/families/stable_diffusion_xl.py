@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from rnri_core.registry import Source
+from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.families.stable_diffusion import StableDiffusion
@@ -16,15 +16,7 @@ class StableDiffusionXL(StableDiffusion):
     `force_zeros_for_empty_prompt` is set; an empty prompt, negative or not, is read as a text."""
 
     title = "SDXL, SDXL-Turbo, -Lightning, Hyper-SD"
-    source = Source(
-        "podell2024sdxl",
-        "SDXL: Improving Latent Diffusion Models for High-Resolution Image Synthesis",
-        "Podell, Dustin and English, Zion and Lacey, Kyle and Blattmann, Andreas and Dockhorn, Tim and Müller, Jonas"
-        " and Penna, Joe and Rombach, Robin",
-        "ICLR",
-        2024,
-        "2307.01952",
-    )
+    source = publications.SDXL
     gigabytes = 6.9
     recommended = "3 to 7; few-step ones 1"
     examples = ("stabilityai/stable-diffusion-xl-base-1.0", "stabilityai/sdxl-turbo")

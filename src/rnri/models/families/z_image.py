@@ -30,14 +30,14 @@ class ZImage(ModelAdapter):
     max_tokens = 512
     steps = 9
 
-    def _image_size(self) -> tuple[int, int]:
+    def native_size(self) -> tuple[int, int]:
         return 1024, 1024
 
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
         height, width = image_size
         return self.network.in_channels, height // self.factor, width // self.factor
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         return min(self.network.config.axes_lens[1:])
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
