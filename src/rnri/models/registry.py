@@ -99,7 +99,7 @@ def serving(pipeline: str) -> type[ModelAdapter]:
     return adapter
 
 
-def families() -> list[tuple[str, ...]]:
+def family_rows() -> list[tuple[str, ...]]:
     """The families that are served, a row under `FAMILY_HEADS` for each pipeline class."""
     rows: list[tuple[str, ...]] = []
     for pipeline in MODELS:

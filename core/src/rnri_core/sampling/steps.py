@@ -220,7 +220,9 @@ def ddim(
         bar, bar_clean = bars[t], bars[end] if end >= 0 else final_alpha
         levels = (math.sqrt(bar), math.sqrt(1 - bar), math.sqrt(bar_clean), math.sqrt(1 - bar_clean))
         dense = _variance_preserving(bar, bars[t - 1] if t else final_alpha)
-        steps.append(step_between(t, levels, prediction_type, effective=_variance_preserving(bar, bar_clean), dense=dense))
+        steps.append(
+            step_between(t, levels, prediction_type, effective=_variance_preserving(bar, bar_clean), dense=dense)
+        )
     return tuple(steps)
 
 
