@@ -23,7 +23,7 @@ import rnri
 from rnri import images, models
 from rnri.cli import outputs, screen, values
 from rnri.editing.editor import Editor
-from rnri.limits import MAX_SIDE
+from rnri.models.base import MAX_SIDE
 from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from rnri.load_options import Loading
+from rnri.models.loading import Loading
 from tests.conftest import SOURCE, Run
 
 COMMANDS = ("edit", "invert", "generate", "interpolate", "concept", "ui", "serve", "bench speed")
@@ -53,7 +53,7 @@ def test_they_reach_the_models_of_other_commands_too(run: Run, model: str, comma
         (("--scheduler", "flow"), "does not fit a network that predicts noise"),
         (("--offload", "disk"), "offload 'disk' is not known"),
         (("--lora", "no-such-file.safetensors"), "LoRA no-such-file.safetensors does not exist: check the path"),
-        (("--allow-pickle", "net"), "has no part 'net'"),
+        (("--allow-pickle", "net"), "has no component 'net'"),
         (("--compile", "--cuda-graphs"), "exclude each other"),
         (("--cuda-graphs", "--tol", "1e-3"), "--cuda-graphs and --tol exclude each other: give a --budget alone"),
         (("--cuda-graphs", "--offload", "model"), "cuda_graphs and offload 'model' exclude each other"),

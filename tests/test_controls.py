@@ -53,7 +53,7 @@ def global_state_untouched(editor: Editor) -> Iterator[None]:
 
 
 def unet(editor: Editor) -> Any:
-    return editor.model.unet  # type: ignore[attr-defined]
+    return editor.model.unet
 
 
 def working(name: str) -> AnyControl:
@@ -251,7 +251,7 @@ def test_a_model_without_attention_says_so() -> None:
         def forward(self, *args: Any, **options: Any) -> Any:
             return pipe.unet(*args, **options)
 
-    editor.model.unet = Other()  # type: ignore[attr-defined]
+    editor.model.unet = Other()  # type: ignore[misc]
     assert editor.sample(source, [TARGET], controls=["start-step"]).nfe == 3
     with pytest.raises(TypeError, match="has no attention to hook: controls of attention need Stable Diffusion's UNet"):
         editor.sample(source, [TARGET], controls=["masactrl"])

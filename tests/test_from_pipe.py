@@ -19,8 +19,8 @@ from rnri_core.inversion.inversion import sample
 
 from rnri import models
 from rnri.editing.editor import Editor
-from rnri.load_options import Loading
 from rnri.models import schedulers
+from rnri.models.loading import Loading
 from tests import tiny, tiny_families
 from tests.test_families import state
 

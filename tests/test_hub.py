@@ -15,9 +15,9 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 from safetensors.torch import load_file
 
 from rnri import models
-from rnri.load_options import Loading
 from rnri.models.captioner import Captioner
-from rnri.models.components import quiet
+from rnri.models.loading import Loading
+from rnri.models.quiet import quiet
 from tests import tiny
 from tests.conftest import SOURCE, Run
 from tests.hub import COMMIT, REPOSITORY, Hub, hub
@@ -252,7 +252,7 @@ def test_what_the_hub_does_not_give_is_said_in_one_line(hub: Hub, code: str, com
 def test_what_a_checkpoint_has_instead_is_said_before_it_is_downloaded(hub: Hub, copy: Path) -> None:
     hub.folder = copy
     assert refused(allow_pickle=("unet",)) == "owner/name: its unet is no pickle: leave --allow-pickle unet out"
-    assert refused(allow_pickle=("net",)).startswith("owner/name has no part 'net': it has ")
+    assert refused(allow_pickle=("net",)).startswith("owner/name has no component 'net': it has ")
     complaint = "owner/name: its text_encoder cannot be loaded (it has no weights of variant fp16): leave --variant out"
     assert refused(variant="fp16") == complaint
     pickle(copy, *NETWORKS)

@@ -21,7 +21,7 @@ from rnri.baselines.flow_edit import FlowEdit
 from rnri.baselines.infedit import InfEdit
 from rnri.baselines.rf_solver import _walked as rf_solver
 from rnri.editing.editor import Editor
-from rnri.models.stable_diffusion import StableDiffusion
+from rnri.models.families.stable_diffusion import StableDiffusion
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 
@@ -127,7 +127,7 @@ def test_another_prompt_gives_another_picture(editor_for: Callable[[str], Editor
 @pytest.mark.parametrize("name", METHODS)
 def test_calls_are_those_the_network_sees(editor_for: Callable[[str], Editor], name: str) -> None:
     editor, rows = editor_for(name), []
-    network = editor.model.unet  # type: ignore[attr-defined]
+    network = editor.model.unet
     handle = network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     try:
         options = ",inverter=fixed-point,controls='diffedit-mask; masactrl'" if name == "inversion" else ""

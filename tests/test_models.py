@@ -25,7 +25,8 @@ from rnri_core.inversion.inversion import sample
 from rnri import models
 from rnri.editing import edit as editing
 from rnri.models import Defaults, PromptWarning
-from rnri.models.schedulers import TABLES, table
+from rnri.models.loading import SCHEDULERS
+from rnri.models.schedulers import table
 from tests import tiny, tiny_families
 
 # diffusers' Euler schedulers, as numpy sees them
@@ -115,7 +116,7 @@ def test_so_are_other_samplers_and_their_noise(kind: Any, prediction: str) -> No
 def test_every_table_is_tried_above() -> None:
     tried = {DDIMScheduler, EulerDiscreteScheduler, EulerAncestralDiscreteScheduler, LCMScheduler}
     flows = {"FlowMatchEulerDiscreteScheduler"}  # in test_families
-    assert set(TABLES) == {kind.__name__ for kind in tried} | flows
+    assert {kind for kind, _ in SCHEDULERS.values()} == {kind.__name__ for kind in tried} | flows
 
 
 @pytest.mark.parametrize("kind", ["kl", "tiny"])

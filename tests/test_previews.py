@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 from rnri import images, models
 from rnri.editing.editor import Editor
 from rnri.editing.previews import previews
-from rnri.load_options import Loading
+from rnri.models.loading import Loading
 from tests import tiny, tiny_families
 from tests.conftest import SOURCE, TARGET, Run
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rnri.evaluation.architectures import ARCHITECTURES, Architecture
 from rnri.evaluation.speed import peak, speed
-from rnri.load_options import Loading
-from rnri.models import part
+from rnri.models import component
+from rnri.models.loading import Loading
 from tests.conftest import Run
 
 PAUSE = 0.01
@@ -100,7 +100,7 @@ PUBLISHED = {"sd15": 860e6, "sdxl": 2.57e9, "sd3": 2.03e9, "flux": 11.9e9}
 def test_full_sizes_are_full(name: str) -> None:
     each = ARCHITECTURES[name]
     with torch.device("meta"):
-        network, vae = part(*each.network), part(*each.vae)
+        network, vae = component(*each.network), component(*each.vae)
     assert sum(weight.numel() for weight in network.parameters()) == pytest.approx(PUBLISHED[name], rel=0.02)
     assert sum(weight.numel() for weight in vae.parameters()) == pytest.approx(83.7e6, rel=0.01)
 

@@ -202,7 +202,7 @@ def test_what_is_too_large_is_refused_whether_it_says_so_or_not() -> None:
 
 def test_a_fault_of_the_server_tells_nothing_of_it() -> None:
     with served() as (url, engine), httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
-        engine.editor.model.unet.conv_out = None  # type: ignore[attr-defined]
+        engine.editor.model.unet.conv_out = None
         answer = http.post("/v1/inversions", data={"prompt": SOURCE}, files={"image": picture()})
         assert answer.status_code == 500
         assert answer.json()["title"] == "Internal Server Error"

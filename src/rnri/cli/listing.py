@@ -22,7 +22,7 @@ def models(
     from rnri import models
 
     if families or markdown:
-        heads, rows = models.FAMILY_HEADS, models.families()
+        heads, rows = models.FAMILY_HEADS, models.family_rows()
         if markdown:
             for row in (heads, ["---"] * len(heads), *rows):
                 screen.say(f"| {' | '.join(row)} |")

@@ -1,4 +1,4 @@
-"""How a model is loaded, as options of every command that loads one: see `rnri.load_options.Loading`."""
+"""How a model is loaded, as options of every command that loads one: see `rnri.models.loading.Loading`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from rnri_core.errors import RnriError
 
-from rnri.load_options import Loading
+from rnri.models.loading import Loading
 
 DTYPES = ("float32", "bfloat16", "float16")
 

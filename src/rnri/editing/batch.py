@@ -10,8 +10,8 @@ from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.inversion import Inversion
 
 from rnri.editing.editor import Editor, Encoded
+from rnri.editing.limits import listed
 from rnri.images import ImageLike
-from rnri.limits import listed
 
 
 def invert_all(

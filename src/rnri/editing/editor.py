@@ -22,13 +22,13 @@ from rnri import images, models
 from rnri.editing.config import EditConfig
 from rnri.editing.edit import as_inversion, bound, other_steps, resample, sample_noise
 from rnri.editing.encoded import Encoded
+from rnri.editing.limits import check_resolution, check_size, generator, listed
 from rnri.editing.renamed import configured
 from rnri.editing.result import EditResult
 from rnri.editing.timings import Timings
 from rnri.images import ImageLike, Picture
-from rnri.limits import check_resolution, check_size, generator, listed
-from rnri.load_options import Loading
 from rnri.models.base import Model
+from rnri.models.loading import Loading
 
 __all__ = ["Editor", "Encoded", "Timings"]
 
@@ -97,7 +97,7 @@ class Editor:
             RnriError: for a value out of range, or one that this model cannot serve.
         """
         config, prompts = configured(config or InversionConfig(), options), listed(prompt)
-        if config.tol is not None and getattr(self.model, "replayed", False):
+        if config.tol is not None and self.model.replayed:
             raise RnriError(
                 f"tol={config.tol:g} and CUDA graphs exclude each other", hint="give iterations alone", field="tol"
             )

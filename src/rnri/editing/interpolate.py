@@ -12,8 +12,8 @@ from rnri_core.sampling.noise_paths import PathName, centroid, path
 from rnri.controls.conditions import between
 from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
+from rnri.editing.limits import generator
 from rnri.images import Picture
-from rnri.limits import generator
 
 
 def interpolate(

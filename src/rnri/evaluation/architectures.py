@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from rnri_core.threads import loading as loads
 
-from rnri.load_options import Loading
-from rnri.models import Condition, Family, from_parts, part
+from rnri.models import Condition, ModelAdapter, component, from_components
+from rnri.models.loading import Loading
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Architecture:
     more: Mapping[str, tuple[int, ...]]
     image: tuple[int, int] = (512, 512)
 
-    def build(self, device: torch.device, dtype: torch.dtype, loading: Loading | None = None) -> Family:
+    def build(self, device: torch.device, dtype: torch.dtype, loading: Loading | None = None) -> ModelAdapter:
         """The model with random weights and no text encoders; the global random state is left alone.
 
         Raises ValueError for what of `loading` concerns files: there are none.
@@ -39,8 +39,10 @@ class Architecture:
         where = device if loading is None or loading.offload == "none" else torch.device("cpu")
         with loads(), _default_dtype(dtype), torch.random.fork_rng(), where, torch.no_grad():
             torch.manual_seed(0)
-            parts = {name: part(*made) for name, made in (("network", self.network), ("vae", self.vae))}
-        return from_parts(self.pipeline, **parts, scheduler=part(*self.scheduler), device=device, loading=loading)
+            components = {name: component(*made) for name, made in (("network", self.network), ("vae", self.vae))}
+        return from_components(
+            self.pipeline, **components, scheduler=component(*self.scheduler), device=device, loading=loading
+        )
 
     def condition(self) -> Condition:
         """What one prompt might have become."""

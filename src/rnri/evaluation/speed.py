@@ -23,7 +23,7 @@ from rnri_core.inversion.presets import inverter
 from torch.utils.flop_counter import FlopCounterMode
 
 from rnri.evaluation.records import environment
-from rnri.models import Condition, Family
+from rnri.models import Condition, ModelAdapter
 
 Progress = Callable[[str], None]
 
@@ -89,7 +89,7 @@ class SpeedReport:
 
 def speed(
     name: str,
-    model: Family,
+    model: ModelAdapter,
     condition: Condition,
     *,
     solvers: Sequence[str],

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from rnri_core.errors import RnriError
 
-from rnri.load_options import Loading
 from rnri.models.components import needs
+from rnri.models.loading import Loading
 
 
 def check_place(device: torch.device, loading: Loading) -> None:

@@ -71,9 +71,11 @@ def token_spans(model: Model, prompt: str, length: int) -> TokenSpans:
     Raises:
         RnriTypeError: for a model whose tokenizer does not mark where words end.
     """
-    tokenizer = getattr(model, "tokenizer", None)
-    if tokenizer is None or not hasattr(tokenizer, "convert_ids_to_tokens"):
-        raise RnriTypeError(f"{model.name} has no tokenizer that marks words", hint="use a Stable Diffusion model")
+    tokenizer = model.tokenizer
+    if tokenizer is None:
+        raise RnriTypeError(
+            f"{model.name} has no tokenizer that marks words", hint="use a Stable Diffusion model"
+        )
     with TOKENIZERS:
         ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
     pieces = tokenizer.convert_ids_to_tokens(ids)
@@ -151,7 +153,7 @@ class _Processor:
 
 def _unet(model: Model) -> Any:
     """The network, if it can be hooked."""
-    unet = getattr(model, "unet", None)
+    unet = model.unet
     if not hasattr(unet, "set_attn_processor"):
         raise RnriTypeError(
             f"{model.name} has no attention to hook", hint="controls of attention need Stable Diffusion's UNet"

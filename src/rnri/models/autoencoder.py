@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,10 @@ from rnri_core import threads
 from rnri_core.errors import RnriError
 from torch import Tensor
 
-from rnri.load_options import Loading
-from rnri.models.components import first_line, not_given, quiet
+from rnri.models.components import load_network, not_given
+from rnri.models.loading import Loading
+from rnri.models.networks import named_weights
+from rnri.models.quiet import first_line, quiet
 
 NOT_TINY = "is no tiny autoencoder such as madebyollin/taesd"
 
@@ -53,7 +54,7 @@ def _affine(vae: Any, latent: Tensor) -> tuple[Any, Any]:
     return config.get("shift_factor") or 0.0, config.scaling_factor
 
 
-def sound(vae: Any, *, where: torch.device) -> Any:
+def upcast_if_needed(vae: Any, *, where: torch.device) -> Any:
     """The autoencoder, or its copy in float32 where it says that it overflows in float16, as SDXL's does.
 
     Every autoencoder says so by default, those for smaller images without need: they are watched when they decode.
@@ -67,28 +68,11 @@ def in_float32(vae: Any, where: torch.device) -> Any:
     """A copy in float32, of an autoencoder that may be offloaded."""
     with threads.running(), torch.device("meta"), quiet():
         copy = type(vae).from_config(vae.config)
-    state = {name: each.detach().float() for name, each in _named_weights(vae)}
+    state = {name: each.detach().float() for name, each in named_weights(vae)}
     copy.load_state_dict(state, assign=True)
     for name in ("use_tiling", "use_slicing"):
         setattr(copy, name, getattr(vae, name, False))
     return copy.to(where).requires_grad_(False).eval()
-
-
-def weights(network: torch.nn.Module) -> Iterator[Tensor]:
-    """A network's weights, in order, wherever they are offloaded to."""
-    trained = {name for name, _ in network.named_parameters()}
-    return (each for name, each in _named_weights(network) if name in trained)
-
-
-def _named_weights(network: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers; those that accelerate keeps elsewhere are fetched from there."""
-    kept = network.state_dict(keep_vars=True)
-    for prefix, module in network.named_modules():
-        elsewhere = getattr(getattr(module, "_hf_hook", None), "weights_map", None)
-        for name, each in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            full = f"{prefix}.{name}" if prefix else name
-            if full in kept:
-                yield full, elsewhere[name] if each.is_meta and elsewhere is not None else each
 
 
 def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype, loading: Loading) -> Any:
@@ -100,12 +84,11 @@ def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype,
 
     folder = Path(name) if Path(name).is_dir() else _downloaded(name, loading)
     try:
-        with threads.loading(), torch.random.fork_rng(devices=[]), quiet():
-            tiny, report = AutoencoderTiny.from_pretrained(
-                folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-            )
-        if report["missing_keys"]:
-            raise RnriError(f"its {report['missing_keys'][0]} is missing")
+        tiny, missing = load_network(
+            AutoencoderTiny, folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+        if missing:
+            raise RnriError(f"its {missing[0]} is missing")
     except Exception as error:  # of the files
         raise RnriError(f"{name} {NOT_TINY} ({first_line(error)})") from error
     if tiny.config.latent_channels != like.config.latent_channels:
@@ -114,7 +97,7 @@ def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype,
             f"and the model's have {like.config.latent_channels}",
             hint="use one that was made for this model",
         )
-    return tiny.to(device).requires_grad_(False).eval()
+    return tiny.to(device)
 
 
 def _downloaded(name: str, loading: Loading) -> Path:

@@ -10,8 +10,9 @@ from typing import Any
 from rnri_core import threads
 from rnri_core.errors import RnriError
 
-from rnri.load_options import Loading
-from rnri.models.components import first_line, needs, not_given, quiet
+from rnri.models.components import needs, not_given
+from rnri.models.loading import Loading
+from rnri.models.quiet import first_line, quiet
 
 SUFFIX = ".safetensors"
 USUAL = f"pytorch_lora_weights{SUFFIX}"

@@ -31,7 +31,7 @@ def hello(editor: Editor, max_bytes: int, patience: float) -> dict[str, Any]:
     model = editor.model
     return {
         "model": model.name,
-        "words": sorted(getattr(model, "words", ())),  # families that read any word have no such list
+        "words": sorted(model.words),  # families that read any word have no such list
         "guidance": model.defaults.edit_guidance,
         "solver": _DEFAULT.solver,
         "solvers": [*map(_preset, PRESETS), *map(_solver, SOLVERS)],

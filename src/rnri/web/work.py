@@ -13,7 +13,7 @@ from rnri import images
 from rnri.editing.editor import Editor, Timings
 from rnri.editing.fidelity import fidelity, residual
 from rnri.images import ImageLike
-from rnri.models.base import prompt_warnings
+from rnri.models.prompts import prompt_warnings
 from rnri.web.batch import ending
 from rnri.web.jobs import Drawing, Edited, Job
 from rnri.web.store import Cost, Inverted, Kept, Quality, Settings, Store

@@ -233,7 +233,9 @@ def ddim(
         bar, bar_clean = bars[t], bars[end] if end >= 0 else final_alpha
         levels = (math.sqrt(bar), math.sqrt(1 - bar), math.sqrt(bar_clean), math.sqrt(1 - bar_clean))
         dense = _variance_preserving(bar, bars[t - 1] if t else final_alpha)
-        steps.append(_step(t, levels, prediction_type, effective=_variance_preserving(bar, bar_clean), dense=dense))
+        steps.append(
+            step_between(t, levels, prediction_type, effective=_variance_preserving(bar, bar_clean), dense=dense)
+        )
     return tuple(steps)
 
 
@@ -251,7 +253,7 @@ def euler(
     [-13.6, -1.0]
     """
     return tuple(
-        _step(t, (1.0, sigma, 1.0, end), prediction_type, scale=1 / math.sqrt(sigma**2 + 1))
+        step_between(t, (1.0, sigma, 1.0, end), prediction_type, scale=1 / math.sqrt(sigma**2 + 1))
         for t, sigma, end in _intervals(timesteps, sigmas)
     )
 
@@ -278,8 +280,10 @@ def euler_ancestral(
     steps = []
     for t, sigma, end in _intervals(timesteps, sigmas):
         up = math.sqrt(end**2 * (sigma**2 - end**2) / sigma**2)
-        c, scale = up * _noise(shape, generator) if up else None, 1 / math.sqrt(sigma**2 + 1)
-        steps.append(_step(t, (1.0, sigma, 1.0, end**2 / sigma), prediction_type, c=c, scale=scale))
+        c = up * _noise(shape, generator) if up else None
+        steps.append(
+            step_between(t, (1.0, sigma, 1.0, end**2 / sigma), prediction_type, c=c, scale=1 / math.sqrt(sigma**2 + 1))
+        )
     return tuple(steps)
 
 
@@ -317,8 +321,10 @@ def lcm(
         skip, out = (sigma_data / spread) ** 2, t * timestep_scaling / spread
         levels = (alpha, sigma, alpha_clean * (out + alpha * skip), alpha_clean * sigma * skip)
         c = None if end is None else math.sqrt(1 - bar_clean) * _noise(shape, generator)
-        whole, dense = (_variance_preserving(bar, each) for each in (bar_clean, bars[t - 1] if t else 1.0))
-        steps.append(_step(t, levels, prediction_type, c=c, effective=whole, dense=dense))
+        dense = _variance_preserving(bar, bars[t - 1] if t else 1.0)
+        steps.append(
+            step_between(t, levels, prediction_type, c=c, effective=_variance_preserving(bar, bar_clean), dense=dense)
+        )
     return tuple(steps)
 
 
@@ -336,11 +342,11 @@ def flow(sigmas: Sequence[float] | Tensor, timesteps: Iterable[float]) -> Schedu
     for t, sigma, end in _intervals(timesteps, sigmas):
         gamma = (1 - sigma) / (1 - end)
         transition = (gamma, sigma**2 - (gamma * end) ** 2)
-        steps.append(_step(t, (1 - sigma, sigma, 1 - end, end), "flow", effective=transition, dense=transition))
+        steps.append(step_between(t, (1 - sigma, sigma, 1 - end, end), "flow", effective=transition, dense=transition))
     return tuple(steps)
 
 
-def _step(
+def step_between(
     t: float,
     levels: tuple[float, float, float, float],
     prediction_type: Prediction,
@@ -350,7 +356,27 @@ def _step(
     effective: tuple[float, float] = (1.0, 1.0),
     dense: tuple[float, float] = (1.0, 1.0),
 ) -> Step:
-    """The step with these levels, for a network whose x̂ = p·z + q·m."""
+    """The step between two noise levels.
+
+    It takes α x₀ + σ n to α′ x₀ + σ′ n + c where the network is perfect: z_clean = (σ′/σ) z + (α′ − α σ′/σ) x̂(z) + c,
+    for a network whose output m gives x̂ = p·z + q·m.
+
+    Args:
+        t: the timestep, at which the network is called.
+        levels: α, σ at the noisy end and α′, σ′ at the clean end, without the noise that is added.
+        prediction_type: what the network predicts.
+        c: frozen noise times its standard deviation, (C, h, w) or None.
+        scale: factor of the latents that the network is given.
+        effective: (γ, variance) of q(z | z_clean) over the whole step, for solvers with a prior.
+        dense: the same over the last training timestep alone.
+
+    Raises:
+        RnriError: for a step that starts without noise, and for noise predictions where no signal is left.
+
+    >>> step = step_between(500, (0.5, 0.5, 0.75, 0.25), "flow")
+    >>> step.a, step.b
+    (1.0, -0.25)
+    """
     alpha, sigma, alpha_clean, sigma_clean = levels
     if sigma <= 0:
         raise RnriError(f"the step at t={t:g} starts without noise (σ={sigma:g}); leave it out")

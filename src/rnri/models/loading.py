@@ -1,4 +1,4 @@
-"""How a model is loaded and run: a value that knows neither torch nor diffusers."""
+"""Options of loading and running a model, without torch or diffusers, so that the command line parses fast."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import Any, Literal, get_args
 from rnri_core.errors import RnriError, RnriTypeError
 
 Offload = Literal["none", "model", "sequential"]
-SCHEDULERS = ("ddim", "euler", "euler-ancestral", "lcm", "flow")
-"""What may stand in for a checkpoint's own sampler; `rnri.models.schedulers` has their tables."""
+SCHEDULERS: dict[str, tuple[str, Any]] = {
+    "ddim": ("DDIMScheduler", "rnri.models.schedulers:ddim_table"),
+    "euler": ("EulerDiscreteScheduler", "rnri.models.schedulers:euler_table"),
+    "euler-ancestral": ("EulerAncestralDiscreteScheduler", "rnri.models.schedulers:euler_ancestral_table"),
+    "lcm": ("LCMScheduler", "rnri.models.schedulers:lcm_table"),
+    "flow": ("FlowMatchEulerDiscreteScheduler", "rnri.models.schedulers:flow_table"),
+}
+"""Name of a sampler → its scheduler in diffusers, and the function that reads it as a table of steps.
+
+The function is given as `module:function`, or itself.
+"""
 SPACINGS = ("leading", "trailing", "linspace")
-"""Where its steps may lie, in diffusers' words."""
+"""Where the steps of a scheduler lie (`timestep_spacing` in diffusers)."""
 
 
 def _about(text: str, default: Any) -> Any:
@@ -20,9 +29,9 @@ def _about(text: str, default: Any) -> Any:
 
 @dataclass(frozen=True)
 class Loading:
-    """How a model is loaded and run, other than on which device and in which precision.
+    """Options of loading and running a model, besides device and precision; :meth:`about` has a line on each.
 
-    Raises ValueError for what is not known.
+    Raises RnriError for values that are not known, and for options that exclude each other.
 
     >>> Loading(scheduler="ddim", offload="model").offload
     'model'

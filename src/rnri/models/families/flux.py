@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnri.models.adapter import FEW_STEPS, ModelAdapter
 from rnri.models.base import Defaults, Guidance
-from rnri.models.family import FEW_STEPS, Family
-from rnri.models.flow import even, shift_of
+from rnri.models.schedulers import dynamic_shift, even_sigmas
 
 
-class Flux(Family):
+class Flux(ModelAdapter):
     """A rectified flow. Latents stay (B, 16, h, w) outside the network, which is given patches of 2 by 2."""
 
     title = "FLUX.1 schnell, dev"
     gigabytes = 33.7
     examples = ("black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev")
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "transformer": ("FluxTransformer2DModel",),
         "text_encoder": ("CLIPTextModel",),
@@ -34,11 +34,11 @@ class Flux(Family):
     def guidance(self) -> Guidance:
         return "embedded" if self.network.config.guidance_embeds else "none"
 
-    def _image_size(self) -> tuple[int, int]:
+    def native_size(self) -> tuple[int, int]:
         side = self.pipe.default_sample_size * self.factor
         return side, side
 
-    def _defaults(self) -> Defaults:
+    def own_defaults(self) -> Defaults:
         return Defaults(self.steps, 3.5) if self.guidance == "embedded" else Defaults(FEW_STEPS)
 
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
@@ -66,8 +66,8 @@ class Flux(Family):
         return latents
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
-        levels = None if self.scheduler.config.get("use_flow_sigmas") else even(num_steps)
-        return {"sigmas": levels, "mu": shift_of(self.scheduler, self.tokens(shape))}
+        levels = None if self.scheduler.config.get("use_flow_sigmas") else even_sigmas(num_steps)
+        return {"sigmas": levels, "mu": dynamic_shift(self.scheduler, self.tokens(shape))}
 
     def reader(self) -> tuple[Any, int]:
         """The T5 tokenizer; schnell was taught with half the length."""

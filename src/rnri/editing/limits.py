@@ -8,10 +8,10 @@ import torch
 from rnri_core.errors import RnriError
 from rnri_core.inversion.config import check_seed
 
+from rnri.models.base import MAX_SIDE
+
 Size: TypeAlias = tuple[int, int]
 """(width, height)."""
-
-MAX_SIDE = 16384
 
 
 def listed(prompt: str | list[str]) -> list[str]:

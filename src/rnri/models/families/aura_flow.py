@@ -7,17 +7,17 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from rnri.models.family import Family
+from rnri.models.adapter import ModelAdapter
 
 
-class AuraFlow(Family):
+class AuraFlow(ModelAdapter):
     """A rectified flow."""
 
     title = "AuraFlow"
     gigabytes = 16.3
     recommended = "3 to 3.5"
     examples = ("fal/AuraFlow-v0.3",)
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "transformer": ("AuraFlowTransformer2DModel",),
         "text_encoder": ("UMT5EncoderModel", "T5EncoderModel"),
@@ -25,7 +25,7 @@ class AuraFlow(Family):
     }
     max_tokens = 256
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         return math.isqrt(self.network.config.pos_embed_max_size)
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:

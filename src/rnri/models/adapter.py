@@ -1,75 +1,85 @@
-"""What all families share: the parts of a diffusers pipeline, used without the pipeline's own sampling loop."""
+"""The base of all model families: a diffusers pipeline as a `Model`, without the pipeline's own sampling loop."""
 
 from __future__ import annotations
 
-import inspect
 import json
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from rnri_core.errors import RnriError
+from rnri_core.registry import Source
 from rnri_core.sampling.guidance import combine
 from rnri_core.sampling.steps import Denoiser, Schedule
 from rnri_core.sampling.strength import last
-from rnri_core.threads import TOKENIZERS, WARNING_FILTERS, running
+from rnri_core.threads import TOKENIZERS, running
 from torch import Tensor
 
-from rnri.limits import MAX_SIDE
-from rnri.load_options import Loading
 from rnri.models import acceleration, autoencoder
-from rnri.models.base import Condition, Defaults, Guidance
-from rnri.models.components import parts_of, quiet
-from rnri.models.fingerprint import digest
-from rnri.models.hooks import bound, bound_layers
+from rnri.models.base import MAX_SIDE, Condition, Defaults, Guidance
+from rnri.models.components import assemble, load_components, pipeline_class
+from rnri.models.loading import Loading
 from rnri.models.lora import add_loras
+from rnri.models.networks import bound, bound_layers, digest
 from rnri.models.prompts import warn_of_unread
+from rnri.models.quiet import quiet
 from rnri.models.schedulers import choose, noise_scale, table
 
 WORDS = "words.json"
-"""Beside the tokenizer's files: a sorted JSON list of all words the model was taught. Most models have none."""
+"""Beside the tokenizer's files: a sorted JSON list of the words in the model's vocabulary. Most models have none."""
 
 FEW_STEPS = 4
-"""What a checkpoint distilled to few steps is sampled in."""
+"""Number of steps of checkpoints that are distilled to few."""
 
 NOISE_SAMPLERS = ("ddim", "euler", "euler-ancestral", "lcm")
-"""What samples networks that predict noise, v or the image."""
+"""Samplers of networks that predict noise, v or the image."""
 
 
-class Family(ABC):
-    """A text-to-image model as a `rnri.models.base.Model`, on the parts of a diffusers pipeline.
+class ModelAdapter(ABC):
+    """A diffusers pipeline as a :class:`rnri.models.base.Model`; a family of pipelines is a subclass.
 
-    A family says what it is made of and gives two hooks: `read`, prompts to tensors, and `predict`, the network's
-    output. Where its pipeline reads negative prompts or means guidance otherwise than most, there are `read_negative`,
-    `combine` and `guidance_threshold`. Weights are shared with the pipeline it is given, which is not changed. `words`
-    are those the model knows; without them prompts are only checked for length.
+    A family declares the components of its pipeline and implements two methods: `read`, prompts to tensors, and
+    `predict`, the network output. It overrides others where its pipeline differs from most: `read_negative` for
+    negative prompts, `combine` and `guidance_threshold` for guidance, `timesteps` for the scheduler. The page
+    docs/adding-a-family.md has one in full.
+
+    Args:
+        name: the model's name in messages: an embedded one, a folder, a Hub id.
+        pipe: the pipeline, whose weights are shared and which is not changed.
+        words: the words of the model's vocabulary; without them prompts are checked for length alone.
+        defaults: steps and guidance, where the family's own do not hold.
+        preview: a tiny autoencoder for previews.
+        scheduler: name of the scheduler to use instead of the pipeline's.
+        spacing: where its steps lie, where not as the checkpoint has it.
     """
 
     title: ClassVar[str]
+    source: ClassVar[Source | None] = None
+    """The publication to cite; `None` where there is none."""
     examples: ClassVar[tuple[str, ...]]
-    """Checkpoints on the Hub that this family serves, to name some."""
-    network_part: ClassVar[str] = "transformer"
-    parts: ClassVar[dict[str, tuple[str | None, ...]]]
-    """Folder in the standard layout → classes that may lie in it: None where it may be empty, nothing where any may."""
-    samplers: ClassVar[tuple[str, ...]] = ("flow",)
-    patch: ClassVar[int] = 2
-    """Latent elements along one side of what the network sees as one token."""
-    max_tokens: ClassVar[int | None] = None
-    """Of a prompt, specials included; None where the tokenizer says."""
-    steps: ClassVar[int] = 30
-    """What is best where nothing is distilled to fewer."""
-    recommended: ClassVar[str]
-    """Guidance to edit with."""
-    guidance_threshold: float = 1.0
-    """Guidance is active above this: see `combine`."""
+    """Some checkpoints on the Hub that this family serves."""
     gigabytes: ClassVar[float]
     """Weights of the first example in 16 bits, text encoders included, about."""
+    network_component: ClassVar[str] = "transformer"
+    """The component that denoises."""
+    components: ClassVar[dict[str, tuple[str | None, ...]]]
+    """Component → the classes it may have; `None` where it may be missing, nothing where any will do."""
+    samplers: ClassVar[tuple[str, ...]] = ("flow",)
+    """Names of the samplers that fit the network's prediction, the checkpoints' own first."""
+    steps: ClassVar[int] = 30
+    """Number of steps of checkpoints that are not distilled."""
+    recommended: ClassVar[str]
+    """Guidance scale of edits, as a text."""
+    patch: ClassVar[int] = 2
+    """Latent elements along one side of one token of the network."""
+    max_tokens: ClassVar[int | None] = None
+    """Of a prompt, special tokens included; `None` for the tokenizer's own number."""
+    guidance_threshold: float = 1.0
+    """Guidance is active above this scale: see `combine`."""
     replayed = False
-    """Whether the network writes each output where its last one was, as CUDA graphs do."""
 
     def __init__(
         self,
@@ -82,70 +92,54 @@ class Family(ABC):
         scheduler: str | None = None,
         spacing: str | None = None,
     ) -> None:
-        self.name, self.pipe, self.words = name, pipe, frozenset(words)
+        self.name, self.pipe = name, pipe
+        self.words: Set[str] = frozenset(words)
         self.scheduler = choose(pipe.scheduler, scheduler, spacing)
-        self.vae = autoencoder.sound(pipe.vae, where=pipe._execution_device)
+        self.vae = autoencoder.upcast_if_needed(pipe.vae, where=pipe._execution_device)
         self._wide_vae: Any = None
         self.tiny = preview
-        self.factor = self._factor()
+        self.factor = self.latent_factor()
         self.multiple: int = self.factor * self.patch
-        self.max_side = min(MAX_SIDE, self._places() * self.multiple)
-        self.image_size = self._image_size()
-        self.defaults = defaults or self._defaults()
+        self.max_side = min(MAX_SIDE, self.positions() * self.multiple)
+        self.image_size = self.native_size()
+        self.defaults = defaults or self.own_defaults()
         self._bound_layers = bound_layers(self.networks)
 
     @classmethod
     def from_folder(
         cls, name: str, folder: Path, *, device: torch.device, dtype: torch.dtype, loading: Loading
-    ) -> Family:
-        """The model in a folder of the standard diffusers layout.
+    ) -> ModelAdapter:
+        """The model in a folder in the layout of diffusers.
 
-        Raises ValueError naming the part that is missing, incomplete or of another family.
+        Raises RnriError naming the component that is missing, incomplete or of another family.
         """
         acceleration.check_place(device, loading)
-        parts = parts_of(name, folder, {**cls.parts, "scheduler": ()}, dtype, loading)
-        parts["scheduler"] = choose(parts["scheduler"], loading.scheduler, loading.spacing)
-        kind = json.loads((folder / "model_index.json").read_text())["_class_name"]
-        pipe = cls.assemble(kind, parts)
-        pipe.register_modules(vae=autoencoder.sound(pipe.vae, where=torch.device("cpu")))
+        loaded = load_components(name, folder, {**cls.components, "scheduler": ()}, dtype, loading)
+        loaded["scheduler"] = choose(loaded["scheduler"], loading.scheduler, loading.spacing)
+        pipe = assemble(pipeline_class(name, folder), loaded)
+        pipe.register_modules(vae=autoencoder.upcast_if_needed(pipe.vae, where=torch.device("cpu")))
         add_loras(name, pipe, loading)
-        words, seen = folder / "tokenizer" / WORDS, loading.preview
+        words, preview = folder / "tokenizer" / WORDS, loading.preview
         model = cls(
             name,
             pipe,
             words=json.loads(words.read_text()) if words.exists() else (),
             defaults=Defaults.read(folder),
-            preview=autoencoder.load_preview(seen, pipe.vae, device, dtype, loading) if seen else None,
+            preview=autoencoder.load_preview(preview, pipe.vae, device, dtype, loading) if preview else None,
         )
         _ = model.fingerprint  # while all weights are in one place
         model.place(device, loading)
         return model
 
     @classmethod
-    def from_pipe(cls, pipe: Any, *, scheduler: str | None = None, spacing: str | None = None) -> Family:
+    def from_pipe(cls, pipe: Any, *, scheduler: str | None = None, spacing: str | None = None) -> ModelAdapter:
         """The model in a diffusers pipeline; shares its weights."""
         origin = pipe.config.get("_name_or_path") or ""
         defaults = Defaults.read(Path(origin)) if origin else None
         return cls(origin or type(pipe).__name__, pipe, defaults=defaults, scheduler=scheduler, spacing=spacing)
 
-    @staticmethod
-    def assemble(kind: str, parts: Mapping[str, Any]) -> Any:
-        """A pipeline of these parts and no others, whose scheduler is as it is given."""
-        import diffusers
-
-        with quiet():
-            pipeline = getattr(diffusers, kind)
-        known = inspect.signature(pipeline.__init__).parameters
-        given = {name: value for name, value in parts.items() if name in known and name != "scheduler"}
-        absent = [name for name, each in known.items() if name != "self" and each.default is inspect.Parameter.empty]
-        with WARNING_FILTERS, quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it says of settings does not concern its parts
-            pipe = pipeline(**{**dict.fromkeys(absent), **given})
-        pipe.register_modules(scheduler=parts["scheduler"])
-        return pipe
-
     def place(self, device: torch.device, loading: Loading) -> None:
-        """Put the networks where they run, and make them as fast as they can be."""
+        """Move the networks to the device, or offload them, and set up tiling and acceleration."""
         if loading.vae_tiling:
             self.vae.enable_tiling()
         if loading.vae_slicing:
@@ -163,22 +157,18 @@ class Family(ABC):
         self.replayed = loading.cuda_graphs
         self._bound_layers = bound_layers(self.networks)
 
-    # --- what a family is -------------------------------------------------------------------------------------------
+    # --- what a family defines --------------------------------------------------------------------------------------
 
     @abstractmethod
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
-        """Prompts to what the network reads: `tokens`, and whatever else, one row per prompt."""
+        """Embed prompts: `tokens` (P, length, width) and whatever else the network reads, one row per prompt."""
 
     def read_negative(self, negative: str | None) -> dict[str, Tensor]:
-        """The negative prompt as `read` has prompts, one row; `None` where none is given."""
+        """Embed a negative prompt as `read` does, one row; `None` where none is given."""
         return self.read([negative or ""])
 
-    def combine(self, conditional: Tensor, base: Tensor, guidance: float) -> Tensor:
-        """The guided output as the family's pipeline makes it of those for the prompt and for the negative prompt."""
-        return combine(conditional, base, guidance)
-
     def read_masked(self, prompts: list[str]) -> dict[str, Tensor]:
-        """`read` for the pipelines that give `tokens` of one length, and the `mask` of those that count."""
+        """`read` for pipelines whose `encode_prompt` gives `tokens` and the `mask` of those that count."""
         tokens, mask, *_ = self.pipe.encode_prompt(
             prompts, do_classifier_free_guidance=False, device=self.device, max_sequence_length=self.reader()[1]
         )
@@ -186,14 +176,28 @@ class Family(ABC):
 
     @abstractmethod
     def predict(self, z: Tensor, t: Tensor, read: Mapping[str, Tensor]) -> Tensor:
-        """The network's output for latents (B, C, h, w) at timesteps (B,), `read` having one row for each.
+        """The network output for latents.
 
-        `read["guidance"]` (B,) is there for networks that read it.
+        Args:
+            z: latents (B, C, h, w) in the network's precision, scaled as its sampler scales them.
+            t: timesteps (B,), of 1000 at the noisy end mostly.
+            read: what :meth:`read` gave, one row for each latent, and `guidance` (B,) for networks that read it.
+
+        Returns:
+            What the sampler takes: noise, v, the image, or the velocity of a flow from image to noise, (B, C, h, w).
         """
 
+    def combine(self, conditional: Tensor, base: Tensor, guidance: float) -> Tensor:
+        return combine(conditional, base, guidance)
+
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
-        """What the scheduler's `set_timesteps` is told besides their number."""
+        """Arguments of the scheduler's `set_timesteps` besides the number of steps, for latents of this shape."""
         return {}
+
+    def reader(self) -> tuple[Any, int]:
+        """The tokenizer of most of a prompt, and the number of tokens that are read."""
+        tokenizer = self.pipe.tokenizer
+        return tokenizer, self.max_tokens or tokenizer.model_max_length
 
     @property
     def guidance(self) -> Guidance:
@@ -201,27 +205,36 @@ class Family(ABC):
 
     @property
     def network(self) -> Any:
-        """What denoises."""
-        return getattr(self.pipe, self.network_part)
+        """The network that denoises."""
+        return getattr(self.pipe, self.network_component)
 
-    def _factor(self) -> int:
+    @property
+    def unet(self) -> Any:
+        return None
+
+    @property
+    def tokenizer(self) -> Any:
+        return None
+
+    def latent_factor(self) -> int:
         """Pixels in a latent element, along one side."""
         return autoencoder.factor(self.vae)
 
-    def _places(self) -> int:
-        """Tokens along one side that the network knows the places of."""
+    def positions(self) -> int:
+        """Positions along one side in the network's table of them."""
         return MAX_SIDE
 
     def tokens(self, shape: tuple[int, int, int]) -> int:
-        """What the network makes of latents of this shape."""
+        """The number of the network's tokens for latents of this shape."""
         return (shape[1] // self.patch) * (shape[2] // self.patch)
 
-    def _image_size(self) -> tuple[int, int]:
+    def native_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the images that the network was trained on."""
         side = self.network.config.sample_size
         height, width = (side, side) if isinstance(side, int) else side
         return height * self.factor, width * self.factor
 
-    def _defaults(self) -> Defaults:
+    def own_defaults(self) -> Defaults:
         """Few steps for samplers of consistency models, and for those that start where distilled networks do."""
         kind, config = type(self.scheduler).__name__, self.scheduler.config
         distilled = kind.startswith("Euler") and config.get("timestep_spacing") == "trailing"
@@ -237,10 +250,10 @@ class Family(ABC):
 
     @property
     def networks(self) -> list[torch.nn.Module]:
-        """All of them, in the order the fingerprint is taken in."""
-        parts = ["vae", self.network_part, *(part for part in self.parts if part.startswith("text_encoder"))]
-        found = [self.vae if part == "vae" else getattr(self.pipe, part, None) for part in parts]
-        return [network for network in found if network is not None]
+        """Autoencoder, denoiser and text encoders, in the order of the fingerprint."""
+        names = [self.network_component, *(name for name in self.components if name.startswith("text_encoder"))]
+        networks = [self.vae, *(getattr(self.pipe, name, None) for name in names)]
+        return [network for network in networks if network is not None]
 
     @property
     def one_at_a_time(self) -> bool:
@@ -249,9 +262,9 @@ class Family(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits told by some 64 values of every weight tensor, rounded to bfloat16.
+        """Sixteen hexadecimal digits of some 64 values of every weight tensor, rounded to bfloat16.
 
-        So neither the device nor bfloat16 makes it another model; float16, which rounds elsewhere, may.
+        Neither the device nor bfloat16 changes it; float16, which rounds elsewhere, may.
         """
         with running(alone=self.one_at_a_time):
             return digest(self.networks, str(self.vae.config.get("scaling_factor")))
@@ -274,15 +287,15 @@ class Family(ABC):
     def _decode(self, vae: Any, latent: Tensor) -> Tensor:
         return autoencoder.decode(vae, latent.to(self.device))
 
-    def _finite(self, made_by: Callable[[Any, Tensor], Tensor], given: Tensor) -> Tensor:
-        """What the autoencoder makes of finite numbers; of those that overflow in float16, its copy in float32."""
+    def _finite(self, code: Callable[[Any, Tensor], Tensor], x: Tensor) -> Tensor:
+        """Images or latents through the autoencoder; where it overflows in float16, through its copy in float32."""
         with running(alone=self.one_at_a_time):
             self._send_back()
-            made = made_by(self.vae, given)
-            if self.vae.dtype == torch.float16 and not made.isfinite().all() and given.isfinite().all():
-                made = made_by(self._vae_in_float32(), given)
+            output = code(self.vae, x)
+            if self.vae.dtype == torch.float16 and not output.isfinite().all() and x.isfinite().all():
+                output = code(self._vae_in_float32(), x)
             self._send_back()
-            return made
+            return output
 
     def _vae_in_float32(self) -> Any:
         """The autoencoder's copy in float32, made when it is first needed."""
@@ -294,7 +307,7 @@ class Family(ABC):
     def _send_back(self, *, but: Any = None) -> None:
         """Return networks that are offloaded whole to main memory, all but one.
 
-        By themselves they return only when the next in the order of drawing from noise is called.
+        By themselves they return only when the next in the pipeline's own order is called.
         """
         for hook in getattr(self.pipe, "_all_hooks", ()):
             if hook.model is not but:
@@ -321,9 +334,9 @@ class Family(ABC):
                 warn_of_unread(prompt, *self.reader(), self.name, self.words)
             self._send_back(but=self.pipe.text_encoder)  # which reads first
             with torch.no_grad(), quiet():
-                given = read()
-        told = {name: each.float() if each.is_floating_point() else each for name, each in given.items()}
-        return Condition(tuple(prompts), told.pop("tokens"), told)
+                rows = read()
+        more = {name: each.float() if each.is_floating_point() else each for name, each in rows.items()}
+        return Condition(tuple(prompts), more.pop("tokens"), more)
 
     def schedule(
         self,
@@ -335,15 +348,16 @@ class Family(ABC):
     ) -> Schedule:
         shape = shape or self.latent_shape(self.image_size)
         with running():
-            told, own = self._spacing(num_steps, shape), self._scheduler(num_steps)
-            return last(table(own, num_steps, shape=shape, generator=generator, timesteps=told), strength)
+            timesteps, scheduler = self._spacing(num_steps, shape), self.scheduler_for(num_steps)
+            return last(table(scheduler, num_steps, shape=shape, generator=generator, timesteps=timesteps), strength)
 
     def noise_scale(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> float:
         with running():
-            told = self._spacing(num_steps, shape or self.latent_shape(self.image_size))
-            return noise_scale(self._scheduler(num_steps), num_steps, timesteps=told)
+            timesteps = self._spacing(num_steps, shape or self.latent_shape(self.image_size))
+            return noise_scale(self.scheduler_for(num_steps), num_steps, timesteps=timesteps)
 
-    def _scheduler(self, num_steps: int) -> Any:
+    def scheduler_for(self, num_steps: int) -> Any:
+        """The scheduler of schedules of so many steps."""
         return self.scheduler
 
     def _spacing(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any] | None:
@@ -353,40 +367,33 @@ class Family(ABC):
     def denoiser(self, condition: Condition, guidance: float = 1.0) -> Denoiser:
         alone = self.one_at_a_time
         with running(alone=alone):
-            told = self._told(condition, guidance)
+            read = self._inputs(condition, guidance)
 
         def m(z: Tensor, t: float) -> Tensor:
             with running(alone=alone):
-                return self._call(told, z, t)().to(z.dtype, copy=self.replayed)
+                return self._call(read, z, t)().to(z.dtype, copy=self.replayed)
 
         return m
 
     def bare(self, condition: Condition, z: Tensor, t: float) -> Callable[[], Tensor]:
-        """One call of the network with everything it reads at hand: what no sampler can be faster than."""
-        return self._call(self._told(condition, 1.0), z, t)
+        """One call of the network with all its inputs prepared: a lower bound of the time of any sampler."""
+        return self._call(self._inputs(condition, 1.0), z, t)
 
-    def _told(self, condition: Condition, guidance: float) -> dict[str, Tensor]:
-        """What the network reads of its prompts, one row each, where and in the precision it reads it."""
+    def _inputs(self, condition: Condition, guidance: float) -> dict[str, Tensor]:
+        """Embedded prompts, one row each, on the network's device and in its precision."""
         dtype = self.network.dtype
-        told = {
+        read = {
             name: each.to(self.device, dtype if each.is_floating_point() else each.dtype)
             for name, each in {"tokens": condition.tokens, **condition.more}.items()
         }
         if self.guidance == "embedded":
-            told["guidance"] = torch.full((1,), guidance, device=self.device)
-        return told
+            read["guidance"] = torch.full((1,), guidance, device=self.device)
+        return read
 
-    def _call(self, told: Mapping[str, Tensor], z: Tensor, t: float) -> Callable[[], Tensor]:
-        prompts = len(told["tokens"])
+    def _call(self, read: Mapping[str, Tensor], z: Tensor, t: float) -> Callable[[], Tensor]:
+        prompts = len(read["tokens"])
         if prompts not in (1, len(z)):
             raise RnriError(f"{prompts} prompts do not fit {len(z)} latents", hint="give one, or one for each")
-        rows = {name: each.expand(len(z), *each.shape[1:]) if len(each) == 1 else each for name, each in told.items()}
+        rows = {name: each.expand(len(z), *each.shape[1:]) if len(each) == 1 else each for name, each in read.items()}
         inputs, times = z.to(self.network.dtype), torch.full((len(z),), t, device=z.device)
         return lambda: self.predict(inputs, times, rows)
-
-    # --- prompts ----------------------------------------------------------------------------------------------------
-
-    def reader(self) -> tuple[Any, int]:
-        """The tokenizer that reads most of a prompt, and how many tokens it reads."""
-        tokenizer = self.pipe.tokenizer
-        return tokenizer, self.max_tokens or tokenizer.model_max_length

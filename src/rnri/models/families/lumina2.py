@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnri.models.family import Family
-from rnri.models.flow import even, shift_of
+from rnri.models.adapter import ModelAdapter
+from rnri.models.schedulers import dynamic_shift, even_sigmas
 
 
-class Lumina2(Family):
+class Lumina2(ModelAdapter):
     """A rectified flow whose time runs from noise at 0 to the image at 1 (Qin et al. 2025).
 
     A prompt follows the pipeline's system prompt; a negative prompt does not.
@@ -22,7 +22,7 @@ class Lumina2(Family):
     gigabytes = 10.6
     recommended = "3 to 4"
     examples = ("Alpha-VLLM/Lumina-Image-2.0",)
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "transformer": ("Lumina2Transformer2DModel",),
         "text_encoder": ("Gemma2Model",),
@@ -30,7 +30,7 @@ class Lumina2(Family):
     }
     max_tokens = 256
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         return int(min(self.network.config.axes_lens[1:]))
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
@@ -61,4 +61,4 @@ class Lumina2(Family):
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         """As the pipeline has it, which counts channels for tokens; it matters where the shift is not fixed."""
-        return {"sigmas": even(num_steps), "mu": shift_of(self.scheduler, shape[0])}
+        return {"sigmas": even_sigmas(num_steps), "mu": dynamic_shift(self.scheduler, shape[0])}

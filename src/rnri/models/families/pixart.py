@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from rnri_core import publications
 from torch import Tensor
 
-from rnri.models.family import NOISE_SAMPLERS, Family
+from rnri.models.adapter import NOISE_SAMPLERS, ModelAdapter
 
 ONE_STEP = {"set_alpha_to_one": True, "final_sigmas_type": "zero"}
 """Settings of schedulers with which the last step ends at the image."""
 
 
-class PixArt(Family):
+class PixArt(ModelAdapter):
     """Predicts noise (Chen et al. 2023, 2024); the variance it predicts as well is left aside.
 
     Checkpoints come with a multistep sampler: ask for another.
     """
 
     title = "PixArt-α"
+    source = publications.PIXART_ALPHA
     gigabytes = 10.9
     recommended = "3 to 4.5"
     examples = ("PixArt-alpha/PixArt-XL-2-1024-MS",)
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
         "text_encoder": ("T5EncoderModel",),
@@ -49,7 +51,7 @@ class PixArt(Family):
         )[0]
         return output[:, : z.shape[1]]
 
-    def _scheduler(self, num_steps: int) -> Any:
+    def scheduler_for(self, num_steps: int) -> Any:
         """One step ends at the image, whatever the scheduler says: the pipeline takes the predicted image then."""
         if num_steps != 1 or not self.jumps:
             return self.scheduler
@@ -70,6 +72,7 @@ class PixArtSigma(PixArt):
     """Reads longer prompts, and no sizes."""
 
     title = "PixArt-Σ"
+    source = publications.PIXART_SIGMA
     examples = ("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",)
     jumps = False
     max_tokens = 300

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rnri_core import publications
 from torch import Tensor
 
-from rnri.models.family import Family
-from rnri.models.flow import shift_of
+from rnri.models.adapter import ModelAdapter
+from rnri.models.schedulers import dynamic_shift
 
 
-class StableDiffusion3(Family):
+class StableDiffusion3(ModelAdapter):
     """As Esser et al. 2024 have it. The largest text encoder, T5, may be missing: its tokens are zeros then."""
 
     title = "Stable Diffusion 3, 3.5, 3.5 Turbo"
+    source = publications.STABLE_DIFFUSION_3
     gigabytes = 16.3
     recommended = "3 to 5; Turbo 1"
     examples = ("stabilityai/stable-diffusion-3.5-medium", "stabilityai/stable-diffusion-3.5-large-turbo")
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "transformer": ("SD3Transformer2DModel",),
         "text_encoder": ("CLIPTextModelWithProjection",),
@@ -51,13 +53,13 @@ class StableDiffusion3(Family):
         )[0]
         return output
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         return int(self.network.config.pos_embed_max_size)
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
         if not self.scheduler.config.get("use_dynamic_shifting"):
             return {}
-        return {"mu": shift_of(self.scheduler, self.tokens(shape), most=1.16)}
+        return {"mu": dynamic_shift(self.scheduler, self.tokens(shape), most=1.16)}
 
     def reader(self) -> tuple[Any, int]:
         if self.pipe.text_encoder_3 is None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rnri_core import publications
 from torch import Tensor
 
-from rnri.models.family import Family
+from rnri.models.adapter import ModelAdapter
 
 
-class Sana(Family):
+class Sana(ModelAdapter):
     """A rectified flow (Xie et al. 2024). Prompts are read as they are, without the instruction to embellish them.
 
     Checkpoints come with a multistep sampler: ask for scheduler flow.
     """
 
     title = "Sana"
+    source = publications.SANA
     gigabytes = 9.1
     recommended = "3 to 4.5"
     examples = ("Efficient-Large-Model/Sana_1600M_1024px_diffusers",)
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderDC",),
         "transformer": ("SanaTransformer2DModel",),
         "text_encoder": ("Gemma2Model",),

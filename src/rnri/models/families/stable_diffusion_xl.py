@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from rnri_core import publications
 from torch import Tensor
 
-from rnri.models.stable_diffusion import StableDiffusion
+from rnri.models.families.stable_diffusion import StableDiffusion
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -15,11 +16,12 @@ class StableDiffusionXL(StableDiffusion):
     `force_zeros_for_empty_prompt` is set; an empty prompt, negative or not, is read as a text."""
 
     title = "SDXL, SDXL-Turbo, -Lightning, Hyper-SD"
+    source = publications.SDXL
     gigabytes = 6.9
     recommended = "3 to 7; few-step ones 1"
     examples = ("stabilityai/stable-diffusion-xl-base-1.0", "stabilityai/sdxl-turbo")
-    parts = {  # noqa: RUF012
-        **StableDiffusion.parts,
+    components = {  # noqa: RUF012
+        **StableDiffusion.components,
         "text_encoder_2": ("CLIPTextModelWithProjection",),
         "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
     }

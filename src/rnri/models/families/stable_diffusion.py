@@ -6,21 +6,23 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
+from rnri_core import publications
 from torch import Tensor
 
+from rnri.models.adapter import NOISE_SAMPLERS, ModelAdapter
 from rnri.models.base import Guidance
-from rnri.models.family import NOISE_SAMPLERS, Family
 
 
-class StableDiffusion(Family):
+class StableDiffusion(ModelAdapter):
     """Predicts noise or v (Rombach et al. 2022). UNets that read the guidance scale (LCM) are told it."""
 
     title = "Stable Diffusion 1.x, 2.x, SD-Turbo"
+    source = publications.LATENT_DIFFUSION
     gigabytes = 2.1
     recommended = "3 to 7.5; SD-Turbo 1"
     examples: ClassVar[tuple[str, ...]] = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/sd-turbo")
-    network_part = "unet"
-    parts = {  # noqa: RUF012
+    network_component = "unet"
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "unet": ("UNet2DConditionModel",),
         "text_encoder": ("CLIPTextModel",),

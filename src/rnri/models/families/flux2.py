@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnri.models.adapter import FEW_STEPS, ModelAdapter
 from rnri.models.base import Defaults, Guidance
-from rnri.models.family import FEW_STEPS, Family
-from rnri.models.flow import even
+from rnri.models.schedulers import even_sigmas
 
 
-class Flux2Klein(Family):
+class Flux2Klein(ModelAdapter):
     """A rectified flow. Latents are patches of 2 by 2, normalised: (B, 128, h/2, w/2) of the autoencoder's h by w."""
 
     title = "FLUX.2 klein"
     gigabytes = 16.0
     examples = ("black-forest-labs/FLUX.2-klein-4B",)
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKLFlux2",),
         "transformer": ("Flux2Transformer2DModel",),
         "text_encoder": ("Qwen3ForCausalLM", "Qwen3Model"),
@@ -34,14 +34,14 @@ class Flux2Klein(Family):
     def guidance(self) -> Guidance:
         return "none" if self.pipe.config.get("is_distilled") else "classifier-free"
 
-    def _factor(self) -> int:
-        return 2 * super()._factor()
+    def latent_factor(self) -> int:
+        return 2 * super().latent_factor()
 
-    def _image_size(self) -> tuple[int, int]:
+    def native_size(self) -> tuple[int, int]:
         side = self.pipe.default_sample_size * self.factor // 2
         return side, side
 
-    def _defaults(self) -> Defaults:
+    def own_defaults(self) -> Defaults:
         return Defaults(FEW_STEPS if self.guidance == "none" else self.steps)
 
     def _encode(self, vae: Any, image: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class Flux2Klein(Family):
         return output.transpose(1, 2).reshape(len(output), -1, height, width)
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
-        levels = None if self.scheduler.config.get("use_flow_sigmas") else even(num_steps)
+        levels = None if self.scheduler.config.get("use_flow_sigmas") else even_sigmas(num_steps)
         return {"sigmas": levels, "mu": _shift(shape[1] * shape[2], num_steps)}
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rnri.models.family import Family
-from rnri.models.flow import even, shift_of
+from rnri.models.adapter import ModelAdapter
+from rnri.models.schedulers import dynamic_shift, even_sigmas
 
 
-class ZImage(Family):
+class ZImage(ModelAdapter):
     """A rectified flow whose time runs from noise at 0 to the image at 1."""
 
     title = "Z-Image, Z-Image-Turbo"
@@ -21,7 +21,7 @@ class ZImage(Family):
     recommended = "3 to 5; Turbo 0"
     guidance_threshold = 0.0
     examples = ("Tongyi-MAI/Z-Image-Turbo",)
-    parts = {  # noqa: RUF012
+    components = {  # noqa: RUF012
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
         "transformer": ("ZImageTransformer2DModel",),
         "text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"),
@@ -30,14 +30,14 @@ class ZImage(Family):
     max_tokens = 512
     steps = 9
 
-    def _image_size(self) -> tuple[int, int]:
+    def native_size(self) -> tuple[int, int]:
         return 1024, 1024
 
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
         height, width = image_size
         return self.network.in_channels, height // self.factor, width // self.factor
 
-    def _places(self) -> int:
+    def positions(self) -> int:
         return int(min(self.network.config.axes_lens[1:]))
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
@@ -57,4 +57,4 @@ class ZImage(Family):
         return conditional + guidance * (conditional - base)
 
     def timesteps(self, num_steps: int, shape: tuple[int, int, int]) -> dict[str, Any]:
-        return {"sigmas": even(num_steps), "mu": shift_of(self.scheduler, self.tokens(shape))}
+        return {"sigmas": even_sigmas(num_steps), "mu": dynamic_shift(self.scheduler, self.tokens(shape))}
