@@ -1,13 +1,12 @@
-"""Ways to edit a picture by text, ours and others', all on the same models. To add one: a file and a line."""
+"""Methods of editing by text, ours and published ones, all on the same models. To add one: a file and a line."""
 
 from __future__ import annotations
 
 from rnri_core.registry import make
 
-from rnri.baselines.base import Edited, EditMethod
-from rnri.baselines.bdia import BdiaBaseline
+from rnri.baselines.base import EditMethod, MethodResult
+from rnri.baselines.coupled import BdiaBaseline, EdictBaseline
 from rnri.baselines.direct_inversion import DirectInversion
-from rnri.baselines.edict import EdictBaseline
 from rnri.baselines.edit_friendly import EditFriendlyBaseline
 from rnri.baselines.fireflow import FireFlow
 from rnri.baselines.flow_edit import FlowEdit
@@ -35,7 +34,7 @@ METHODS: dict[str, type[EditMethod]] = {
     "flowedit": FlowEdit,
 }
 
-__all__ = ["METHODS", "EditMethod", "Edited", "method"]
+__all__ = ["METHODS", "EditMethod", "MethodResult", "method"]
 
 
 def method(spec: str) -> EditMethod:

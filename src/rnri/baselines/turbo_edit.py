@@ -1,4 +1,4 @@
-"""Edit-friendly noise maps for few-step models."""
+"""TurboEdit (Deutch et al.): edit-friendly noise maps for few-step models."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class TurboEdit(Rival):
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
         seed, count = canvas.generator.initial_seed(), len(canvas.targets)
         network = canvas.network([canvas.source])
-        found = EditFriendly(self.shift).invert(network, canvas.schedule, canvas.clean, seed=seed)
+        inversion = EditFriendly(self.shift).invert(network, canvas.schedule, canvas.clean, seed=seed)
         both = canvas.network(canvas.targets + [canvas.source] * count)
 
         def m(z: Tensor, t: float) -> Tensor:
             target, source = both(torch.cat([z, z]), t).chunk(2)
             return target + (self.weight - 1) * (target - source)
 
-        return sample(m, found.schedule, canvas.spread(found.noise), noise_maps=found.noise_maps)
+        return sample(m, inversion.schedule, canvas.spread(inversion.noise), noise_maps=inversion.noise_maps)

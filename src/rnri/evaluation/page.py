@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import statistics
@@ -17,7 +16,8 @@ from rnri_core.sampling.steps import Denoiser
 from torch import Tensor
 
 from rnri.editing.editor import Editor
-from rnri.evaluation.records import environment
+from rnri.evaluation.machine import Environment
+from rnri.evaluation.records import to_json
 from rnri.examples import DEMO, EDITS
 from rnri.models import Condition, Model
 from rnri.scenes.captions import caption
@@ -49,7 +49,7 @@ class Latency:
     seconds: tuple[float, ...]
     networks: tuple[float, ...]
     steps: int
-    where: dict[str, Any]
+    where: Environment
 
     @property
     def median(self) -> float:
@@ -64,7 +64,7 @@ class Latency:
 
     def to_json(self) -> str:
         """All of it, as one JSON object."""
-        return json.dumps(asdict(self) | {"pause": PAUSE, "median": self.median, "share_not_networks": self.share})
+        return to_json(asdict(self) | {"pause": PAUSE, "median": self.median, "share_not_networks": self.share})
 
 
 @dataclass
@@ -152,4 +152,4 @@ def latency(
                 seconds.append(tab.evaluate(_TOOK) / 1000)
                 networks.append(timed.spent - before)
             progress(n, edits)
-    return Latency(tuple(seconds), tuple(networks), model.defaults.steps, environment(model.device))
+    return Latency(tuple(seconds), tuple(networks), model.defaults.steps, Environment.of(model.device))

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from rnri import images
 from rnri.editing.editor import Editor
-from rnri.evaluation.records import environment
+from rnri.evaluation.machine import Environment, resident_memory
+from rnri.evaluation.records import to_json
 from rnri.scenes.captions import caption
 from rnri.scenes.edits import random_edit
 from rnri.scenes.render import render
@@ -36,7 +33,7 @@ LEVELS = 2
 
 @dataclass(frozen=True)
 class Question:
-    """An edit that is asked for, and what is right."""
+    """An edit that clients ask for, and the right answer, (1, 3, H, W)."""
 
     picture: bytes
     source: str
@@ -46,7 +43,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Row:
+class LoadRow:
     """One number of clients with one kind of server. Latencies are seconds of whole requests; memory is MiB at the end.
 
     ``batch`` is how many edits shared network calls on average, ``worst`` the largest difference in levels of 255.
@@ -69,10 +66,11 @@ class Row:
 
 @dataclass(frozen=True)
 class ServeReport:
-    """The rows, what they were measured on, and the gain in throughput by number of clients."""
+    """The rows, hardware and versions, and the fingerprint of the model."""
 
-    rows: tuple[Row, ...]
-    about: dict[str, Any]
+    rows: tuple[LoadRow, ...]
+    environment: Environment
+    model: str
 
     @property
     def gains(self) -> dict[int, float]:
@@ -88,8 +86,8 @@ class ServeReport:
 
     def to_json(self) -> str:
         """All of it, as one JSON object."""
-        rows = [asdict(row) for row in self.rows]
-        return json.dumps({"rows": rows, "gains": self.gains, "wrong": self.wrong, "about": self.about})
+        report, about = asdict(self), asdict(self.environment) | {"model": self.model}
+        return to_json({"rows": report["rows"], "gains": self.gains, "wrong": self.wrong, "about": about})
 
 
 def measure(
@@ -117,23 +115,23 @@ def measure(
                 for count in clients:
                     progress(f"{count} clients, {'with' if batching else 'without'} batching")
                     rows.append(_load(url, engine, questions, count, requests, seed))
-    return ServeReport(tuple(rows), environment(editor.model.device) | {"model": editor.model.fingerprint})
+    return ServeReport(tuple(rows), Environment.of(editor.model.device), editor.model.fingerprint)
 
 
 def _questions(editor: Editor, pictures: int, seed: int) -> list[Question]:
     """Edits of some pictures, and their answers, drawn one by one without a server."""
-    found, draw = list[Question](), np.random.default_rng(seed)
+    questions, draw = list[Question](), np.random.default_rng(seed)
     for edit in (random_edit(draw) for _ in range(pictures)):
         picture = images.encode(render(edit.source))
         source = editor.invert(images.decode(picture), caption(edit.source))
         for guidance in (1.0, 2.0):
             for prompt in (edit.target_prompt, caption(edit.source)):
                 answer = images.read(editor.edit(source, prompt, guidance=guidance).picture)
-                found.append(Question(picture, source.prompt, prompt, guidance, answer))
-    return found
+                questions.append(Question(picture, source.prompt, prompt, guidance, answer))
+    return questions
 
 
-def _load(url: str, engine: Engine, questions: list[Question], clients: int, requests: int, seed: int) -> Row:
+def _load(url: str, engine: Engine, questions: list[Question], clients: int, requests: int, seed: int) -> LoadRow:
     kept, batches, seconds, worst = dict[bytes, str](), list[int](), list[float](), list[int]()
     with Client(url, seconds=600) as client:
         for question in questions:
@@ -149,7 +147,7 @@ def _load(url: str, engine: Engine, questions: list[Question], clients: int, req
                 for _ in range(requests):
                     question = draw.choice(questions)
                     began = time.perf_counter()
-                    frame = _asked(client, question, kept[question.picture], whole=draw.random() < 0.1)
+                    frame = _ask(client, question, kept[question.picture], whole=draw.random() < 0.1)
                     seconds.append(time.perf_counter() - began)
                     batches.append(frame.batch)
                     worst.append(_difference(frame, question))
@@ -169,7 +167,7 @@ def _load(url: str, engine: Engine, questions: list[Question], clients: int, req
         for id in kept.values():
             client.delete(id)
     ordered = sorted(seconds)
-    return Row(
+    return LoadRow(
         clients=clients,
         batching=engine.limits.batch > 1,
         requests=len(seconds),
@@ -182,11 +180,11 @@ def _load(url: str, engine: Engine, questions: list[Question], clients: int, req
         calls=engine.counts["calls"] - calls,
         wrong=sum(difference > LEVELS for difference in worst),
         worst=max(worst),
-        resident=_resident(),
+        resident=resident_memory(),
     )
 
 
-def _asked(client: Client, question: Question, id: str, *, whole: bool) -> Frame:
+def _ask(client: Client, question: Question, id: str, *, whole: bool) -> Frame:
     settings = {"guidance": question.guidance}
     if whole:
         return client.invert_and_edit(question.picture, question.source, question.prompt, settings)
@@ -202,11 +200,3 @@ def _difference(frame: Frame, question: Question) -> int:
 def _quantile(ordered: Sequence[float], share: float) -> float:
     """The smallest value that this share does not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def _resident() -> float | None:
-    """MiB of memory this process holds; None where the system does not say."""
-    pages = Path("/proc/self/statm")
-    if not pages.is_file():
-        return None
-    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -61,9 +61,19 @@ class Metric:
 
     def __call__(self, judged: Judged, networks: Networks) -> float | None:
         """The number, or ``None`` where it is undefined."""
-        found = self.score(judged, networks)
-        value = math.nan if found is None else float(found)
+        score = self.score(judged, networks)
+        value = math.nan if score is None else float(score)
         return None if math.isnan(value) else value
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where lower is."""
+        return 1 if self.better == "higher" else -1
+
+    @property
+    def factor(self) -> float:
+        """What reports multiply it by."""
+        return 10.0**self.power
 
 
 def to_truth(measure: Callable[[Tensor, Tensor, Networks], Tensor]) -> Callable[[Judged, Networks], Tensor | None]:
