@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 """Colours of Okabe and Ito, which colour-blind people can distinguish, without yellow, which is too pale for lines."""
@@ -40,14 +42,8 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
     >>> apart([0.0, 1.0, 1.0, 5.0], 1.0)
     [-0.333..., 0.666..., 1.666..., 5.0]
     """
-    pools: list[tuple[float, int]] = []  # means and sizes of those that touch: isotonic regression
-    for n, place in enumerate(places):
-        mean, size = place - n * gap, 1
-        while pools and pools[-1][0] > mean:
-            before, count = pools.pop()
-            mean, size = (before * count + mean * size) / (count + size), count + size
-        pools.append((mean, size))
-    return [mean + n * gap for n, mean in enumerate(mean for mean, size in pools for _ in range(size))]
+    steps = gap * np.arange(len(places))
+    return (isotonic_regression(np.asarray(places) - steps).x + steps).tolist() if len(places) else []
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 import time
@@ -166,16 +165,16 @@ def _load(url: str, engine: Engine, questions: list[Question], clients: int, req
             raise failures[0]
         for id in kept.values():
             client.delete(id)
-    ordered = sorted(seconds)
+    p50, p95, p99 = np.quantile(seconds, (0.5, 0.95, 0.99), method="inverted_cdf").tolist()
     return LoadRow(
         clients=clients,
         batching=engine.limits.batch > 1,
         requests=len(seconds),
         seconds=took,
         throughput=len(seconds) / took,
-        p50=_quantile(ordered, 0.50),
-        p95=_quantile(ordered, 0.95),
-        p99=_quantile(ordered, 0.99),
+        p50=p50,
+        p95=p95,
+        p99=p99,
         batch=sum(batches) / len(batches),
         calls=engine.counts["calls"] - calls,
         wrong=sum(difference > LEVELS for difference in worst),
@@ -195,8 +194,3 @@ def _difference(frame: Frame, question: Question) -> int:
     """The largest difference to what is right, in levels of 255."""
     got = images.decode(frame.image)
     return round(((got - question.answer).abs().max() * 127.5).item()) if got.shape == question.answer.shape else 255
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that this share does not exceed."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnri.metrics.lpips import share
-from rnri.metrics.metric import Metric, average, check_pair, of_background, shared, to_truth
+from rnri.metrics.metric import average, check_pair, pixel_metrics, shared
 from rnri.scenes.reader import Reader
 
 
@@ -33,15 +33,9 @@ def reader_distance(image: Tensor, reference: Tensor, reader: Reader, where: Ten
     return total / len(ours)
 
 
-READER_DISTANCE = Metric(
-    "distance of the reader's features to the true picture's",
+READER_DISTANCE, READER_DISTANCE_BACKGROUND, _ = pixel_metrics(
+    "distance of the reader's features",
     "lower",
-    to_truth(lambda image, truth, networks: reader_distance(image, truth, networks.reader)),
-    power=3,
-)
-READER_DISTANCE_BACKGROUND = Metric(
-    "distance of the reader's features in the background to the source's",
-    "lower",
-    of_background(lambda image, source, where, networks: reader_distance(image, source, networks.reader, where)),
+    lambda image, other, where, networks: reader_distance(image, other, networks.reader, where),
     power=3,
 )

@@ -7,7 +7,7 @@ import torch
 from rnri_core.errors import RnriError
 from torch import Tensor
 
-from rnri.metrics.metric import Metric, average, blackened, check_pair, of_background, shared, to_truth
+from rnri.metrics.metric import average, check_pair, pixel_metrics, shared
 
 SIGMA, RADIUS = 1.5, 5
 """Deviation of the Gaussian window in pixels, and its reach to each side."""
@@ -54,21 +54,6 @@ def ssim(image: Tensor, reference: Tensor, where: Tensor | None = None) -> Tenso
     return average(similarity, None if where is None else where[..., centres, centres].cpu())
 
 
-SSIM = Metric(
-    "structural similarity to the true picture",
-    "higher",
-    to_truth(lambda image, truth, _: ssim(image, truth)),
-    power=2,
-)
-SSIM_BACKGROUND = Metric(
-    "structural similarity of the background to the source's, over its own pixels",
-    "higher",
-    of_background(lambda image, source, where, _: ssim(image, source, where)),
-    power=2,
-)
-SSIM_UNEDIT_PART = Metric(
-    "PIE-Bench: structural similarity to the source with the mask black in both, over the whole frame",
-    "higher",
-    blackened(lambda image, source, _: ssim(image, source)),
-    power=2,
+SSIM, SSIM_BACKGROUND, SSIM_UNEDIT_PART = pixel_metrics(
+    "structural similarity", "higher", lambda image, other, where, _: ssim(image, other, where), power=2
 )
