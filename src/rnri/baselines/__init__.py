@@ -38,12 +38,12 @@ __all__ = ["METHODS", "EditMethod", "MethodResult", "method"]
 
 
 def method(spec: str) -> EditMethod:
-    """The method that ``spec`` names, with the fields it sets: ``"name"`` or ``"name:field=value,field=value"``.
+    """The method of a spec, ``"name"`` or ``"name:field=value,field=value"``; a value with a comma stands in quotes.
 
-    A value that holds a comma stands in quotes. Raises ``ValueError`` for what does not fit, saying what does.
+    Raises ``RnriError`` for an unknown name or field and for a value out of range.
 
-    >>> made = method("inversion:inverter='anderson:memory=2,mixing=0.5',steps=4,iterations='5,1',guidance=1.5")
-    >>> made.inverter, made.steps, made.iterations, made.guidance
+    >>> baseline = method("inversion:inverter='anderson:memory=2,mixing=0.5',steps=4,iterations='5,1',guidance=1.5")
+    >>> baseline.inverter, baseline.steps, baseline.iterations, baseline.guidance
     ('anderson:memory=2,mixing=0.5', 4, '5,1', 1.5)
     """
     return make(METHODS, spec, "method")

@@ -25,7 +25,7 @@ class InversionBaseline(EditMethod):
 
     ``inverter`` is a preset, or the spec of a solver or inverter, in quotes if it holds a comma:
     ``inversion:inverter='anderson:memory=2,mixing=0.5'``. A preset has its own iterations, initial guess and noise
-    maps; what is set here wins: ``inversion:noise_maps=false``.
+    maps; options that are set win: ``inversion:noise_maps=false``.
     """
 
     source = publications.GNRI
@@ -38,7 +38,7 @@ class InversionBaseline(EditMethod):
     strength: float = option(1.0, "the part of the steps that is inverted", low=0.01, high=1.0)
     init: Init | None = option(None, "initial guess of each step; the preset's own, or clean")
     noise_maps: bool | None = option(
-        None, "store what each step misses, and add it when sampling; the preset's own, or false"
+        None, "store each step's error as a noise map, added when sampling; the preset's own, or false"
     )
     controls: str = option("", "controls instead of the usual ones, apart by semicolons: 'depth:strength=0.8; hold'")
 

@@ -34,7 +34,7 @@ class Ledits(Rival):
 
     m = m_source + scale·M₁·M₂·(m_target − m_source). M₁ has the cells that the words which differ look at most, by a
     quantile of this step's cross attention, smoothed; M₂ those where the two predictions differ most, by a quantile of
-    the sum over channels, at timesteps up to 800. The source prompt gives the picture back to rounding error. The
+    the sum over channels, at timesteps up to 800. The source prompt reconstructs the picture to rounding error. The
     published form inverts with DPM-Solver++ and guides from no prompt, with two masks for each phrase; here source and
     target prompt are given, and the steps are the model's own.
     """

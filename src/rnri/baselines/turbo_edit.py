@@ -18,8 +18,8 @@ from rnri.baselines.canvas import Canvas, Rival
 class TurboEdit(Rival):
     """Deutch et al.'s: noise maps of latents that are noised less than their steps expect, and pseudo-guidance.
 
-    m = m_target + (weight − 1)·(m_target − m_source), both at the edit's latents: what the prompt changes is amplified,
-    what the trajectory brought along is not. The source prompt gives the picture back to rounding error. The clipping
+    m = m_target + (weight − 1)·(m_target − m_source), both at the edit's latents: the change of prompt is amplified,
+    the trajectory is not. The source prompt reconstructs the picture to rounding error. The clipping
     of the last noise map by its norm, which is tuned to SDXL-Turbo, is left out. Classifier-free guidance is not used.
     The published setting samples the last 4 of 5 steps.
     """

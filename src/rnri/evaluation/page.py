@@ -1,4 +1,4 @@
-"""From the last key to the picture: how long the live page takes, measured in a browser."""
+"""Latency of the live page in a browser: seconds from the last key to the picture."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class _Timed:
 
 @contextlib.contextmanager
 def chromium(*more: str) -> Iterator[Any]:
-    """A Chromium that is installed here, to be driven; ValueError says what is missing."""
+    """An installed Chromium to drive; RnriError names what is missing."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -117,9 +117,16 @@ def chromium(*more: str) -> Iterator[Any]:
 def latency(
     model: Model, edits: int, *, viewport: tuple[int, int] = (1280, 860), progress: Callable[[int, int], None]
 ) -> Latency:
-    """Type into the page of a model of scenes, a word at a time, and see when each picture is there.
+    """Type into the page of a model of scenes, a prompt at a time, and time each picture.
 
-    Raises ValueError where there is no browser, or the model draws no scenes.
+    Args:
+        model: one that draws scenes.
+        edits: number of prompts, after a first one.
+        viewport: (width, height) of the browser in pixels.
+        progress: called after each picture.
+
+    Raises:
+        RnriError: where there is no browser, or the model draws no scenes.
     """
     from rnri.web import page
     from rnri.web.access import LOCAL_NAMES, Access

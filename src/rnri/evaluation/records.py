@@ -211,9 +211,7 @@ def read_choice(kind: Any, path: Path, hint: str) -> Any:
         raise RnriError(f"{path} is damaged", hint=hint) from error
 
 
-@lru_cache
-def _hints(kind: Any) -> Mapping[str, Any]:
-    return get_type_hints(kind)
+_hints: Callable[[Any], Mapping[str, Any]] = lru_cache(get_type_hints)
 
 
 def _append(file: BinaryIO, records: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""A bounded load on a server of this computer: how fast it answers, what batching gains, whether answers are right."""
+"""A server under load on this computer: latency, gain of batching, and whether answers are right."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rnri.web.serving import Address, Server, background
 Progress = Callable[[str], None]
 
 LEVELS = 2
-"""Of 255: what an answer may differ by from the same edit done alone, for the rounding of floats in another order."""
+"""Largest difference, of 255, of a right answer from the same edit done alone: batches round in another order."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ def measure(
     seed: int = 0,
     progress: Progress = lambda message: None,
 ) -> ServeReport:
-    """Ask a server on a free port of this computer as that many clients do, ``requests`` times each, without a pause.
+    """Send a server on a free port the requests of several clients, ``requests`` each, without a pause.
 
-    Each asks in a random but repeatable order: edits of a kept inversion, with and without guidance, and now and then
-    an image to be inverted and edited in one request. Every answer is compared with the same edit done alone.
+    Their order is random but repeatable: edits of a kept inversion, with and without guidance, and now and then an
+    image to be inverted and edited in one request. Every answer is compared with the same edit done alone.
     """
-    progress("drawing every edit alone")
+    progress("making every edit alone")
     questions = _questions(editor, pictures, seed)
     rows = []
     for batching in (True, False):
@@ -118,7 +118,7 @@ def measure(
 
 
 def _questions(editor: Editor, pictures: int, seed: int) -> list[Question]:
-    """Edits of some pictures, and their answers, drawn one by one without a server."""
+    """Edits of some pictures, with their answers, made one by one without a server."""
     questions, draw = list[Question](), np.random.default_rng(seed)
     for edit in (random_edit(draw) for _ in range(pictures)):
         picture = images.encode(render(edit.source))
@@ -191,6 +191,6 @@ def _ask(client: Client, question: Question, id: str, *, whole: bool) -> Frame:
 
 
 def _difference(frame: Frame, question: Question) -> int:
-    """The largest difference to what is right, in levels of 255."""
+    """The largest difference to the right answer, in levels of 255."""
     got = images.decode(frame.image)
     return round(((got - question.answer).abs().max() * 127.5).item()) if got.shape == question.answer.shape else 255

@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import torch
 from rnri_core.inversion.config import InversionConfig
-from rnri_core.inversion.coupled import PairInversion
 from rnri_core.inversion.inversion import Inversion, sample
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -106,10 +105,10 @@ class _Stopwatch:
     stages: list[Stage] = field(default_factory=list)
 
     def time(self, stage: str, work: Callable[[], Result], calls: int = 0, solver: str | None = None) -> Result:
-        """What ``work``, which makes so many network calls, returns."""
+        """Time ``work``, which makes so many network calls unless it returns an inversion; returns its result."""
         self.progress(stage if solver is None else f"{stage} by {solver}")
         result, seconds = _timed(work, self.repeats, self.device)
-        made = result.calls if isinstance(result, Inversion | PairInversion) else calls
+        made = result.calls if isinstance(result, Inversion) else calls
         median = statistics.median(seconds)
         overhead = 1 - made * self.bare / median if made else None
         self.stages.append(Stage(stage, solver, median, min(seconds), max(seconds), made, overhead))
@@ -160,8 +159,9 @@ def speed(
         watch.time("encode", lambda: model.encode(image))
         for spec in solvers:
             inverter = InversionConfig(inverter=spec, iterations=budget).inverter_for(schedule)
-            inversion = watch.time("invert", partial(inverter.invert, m, schedule, latents), solver=spec)
-        watch.time("edit", lambda: sample(m, schedule, inversion.noise), len(schedule))
+            invert = partial(inverter.invert, m, schedule, latents)
+            noise = watch.time("invert", invert, solver=spec).noise
+        watch.time("edit", lambda: sample(m, schedule, noise), len(schedule))
         watch.time("decode", lambda: model.decode(latents))
         if model.tiny is not None:
             watch.time("preview", lambda: model.preview(latents))

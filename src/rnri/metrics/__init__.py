@@ -45,7 +45,7 @@ __all__ = ["METRICS", "Judged", "Metric", "Networks", "metric", "psnr"]
 
 
 def metric(name: str) -> Metric:
-    """The metric of this name. Raises ``ValueError`` for a name that is not in :data:`METRICS`.
+    """The metric of this name. Raises ``RnriError`` for a name that is not in :data:`METRICS`.
 
     >>> metric("psnr").better
     'higher'

@@ -79,7 +79,7 @@ class Lpips(nn.Module):
 
     @classmethod
     def load(cls, trunk: Trunk = "squeeze", folder: Path | None = None) -> Lpips:
-        """From the published files in ``folder``, by default torch's cache; ``ValueError`` with the command that
+        """From the published files in ``folder``, by default torch's cache; ``RnriError`` with the command that
         fetches them if they are not there."""
         features, heads = lpips_files(trunk, folder)
         with threads.loading(), torch.random.fork_rng(devices=[]):
@@ -113,7 +113,7 @@ def lpips(image: Tensor, reference: Tensor, network: Lpips, where: Tensor | None
 
     Both are (B, 3, H, W) in [-1, 1], at least 32 pixels to a side. With ``where`` (B, 1, H, W) means are weighted by
     the share of it under each feature, and other pixels are taken from the reference. Shape (B,), not a number where
-    no pixel counts. Raises ValueError for sizes that do not fit.
+    no pixel counts. Raises RnriError for sizes that do not fit.
 
     >>> lpips(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64), Lpips("alex"))
     tensor([0.], dtype=torch.float64)

@@ -11,7 +11,7 @@ def mse(image: Tensor, reference: Tensor, where: Tensor | None = None) -> Tensor
     """MSE = mean(((image − reference)/2)²), of pixel values scaled to [0, 1], one number per image: lower is closer.
 
     Both are (B, 3, H, W) in [-1, 1]; the mean is over channels and pixels, those of ``where`` (B, 1, H, W) if given.
-    Shape (B,), not a number where no pixel counts. Raises ValueError for sizes that do not fit.
+    Shape (B,), not a number where no pixel counts. Raises RnriError for sizes that do not fit.
 
     >>> import torch
     >>> mse(torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2))

@@ -19,7 +19,7 @@ def psnr(image: Tensor, reference: Tensor, where: Tensor | None = None) -> Tenso
 
     Both are (B, 3, H, W) in [-1, 1]; the mean is over channels and pixels, those of ``where`` (B, 1, H, W) if given,
     in float64. Shape (B,), infinite for equal images, not a number where no pixel counts. One reference may serve a
-    batch of images. Raises ValueError for sizes that do not fit.
+    batch of images. Raises RnriError for sizes that do not fit.
 
     >>> psnr(torch.full((1, 3, 2, 2), 0.2), torch.zeros(1, 3, 2, 2))
     tensor([20.0000], dtype=torch.float64)

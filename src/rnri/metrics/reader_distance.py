@@ -21,7 +21,7 @@ def reader_distance(image: Tensor, reference: Tensor, reader: Reader, where: Ten
     It means something for pictures of the embedded scenes only, and is not comparable to LPIPS. Both are (B, 3, H, W)
     in [-1, 1]; they are scaled to the reader's size. With ``where`` (B, 1, H, W) means are weighted by the share of it
     under each feature, and other pixels are taken from the reference. Shape (B,), in [0, 2], not a number where no
-    pixel counts. Raises ValueError for sizes that do not fit.
+    pixel counts. Raises RnriError for sizes that do not fit.
     """
     check_pair(image, reference, where)
     ours, theirs = reader.features(shared(image, reference, where)), reader.features(reference)

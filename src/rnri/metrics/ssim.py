@@ -23,7 +23,7 @@ def ssim(image: Tensor, reference: Tensor, where: Tensor | None = None) -> Tenso
     of pixel values scaled to [0, 1], averaged over channels and over all windows that lie in the frame. Both are
     (B, 3, H, W) in [-1, 1], at least 11 pixels to a side. With ``where`` (B, 1, H, W) only windows centred there
     count, and other pixels are taken from the reference. Shape (B,), not a number where no window counts. Raises
-    ValueError for sizes that do not fit.
+    RnriError for sizes that do not fit.
 
     >>> ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))
     tensor([1.], dtype=torch.float64)

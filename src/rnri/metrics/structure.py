@@ -27,7 +27,7 @@ class Dino:
 
     @classmethod
     def load(cls, source: str = DINO, *, device: torch.device | str = "cpu") -> Dino:
-        """From a folder, or from what ``rnri bench fetch dino`` fetched; ``ValueError`` with that command if not."""
+        """From a folder, or from what ``rnri bench fetch dino`` fetched; ``RnriError`` with that command if not."""
         from transformers import ViTModel
 
         [model] = pretrained("dino", source, partial(ViTModel.from_pretrained, add_pooling_layer=False))
@@ -79,7 +79,7 @@ def structure_distance(image: Tensor, reference: Tensor, dino: Dino, where: Tens
 
     Both are (B, 3, H, W) in [-1, 1], brought to DINO's size by antialiased bicubic scaling. With ``where``
     (B, 1, H, W) only pairs of tokens that lie wholly in it count, and other pixels are taken from the reference.
-    Shape (B,), not a number where no token counts. Raises ValueError for sizes that do not fit.
+    Shape (B,), not a number where no token counts. Raises RnriError for sizes that do not fit.
     """
     check_pair(image, reference, where)
     sides: Any = {"size": dino.size(image), "mode": "bicubic", "antialias": True}
@@ -100,7 +100,7 @@ def structure_distance_as_published(image: Tensor, reference: Tensor, dino: Dino
     """The structure distance as PIE-Bench's reference computes it: pixel values 0 to 255 where 0 to 1 are meant.
 
     They are scaled to a square, bilinearly and without antialiasing, and the class token counts. Both are
-    (B, 3, S, S) in [-1, 1]. Shape (B,). Raises ValueError for sizes that do not fit or are not square.
+    (B, 3, S, S) in [-1, 1]. Shape (B,). Raises RnriError for sizes that do not fit or are not square.
     """
     check_pair(image, reference)
     if image.shape[2] != image.shape[3]:

@@ -244,9 +244,9 @@ def _read(text: str) -> list[tuple[str, str]]:
 def parse(text: str, seed: int = 0) -> Scene:
     """The scene that a caption describes: the inverse of :func:`caption`, for every paraphrase.
 
-    The words do not say the seed; it is taken as given. A place belongs to the item before it if that one has none
-    yet, else to the item after it. A missing style means a photo. Raises ``ValueError`` where anything else is
-    missing, said twice, or not in the grammar.
+    Words do not state the seed; it is an argument. A place belongs to the item before it if that one has none
+    yet, else to the item after it. A missing style means a photo. Raises ``RnriError`` where anything else is
+    missing, stated twice, or not in the grammar.
 
     >>> parse("under the stars, on a lawn, a little stripy pink box in the centre").at("middle")
     Item(shape='cube', colour='pink', material='striped', size='small')
@@ -268,7 +268,7 @@ def parse(text: str, seed: int = 0) -> Scene:
             loose, adjectives = Item(shape=value, **adjectives), {}
         elif field == "place":
             if ahead or value in items:
-                raise RnriError(f"{value!r} is said twice or holds nothing; name each place once, with its item")
+                raise RnriError(f"{value!r} is named twice or holds nothing; name each place once, with its item")
             ahead = value
         elif field:
             _state(scenery, field, value)

@@ -252,7 +252,7 @@ def applies(kind: Kind, scene: Scene) -> bool:
 def edit_of(source: Scene, kind: Kind, rng: np.random.Generator) -> Edit:
     """A random edit of ``source``, of the given ``kind``.
 
-    Raises ``ValueError`` if the kind does not apply to the scene.
+    Raises ``RnriError`` if the kind does not apply to the scene.
 
     >>> scene = Scene((Item("ball", "red", "metal", "small"), None, None), "sand", "sunset")
     >>> edit_of(scene, "size", np.random.default_rng(0)).target.at("left")

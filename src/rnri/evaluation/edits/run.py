@@ -106,8 +106,8 @@ class Edits:
         for name in chosen:
             self.networks.require(metric(name).needs)
         default = asdict(Networks())
-        given = asdict(self.networks).items()
-        judges = tuple(f"{name}={value}" for name, value in given if value != default[name] and name != "device")
+        used = asdict(self.networks).items()
+        judges = tuple(f"{name}={value}" for name, value in used if value != default[name] and name != "device")
         return [
             MethodSetting(
                 benchmark=self.dataset.name,

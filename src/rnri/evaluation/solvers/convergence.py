@@ -258,9 +258,11 @@ class Convergence:
         inverter = self.inverter(setting)
         inversion, cost = measured(lambda m: inverter.invert(m, schedule, latents, seed=setting.seed), m, latents)
         again, edited = inversion.sample(m), self._edited(inversion, setting, cases)
-        solutions, residual = (), torch.stack([(norm(again - latents) / norm(latents)).flatten()])
+        solutions = inversion.solutions if isinstance(inversion, Inversion) else ()
         if isinstance(inversion, Inversion):
-            solutions, residual = inversion.solutions, residuals(m, inversion)
+            residual = residuals(m, inversion)
+        else:
+            residual = (norm(again - latents) / norm(latents)).flatten()[None]
         plan = inverter.plan(len(schedule)) if isinstance(inverter, Implicit) else [1] * len(schedule)
         noises = inversion.noise / math.hypot(*schedule[0].levels[:2])
         sources, targets = torch.cat([case.source for case in cases]), torch.cat([case.target for case in cases])

@@ -57,15 +57,15 @@ def draw(
     for whole, groups in by_steps.items():
         curves, most = _curves(groups), max(groups, key=lambda each: each.calls)
         about = f"{whole.model}, {whole.steps} steps, {whole.split} edits at {whole.guidance_label}"
-        for what, figure in (
+        for name, figure in (
             ("error-by-calls", _errors(curves, "network calls", lambda row: row.calls)),
             ("error-by-seconds", _errors(curves, "seconds", lambda row: row.seconds)),
             ("edits-by-calls", _edits(curves)),
             ("edits-by-error", _tradeoff(curves)),
             ("residuals", _histories(curves, most)),
         ):
-            figure.suptitle(f"{about}, at most {most.calls} calls" if what == "residuals" else about, fontsize="medium")
-            stem = f"{what}-{whole.model.strip('/')}-{whole.split}-{whole.cells[2]}-{whole.steps}"
+            figure.suptitle(f"{about}, at most {most.calls} calls" if name == "residuals" else about, fontsize="medium")
+            stem = f"{name}-{whole.model.strip('/')}-{whole.split}-{whole.cells[2]}-{whole.steps}"
             names.append(save(figure, folder, stem))
     for model in sorted({line.configuration.model for line in spectra}):
         some = [line for line in spectra if line.configuration.model == model]
@@ -100,7 +100,7 @@ def _curves(groups: Groups) -> list[Curve]:
 
 
 def _errors(curves: Sequence[Curve], label: str, across: Callable[[SolverSummary], float]) -> Figure:
-    """Median latent error with its interval, log–log; below, the calls of what is exact."""
+    """Median latent error with its interval, log–log; below, the calls of exact methods."""
     solved, certain = ([each for each in curves if each.exact is which] for which in (False, True))
     high = max(3.0, _GAP * len(solved) + 0.3)
     figure = Figure(figsize=(8.5, high + _GAP * len(certain) + 1.6), layout="constrained")
@@ -143,7 +143,7 @@ def _edits(curves: Sequence[Curve]) -> Figure:
 
 
 def _tradeoff(curves: Sequence[Curve]) -> Figure:
-    """Edit error against fidelity, one point per number of calls, joined, larger for more; what is exact at the end."""
+    """Edit error against fidelity, one point per number of calls, joined, larger for more; exact methods at the end."""
     figure = Figure(figsize=(11, max(4.0, _GAP * len(curves) + 1.3)), layout="constrained")
     axes, last = figure.subplots(1, 2, sharey=True, width_ratios=(6, 1))
     for curve in curves:

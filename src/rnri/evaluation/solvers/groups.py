@@ -1,4 +1,4 @@
-"""Measurements of solvers by group and method: what a report compares with what."""
+"""Measurements of solvers by group and method, for comparisons."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def comparison(groups: Groups) -> str:
             for name, lines in methods.items()
         ]
         shared = set.intersection(*({line.image for line in lines} for _, lines in within))
-        for what, local in kinds.items():
+        for kind, local in kinds.items():
             entries = [Entry.of(name, lines, shared, local) for name, lines in within]
             if local is None:
                 near += _nearest(group, [each for each in entries if not each.setting.exact])
@@ -77,8 +77,8 @@ def comparison(groups: Groups) -> str:
                 for origin in ("ours", "published")
             }
             others = _least((each for each in entries if each.method != DEFAULT), _edits)
-            ours += _duel(group, what, best["ours"], best["published"])
-            default += _duel(group, what, _least((e for e in entries if e.method == DEFAULT), _edits), others)
+            ours += _duel(group, kind, best["ours"], best["published"])
+            default += _duel(group, kind, _least((e for e in entries if e.method == DEFAULT), _edits), others)
     parts = ["## Ours and the published", _RULES, "### Nearest", ruled(near), _exact(certain)]
     parts += ["### Best edits", ruled(ours)]
     if len(default) > 1:
@@ -123,7 +123,7 @@ def _nearest(group: SolverGroup, entries: Sequence[Entry]) -> list[list[str]]:
     return [[*group.cells, *cells[:2], str(ratio), str(pairs), cells[2]]]
 
 
-def _duel(group: SolverGroup, what: str, ours: Entry | None, other: Entry | None) -> list[list[str]]:
+def _duel(group: SolverGroup, kind: str, ours: Entry | None, other: Entry | None) -> list[list[str]]:
     if ours is None or other is None:
         return []
     differences = [
@@ -132,7 +132,7 @@ def _duel(group: SolverGroup, what: str, ours: Entry | None, other: Entry | None
         if key in other.edits
     ]
     cells = [_cell(each, _edits, group.calls) for each in (ours, other)]
-    return [[*group.cells, what, *cells, str(Estimate.of(differences, np.mean)), str(len(differences))]]
+    return [[*group.cells, kind, *cells, str(Estimate.of(differences, np.mean)), str(len(differences))]]
 
 
 def _cell(entry: Entry | None, by: Callable[[Entry], float], calls: int) -> str:

@@ -160,10 +160,10 @@ def photo(name: str) -> images.ImageLike:
 
 
 def truthful(status: Status, claimed: float, residual: float, tol: float) -> bool:
-    """Whether a status holds for an answer of this residual, of which ``claimed`` was stated.
+    """Whether a status holds for a solution of this residual that stated ``claimed``.
 
-    Converged: the answer itself is within ``tol`` and has the residual claimed, to rounding. Not converged: what was
-    claimed is above ``tol``. Diverged: the answer, the best point seen, has the residual claimed, or none is finite.
+    Converged: the solution is within ``tol`` and has the residual claimed, to rounding. Not converged: the residual
+    claimed is above ``tol``. Diverged: the solution, the best point seen, has the residual claimed, or none is finite.
 
     >>> truthful(Status.CONVERGED, 0.009, 0.009, 0.01), truthful(Status.CONVERGED, 0.009, 0.5, 0.01)
     (True, False)
