@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import torch
 from rnri_core.inversion.config import InversionConfig
+from rnri_core.inversion.coupled import PairInversion
 from rnri_core.inversion.inversion import Inversion, sample
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -159,7 +160,7 @@ def speed(
         watch.time("encode", lambda: model.encode(image))
         for spec in solvers:
             inverter = InversionConfig(inverter=spec, iterations=budget).inverter_for(schedule)
-            invert = partial(inverter.invert, m, schedule, latents)
+            invert: Callable[[], Inversion | PairInversion] = partial(inverter.invert, m, schedule, latents)
             noise = watch.time("invert", invert, solver=spec).noise
         watch.time("edit", lambda: sample(m, schedule, noise), len(schedule))
         watch.time("decode", lambda: model.decode(latents))
