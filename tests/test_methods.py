@@ -14,7 +14,7 @@ from rnri_core.sampling.steps import Schedule, flow
 from rnri_core.sampling.strength import last
 from torch import Tensor
 
-from rnri.baselines import METHODS, Edited, method
+from rnri.baselines import METHODS, MethodResult, method
 from rnri.baselines.canvas import Canvas, Rival
 from rnri.baselines.fireflow import _walked as fireflow
 from rnri.baselines.flow_edit import FlowEdit
@@ -93,7 +93,7 @@ def steps(spec: str, count: int = 4) -> str:
     return f"{spec}{',' if ':' in spec else ':'}steps={count}{shallow}"
 
 
-def edit(editor: Editor, spec: str, *targets: str, seed: int = 0) -> Edited:
+def edit(editor: Editor, spec: str, *targets: str, seed: int = 0) -> MethodResult:
     return method(steps(spec)).edit(editor, picture(), SOURCE, list(targets), seed=seed)
 
 

@@ -18,7 +18,7 @@ from rnri.evaluation.solvers.sensitivity import (
     PHOTOS,
     Condition,
     Sensitivity,
-    SensitivityConfiguration,
+    SensitivitySetting,
     photo,
     truthful,
 )
@@ -35,9 +35,9 @@ def sensitivity() -> Sensitivity:
     return Sensitivity(Convergence({name: models.load(name, device="cpu")}, 2), coarse)
 
 
-def configuration(sensitivity: Sensitivity, **changes: object) -> SensitivityConfiguration:
+def configuration(sensitivity: Sensitivity, **changes: object) -> SensitivitySetting:
     [(name, model)] = sensitivity.cases.models.items()
-    made = SensitivityConfiguration(name, model.fingerprint, 4, "auto", "as is", TOL, 0)
+    made = SensitivitySetting(name, model.fingerprint, 4, "auto", "as is", TOL, 0)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 

@@ -67,7 +67,7 @@ MOVED = {
     "rnri.bench.sensitivity": "rnri.evaluation.solvers.sensitivity",
     "rnri.bench.spectra": "rnri.evaluation.solvers.spectra",
     "rnri.bench.cost": "rnri.evaluation.solvers.cost",
-    "rnri.bench.settings": "rnri.evaluation.solvers.settings",
+    "rnri.bench.settings": "rnri.evaluation.solvers.groups",
     "rnri.bench.guidances": "rnri.evaluation.solvers.guidances",
     "rnri.bench.rivals": "rnri.evaluation.solvers.rivals",
     "rnri.bench.figures": "rnri.evaluation.solvers.figures",

@@ -1,4 +1,4 @@
-"""A path straight from the source to the target, between two flows."""
+"""FlowEdit: a path straight from the source to the target, between two flows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rnri_core.registry import option
 from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
-from rnri.baselines.canvas import Canvas, Rival
+from rnri.baselines.canvas import STRENGTH, Canvas, Rival
 from rnri.baselines.flow import sigmas, velocity
 
 
@@ -28,7 +28,7 @@ class FlowEdit(Rival):
     source = publications.FLOWEDIT
     passage = "Algorithm 1"
 
-    strength: float = option(0.86, "the part of the steps that is taken, n_max", low=0.01, high=1.0)
+    strength: float = option(0.86, f"{STRENGTH}, n_max", low=0.01, high=1.0)
     sampled: float = option(0.0, "the part at the end that is ordinary sampling, n_min", low=0.0, high=1.0)
     draws: int = option(1, "noises averaged in each step, n_avg", low=1, high=64)
     source_guidance: float | None = option(

@@ -1,4 +1,4 @@
-"""Noise the picture part of the way, and sample from there with other words."""
+"""SDEdit: noise the picture to part of the steps, and sample these with the target prompt."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from rnri_core import publications
 from rnri_core.inversion.inversion import sample
 from rnri_core.registry import option
 from rnri_core.sampling.steps import add_noise
-from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
-from rnri.baselines.canvas import Canvas, Rival
+from rnri.baselines.canvas import STRENGTH, Canvas, Rival
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,10 @@ class SDEdit(Rival):
     source = publications.SDEDIT
     passage = "Algorithm 1"
 
-    strength: float = option(0.75, "the part of the steps that is taken", low=0.0, high=1.0)
+    strength: float = option(0.75, STRENGTH, low=0.0, high=1.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        count = strength_steps(self.strength, len(canvas.schedule), least=0)
-        steps = canvas.schedule[len(canvas.schedule) - count :]
+        steps = canvas.part(self.strength, least=0)
         if not steps:
             return canvas.spread(canvas.clean)
         noisy = add_noise(canvas.clean, steps[-1].levels[2:], steps[0].levels[:2], canvas.noise())

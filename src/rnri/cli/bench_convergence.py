@@ -102,12 +102,13 @@ def convergence(
     from rnri_core.solvers import SOLVERS
 
     from rnri import models
-    from rnri.evaluation.records import environment, run
-    from rnri.evaluation.reports import CONVERGENCE, SPECTRA
+    from rnri.evaluation import statistics
+    from rnri.evaluation.records import Run
     from rnri.evaluation.solvers import guidances
-    from rnri.evaluation.solvers.convergence import WAYS, Convergence, grid
-    from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration
+    from rnri.evaluation.solvers.convergence import CONVERGENCE, WAYS, Convergence, grid
+    from rnri.evaluation.solvers.spectra import SPECTRA, Spectra, SpectrumSetting
 
+    statistics.require()
     chosen = guidances.read(tuned) if tuned else []
     with screen.progress() as tell:
         tell("loading")
@@ -121,26 +122,25 @@ def convergence(
             ways=way or list(WAYS),
             correct=bool(residual_correction),
             guidances=scales,
-            own=guidances.own(chosen),
+            tuned=guidances.tuned_guidance(chosen),
             split=source,
             seed=first,
         )
         affordable = [each for each in wanted if measure.affordable(each)]
-    about = environment(next(iter(loaded.values())).device)
+    about = Run.of(next(iter(loaded.values())).device)
     output.mkdir(parents=True, exist_ok=True)
     if chosen:
         guidances.write(output, chosen)
     with screen.bar("measurement") as done:
-        lines = output / CONVERGENCE
-        new = run(lines, about, range(pictures), affordable, measure, batch=together, progress=done)
+        new = CONVERGENCE.extend(output, about, range(pictures), affordable, measure, batch=together, progress=done)
     if jacobians:
         with screen.bar("spectrum") as done:
-            run(
-                output / SPECTRA,
+            SPECTRA.extend(
+                output,
                 about,
                 range(jacobians),
                 [
-                    SpectrumConfiguration(name, each.fingerprint, count, products=20, seed=first)
+                    SpectrumSetting(name, each.fingerprint, count, products=20, seed=first)
                     for name, each in loaded.items()
                     for count in counts
                 ],

@@ -224,13 +224,14 @@ def _measure(
     if output.exists() and not output.is_dir():
         raise RnriError(f"{output} is a file", hint="give a directory")
 
+    from dataclasses import replace
+
     from rnri.baselines import METHODS
     from rnri.editing.editor import Editor
     from rnri.evaluation import statistics
     from rnri.evaluation.edits import tuning
-    from rnri.evaluation.edits.run import Edits
-    from rnri.evaluation.records import environment, run
-    from rnri.evaluation.reports import EDITS
+    from rnri.evaluation.edits.run import EDITS, Edits
+    from rnri.evaluation.records import Run
     from rnri.metrics import Networks
 
     statistics.require()
@@ -253,9 +254,9 @@ def _measure(
             for name, reason in reasons.items():
                 screen.warn(f"left out: {name}: {reason}")
     output.mkdir(parents=True, exist_ok=True)
-    about = environment(editor.model.device) | ({"tuned": settings_of.about} if settings_of else {})
+    about = replace(Run.of(editor.model.device), tuned=settings_of.about if settings_of else None)
     with screen.bar("edit") as done:
-        new = run(output / EDITS, about, list(dataset.keys)[:most], settings, edits, progress=done)
+        new = EDITS.extend(output, about, list(dataset.keys)[:most], settings, edits, progress=done)
     if not as_json:
         screen.say(f"{new} new measurements")
     report(output, as_json=as_json)

@@ -10,8 +10,6 @@ from rnri_core.errors import RnriError
 
 from rnri.cli import options, screen, values
 
-LINES = "sensitivity.jsonl"
-
 
 def sensitivity(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where measurements go.")],
@@ -45,9 +43,16 @@ def sensitivity(
     from rnri_core.inversion.presets import check
 
     from rnri import models
-    from rnri.evaluation.records import environment, read, run
+    from rnri.evaluation.records import Run
     from rnri.evaluation.solvers.convergence import Convergence
-    from rnri.evaluation.solvers.sensitivity import CONDITIONS, HEADS, Sensitivity, SensitivityConfiguration, summary
+    from rnri.evaluation.solvers.sensitivity import (
+        CONDITIONS,
+        HEADS,
+        SENSITIVITY,
+        Sensitivity,
+        SensitivitySetting,
+        summary,
+    )
 
     wanted = [each for each in CONDITIONS if not condition or each in condition]
     for name in condition or ():
@@ -62,12 +67,12 @@ def sensitivity(
         loaded = {name: models.load(name, device=device) for name in names}
         coarse = {name: models.load(name, device=device, dtype=torch.bfloat16) for name in names}
         output.mkdir(parents=True, exist_ok=True)
-        run(
-            output / LINES,
-            environment(next(iter(loaded.values())).device),
+        SENSITIVITY.extend(
+            output,
+            Run.of(next(iter(loaded.values())).device),
             range(pictures),
             [
-                SensitivityConfiguration(name, each.fingerprint, count, how, spoilt, enough, first)
+                SensitivitySetting(name, each.fingerprint, count, how, spoilt, enough, first)
                 for name, each in loaded.items()
                 for count in counts
                 for how in solvers
@@ -76,4 +81,4 @@ def sensitivity(
             Sensitivity(Convergence(loaded, pictures), coarse),
             progress=lambda done, total: tell(f"measurement {done} of {total}"),
         )
-    screen.table(HEADS, summary(read(output / LINES)))
+    screen.table(HEADS, summary(SENSITIVITY.read(output)))

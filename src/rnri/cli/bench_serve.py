@@ -63,6 +63,6 @@ def serve(
         )
         for count, gain in found.gains.items():
             screen.say(f"batching makes {count} clients {gain:.2f} times as fast")
-        screen.say(f"wrong is what differs by more than {LEVELS} of 255 levels; on {found.about['device']}")
+        screen.say(f"wrong is what differs by more than {LEVELS} of 255 levels; on {found.environment.device}")
     if found.wrong:
         raise typer.Exit(1)

@@ -112,4 +112,4 @@ def _show(report: SpeedReport) -> None:
         rows.append(("floor", f"{report.floor:.3g} s for the first inversion and the edit, at the device's peak"))
     if report.peak_memory_mb is not None:
         rows.append(("memory", f"{report.peak_memory_mb:.0f} MB at most"))
-    screen.pairs([*rows, ("device", report.environment["device"])])
+    screen.pairs([*rows, ("device", report.environment.device)])

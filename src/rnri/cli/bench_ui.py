@@ -40,6 +40,6 @@ def ui(
             ("median", f"{1000 * measured.median:.0f} ms, of them {1000 * PAUSE:.0f} ms waiting for more keys"),
             ("slowest", f"{1000 * ordered[-1]:.0f} ms of {count}"),
             ("share", f"{measured.share:.0%} of the time after the pause is not spent in networks"),
-            ("on", f"{measured.where['device']}, {measured.where['threads']} threads"),
+            ("on", f"{measured.where.device}, {measured.where.threads} threads"),
         ]
     )

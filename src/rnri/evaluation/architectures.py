@@ -16,10 +16,14 @@ from rnri.models.loading import Loading
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a model is made of: classes of diffusers with their settings, and the shapes of what its prompts become.
+    """Components of a model: classes of diffusers with their settings, and shapes of embedded prompts.
 
-    `network`, `vae` and `scheduler` are (class, settings); `tokens` and `more` are shapes for one prompt. `image` is
-    (height, width), and `checkpoint` one on the Hub that has this architecture.
+    Attributes:
+        pipeline: class of the pipeline.
+        checkpoint: one on the Hub that has this architecture.
+        network, vae, scheduler: (class, settings).
+        tokens, more: shapes of the embedding of one prompt.
+        image: (height, width) in pixels.
     """
 
     pipeline: str
@@ -34,7 +38,7 @@ class Architecture:
     def build(self, device: torch.device, dtype: torch.dtype, loading: Loading | None = None) -> ModelAdapter:
         """The model with random weights and no text encoders; the global random state is left alone.
 
-        Raises ValueError for what of `loading` concerns files: there are none.
+        Raises RnriError for options of `loading` that concern files: there are none.
         """
         where = device if loading is None or loading.offload == "none" else torch.device("cpu")
         with loads(), _default_dtype(dtype), torch.random.fork_rng(), where, torch.no_grad():
@@ -45,7 +49,7 @@ class Architecture:
         )
 
     def condition(self) -> Condition:
-        """What one prompt might have become."""
+        """A random embedding of one prompt."""
         generator = torch.Generator().manual_seed(0)
         more = {name: torch.randn(1, *shape, generator=generator) for name, shape in self.more.items()}
         return Condition(("",), torch.randn(1, *self.tokens, generator=generator), more)
@@ -133,4 +137,4 @@ ARCHITECTURES: dict[str, Architecture] = {
         {"pooled": (768,)},
     ),
 }
-"""By the names they are asked for."""
+"""Architectures by name."""

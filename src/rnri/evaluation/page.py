@@ -1,9 +1,8 @@
-"""From the last key to the picture: how long the live page takes, measured in a browser."""
+"""Latency of the live page in a browser: seconds from the last key to the picture."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import statistics
@@ -17,7 +16,8 @@ from rnri_core.sampling.steps import Denoiser
 from torch import Tensor
 
 from rnri.editing.editor import Editor
-from rnri.evaluation.records import environment
+from rnri.evaluation.machine import Environment
+from rnri.evaluation.records import to_json
 from rnri.examples import DEMO, EDITS
 from rnri.models import Condition, Model
 from rnri.scenes.captions import caption
@@ -50,7 +50,7 @@ class Latency:
     seconds: tuple[float, ...]
     networks: tuple[float, ...]
     steps: int
-    where: dict[str, Any]
+    where: Environment
 
     @property
     def median(self) -> float:
@@ -65,7 +65,7 @@ class Latency:
 
     def to_json(self) -> str:
         """All of it, as one JSON object."""
-        return json.dumps(asdict(self) | {"pause": PAUSE, "median": self.median, "share_not_networks": self.share})
+        return to_json(asdict(self) | {"pause": PAUSE, "median": self.median, "share_not_networks": self.share})
 
 
 @dataclass
@@ -101,7 +101,7 @@ class _Timed:
 
 @contextlib.contextmanager
 def chromium(*more: str) -> Iterator[Any]:
-    """A Chromium that is installed here, to be driven; ValueError says what is missing."""
+    """An installed Chromium to drive; RnriError names what is missing."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -118,9 +118,16 @@ def chromium(*more: str) -> Iterator[Any]:
 def latency(
     model: Model, edits: int, *, viewport: tuple[int, int] = (1280, 860), progress: Callable[[int, int], None]
 ) -> Latency:
-    """Type into the page of a model of scenes, a word at a time, and see when each picture is there.
+    """Type into the page of a model of scenes, a prompt at a time, and time each picture.
 
-    Raises ValueError where there is no browser, or the model draws no scenes.
+    Args:
+        model: one that draws scenes.
+        edits: number of prompts, after a first one.
+        viewport: (width, height) of the browser in pixels.
+        progress: called after each picture.
+
+    Raises:
+        RnriError: where there is no browser, or the model draws no scenes.
     """
     from rnri.web import page
     from rnri.web.access import LOCAL_NAMES, Access
@@ -153,4 +160,4 @@ def latency(
                 seconds.append(tab.evaluate(_TOOK) / 1000)
                 networks.append(timed.spent - before)
             progress(n, edits)
-    return Latency(tuple(seconds), tuple(networks), model.defaults.steps, environment(model.device))
+    return Latency(tuple(seconds), tuple(networks), model.defaults.steps, Environment.of(model.device))
