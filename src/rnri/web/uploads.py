@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rnri.web.decoding import Decoder, Dropped
-from rnri.web.jobs import Job, Limits
+from rnri.web.jobs import Limits, QueuedJob
 from rnri.web.queue import FairQueue
 
 _LOG = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ class Uploads:
         limits: Limits,
         changed: threading.Condition,
         counts: Counter[str],
-        decoded: Callable[[Job[Any]], None],
+        decoded: Callable[[QueuedJob[Any]], None],
         room: Callable[[], bool],
     ) -> None:
         self._changed, self._counts, self._decoded, self._room = changed, counts, decoded, room
-        self._queue: FairQueue[Job[Any]] = FairQueue()
-        self._current: dict[str, Job[Any]] = {}
+        self._queue: FairQueue[QueuedJob[Any]] = FairQueue()
+        self._current: dict[str, QueuedJob[Any]] = {}
         self._stopped = False
         self._decoders = [Decoder(limits.pixels, limits.decoding) for _ in range(limits.decoders)]
         self._threads: list[threading.Thread] = []
@@ -49,7 +49,7 @@ class Uploads:
         """Whether none waits and none is at work; asked with the lock held."""
         return not self._current and not len(self._queue)
 
-    def put(self, job: Job[Any]) -> None:
+    def put(self, job: QueuedJob[Any]) -> None:
         """Have its file decoded; with the lock held."""
         self._queue.put(job)
         self.start()
@@ -62,7 +62,7 @@ class Uploads:
                 self._threads.append(thread)
                 thread.start()
 
-    def stop(self) -> list[Job[Any]]:
+    def stop(self) -> list[QueuedJob[Any]]:
         """Decode nothing more, kill what is at work, and give what is left; with the lock held."""
         self._stopped = True
         for decoder in self._decoders:
@@ -74,7 +74,7 @@ class Uploads:
         for thread in self._threads:
             thread.join(_END)
 
-    def _next(self) -> Job[Any] | None:
+    def _next(self) -> QueuedJob[Any] | None:
         """The job whose file is decoded now; none once it is stopped."""
         with self._changed:
             while not self._stopped:
@@ -101,7 +101,7 @@ class Uploads:
         finally:
             decoder.close()
 
-    def _decode(self, decoder: Decoder, job: Job[Any]) -> str:
+    def _decode(self, decoder: Decoder, job: QueuedJob[Any]) -> str:
         """Decode its file, and say how that ended, as the engine's counts call it."""
         file, job.file = job.file, None
         assert file is not None
