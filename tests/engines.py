@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from rnri_core.inversion.config import InversionConfig
 
+from rnri.controls import CONTROLS
 from rnri.editing.editor import Editor
 from rnri.web.engine import Engine
 
@@ -34,6 +35,11 @@ class Gate:
     def open(self) -> None:
         self._open.set()
         self._ticket.result()
+
+
+def control_with(option: str) -> str:
+    """The name of a control that has an option of this name."""
+    return next(name for name, kind in CONTROLS.items() if any(each.name == option for each in kind.options()))
 
 
 def picture(seed: int = 0, height: int = 20, width: int = 30) -> np.ndarray:

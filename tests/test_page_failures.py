@@ -15,7 +15,7 @@ from rnri.evaluation.page import PATIENCE
 from rnri.web import page
 from rnri.web.access import LOCAL_NAMES, Access
 from rnri.web.engine import Engine, Limits
-from rnri.web.page_desk import FAULT
+from rnri.web.page_handlers import FAULT
 from rnri.web.serving import Address, Server, background
 from tests import tiny
 from tests.browser import browsing

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rnri.web.page_handlers import MAX_TARGETS, Handler, PageHandlers
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.inversion.presets import PRESETS
 from rnri_core.solvers import SOLVERS
@@ -25,11 +24,12 @@ from rnri import images
 from rnri.controls import CONTROLS
 from rnri.editing.editor import Editor
 from rnri.web.engine import Engine
+from rnri.web.page_handlers import MAX_TARGETS, Handler, PageHandlers
 from rnri.web.page_pictures import as_url, from_url
 from tests.conftest import SOURCE, TARGET, Run
+from tests.engines import control_with
 
-LATE = next(name for name, kind in CONTROLS.items() if any(each.name == "strength" for each in kind.options()))
-"""A control of a strength."""
+LATE = control_with("strength")
 TOKEN = "a-token-of-a-browser-tab"
 PICTURE = as_url(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
 
@@ -64,13 +64,13 @@ def pixels(url: str) -> torch.Tensor:
 
 def test_hello_lists_every_solver_with_its_fields(engine: Engine) -> None:
     hello = ask(engine, "hello")
-    fields = {each["name"]: [field["name"] for field in each["fields"]] for each in hello["inverters"]}
+    fields = {each["name"]: [option["name"] for option in each["options"]] for each in hello["inverters"]}
     solvers = {name: [each.name for each in method.options()] for name, method in SOLVERS.items()}
     assert fields == {name: [] for name in PRESETS} | solvers
     assert set(SOURCE.split()) <= set(hello["words"])
     plain = [name for name, kind in CONTROLS.items() if all(option.plain for option in kind.options())]
     assert [each["name"] for each in hello["controls"]] == plain
-    assert [(each["name"], each["kind"], each["default"]) for each in hello["settings"]] == [
+    assert [(each["name"], each["type"], each["default"]) for each in hello["settings"]] == [
         ("steps", "int", 4),
         ("iterations", "str", None),
         ("tol", "float", None),

@@ -15,7 +15,6 @@ from rnri_core.solvers import SOLVERS, WRAPPERS
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from rnri.controls import CONTROLS
 from rnri.editing.config import EditConfig
 from rnri.images import read
 from rnri.web.access import Access, read_keys
@@ -23,10 +22,10 @@ from rnri.web.api import Options
 from rnri.web.client import Client, Frame, Refused
 from rnri.web.engine import Engine, Limits
 from rnri.web.serving import Address, check_address
+from tests.engines import control_with
 from tests.served import FAST, OTHER, SOURCE, TARGET, hold, picture, served, until
 
-LATE = next(name for name, kind in CONTROLS.items() if any(each.name == "strength" for each in kind.options()))
-"""A control that skips steps, with its defaults."""
+LATE = control_with("strength")
 KEYS = ("0123456789abcdef-mine", "0123456789abcdef-yours")
 
 
@@ -169,7 +168,6 @@ def test_what_there_is(http: httpx.Client, client: Client, server: tuple[str, En
         ({"strength": "nan"}, "strength", "finite number"),
         ({"strength": "0.1"}, "strength", "give 0.5 to 1"),
         ({"iterations": "0"}, "iterations", "match pattern"),
-        ({"calls": "1"}, "calls", "calls=1"),
         ({"tol": "-1"}, "tol", "greater than 0"),
         ({"seed": str(2**63)}, "seed", "less than or equal to"),
         ({"init": "soon"}, "init", "'clean', 'noised'"),

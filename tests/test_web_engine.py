@@ -14,7 +14,7 @@ from rnri.editing.editor import Editor
 from rnri.images import encode
 from rnri.web.engine import EditTask, Engine, Limits
 from tests import tiny
-from tests.engines import CONFIG, OTHER, SOURCE, TARGET, Gate, invert, picture, same
+from tests.engines import CONFIG, OTHER, SOURCE, TARGET, Gate, control_with, invert, picture, same
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def engine(editor: Editor) -> Iterator[Engine]:
         yield engine
 
 
-# --- what is asked for is what is given -------------------------------------------------------------------------
+# --- edits are those of the editor --------------------------------------------------------------------------------
 
 
 def test_an_edit_is_that_of_the_editor(engine: Engine, editor: Editor) -> None:
@@ -55,7 +55,7 @@ def test_a_weaker_edit_needs_no_inversion(engine: Engine, editor: Editor, streng
     assert same(edited.pictures[0], editor.edit(source, TARGET).picture, 0)
 
 
-def test_what_the_model_cannot_read_is_told_to_who_said_it(model: object) -> None:
+def test_remarks_go_to_the_edit_that_they_are_about(model: object) -> None:
     with Engine(Editor.from_pretrained(str(model), device="cpu")) as engine:
         id = invert(engine)
         gate = Gate(engine)
@@ -87,15 +87,17 @@ def test_edits_together_equal_edits_alone(engine: Engine, options: dict[str, Any
 
 
 def control(name: str) -> Control:
-    """One of a name, so set that it changes something."""
-    return CONTROLS[name](**SETTING.get(name, {}))
+    """A control with values at which it changes something."""
+    kind = CONTROLS[name]
+    return kind(**{each.name: VALUES[each.name] for each in kind.options() if each.name in VALUES})
 
 
-SETTING: dict[str, dict[str, Any]] = {
-    "keep-words": {"level": 0},
-    "keep": {"mask": np.tile(np.array([0, 255], np.uint8), (4, 2))},
-    "reweight": {"word": "ball", "weight": 3.0},
-    "negative": {"prompt": OTHER},
+VALUES: dict[str, Any] = {
+    "level": 0,
+    "mask": np.tile(np.array([0, 255], np.uint8), (4, 2)),
+    "word": "ball",
+    "weight": 3.0,
+    "prompt": OTHER,
 }
 
 
@@ -138,7 +140,7 @@ def test_what_differs_is_not_drawn_together(engine: Engine) -> None:
         (long, EditTask((TARGET,), EditConfig(2.0))),
         (long, EditTask((TARGET,), size=(8, 8))),
         (long, EditTask((TARGET,), strength=0.5)),
-        (long, EditTask((TARGET,), EditConfig(controls=("keep-difference",)))),
+        (long, EditTask((TARGET,), EditConfig(controls=(control_with("strength"),)))),
     ]
     gate = Gate(engine)
     tickets = [engine.edit(id, drawing) for id, drawing in different]

@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-from rnri.web.page_handlers import PageHandlers
 from rnri_core.registry import spell
 from rnri_core.solvers import SOLVERS
 from websockets.sync.client import connect
@@ -25,11 +24,13 @@ from rnri.web.access import LOCAL_NAMES, Access
 from rnri.web.bodies import MAX_BRACKETS, MAX_PARTS, MAX_TEXT
 from rnri.web.client import Client
 from rnri.web.engine import Engine
+from rnri.web.page_handlers import PageHandlers
 from rnri.web.page_pictures import to_url
 from rnri.web.problems import MAX_ERRORS
 from rnri.web.schemas import EditRequest, LiveRequest
 from rnri.web.serving import Address, Server, background
 from tests import tiny
+from tests.engines import control_with
 from tests.served import FAST, SOURCE, TARGET, picture, served
 
 JSON = {"Content-Type": "application/json"}
@@ -78,7 +79,7 @@ def test_json_of_too_many_parts_is_refused_in_a_line(server: tuple[str, Engine],
     assert len(answer.content) < 1000
 
 
-def test_the_limits_leave_room_for_what_is_asked(server: tuple[str, Engine], id: str) -> None:
+def test_the_limits_leave_room_for_the_longest_prompts(server: tuple[str, Engine], id: str) -> None:
     """The longest prompts there may be, each character as long as JSON makes it."""
     body = json.dumps({"prompt": "\U0001f3a8" * 1000, "negative": "," * 1000, "guidance": 2.0}).encode()
     assert len(body) < MAX_TEXT
@@ -88,7 +89,7 @@ def test_the_limits_leave_room_for_what_is_asked(server: tuple[str, Engine], id:
     assert answer.status_code == 200
 
 
-def test_few_of_many_errors_are_told(server: tuple[str, Engine], id: str) -> None:
+def test_few_of_many_errors_are_named(server: tuple[str, Engine], id: str) -> None:
     body = {f"k{n}": n for n in range(12)} | {"guidance": "x" * 5000}
     answer = httpx.post(f"{server[0]}/v1/inversions/{id}/edits", json=body, trust_env=False)
     assert answer.status_code == 422
@@ -152,7 +153,7 @@ class Opened:
             self.found += [name for name in self.names if name in repr(arguments)]
 
 
-MASK = next(name for name, kind in CONTROLS.items() if any(each.name == "mask" for each in kind.options()))
+MASK = control_with("mask")
 """The control that takes a file."""
 OPENED = Opened()
 

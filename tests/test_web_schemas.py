@@ -12,6 +12,7 @@ from rnri_core.inversion.config import InversionConfig
 
 from rnri.editing.config import EditConfig
 from rnri.web.schemas import EditFields, EditForm, InversionFields
+from tests.engines import control_with
 
 
 def names(schema: type[BaseModel]) -> set[str]:
@@ -36,7 +37,7 @@ def test_a_form_of_both_keeps_them_apart() -> None:
 
 def test_an_error_names_the_field_of_the_request() -> None:
     with pytest.raises(RnriError, match="steps=4 and controls exclude each other") as refused:
-        EditFields(prompt="a ball", edit_steps=4, controls=["polish"]).task()
+        EditFields(prompt="a ball", edit_steps=4, controls=[control_with("strength")]).task()
     assert refused.value.field == "edit_steps"
 
 

@@ -33,11 +33,11 @@ def engine(editor: Editor) -> Iterator[Engine]:
 def test_sessions_take_turns(engine: Engine) -> None:
     gate, order = Gate(engine), list[str]()
 
-    def told(name: str, _: Editor) -> None:
+    def record(name: str, _: Editor) -> None:
         order.append(name)
 
-    tickets = [engine.do(partial(told, "many"), session="many") for _ in range(3)]
-    tickets += [engine.do(partial(told, name), session=name) for name in ("b", "c")]
+    tickets = [engine.do(partial(record, "many"), session="many") for _ in range(3)]
+    tickets += [engine.do(partial(record, name), session=name) for name in ("b", "c")]
     gate.open()
     for ticket in tickets:
         ticket.result()
@@ -60,7 +60,7 @@ def test_only_the_newest_request_of_a_session_is_done(engine: Engine) -> None:
 
 def test_a_stale_result_is_not_given_out(engine: Engine) -> None:
     first = engine.do(lambda _: "old", session="tab", latest=True)
-    engine.do(lambda _: None).result()  # the first is done, and nobody has asked for it yet
+    engine.do(lambda _: None).result()  # the first is done, and nobody has taken its result yet
     newer = engine.do(lambda _: "new", session="tab", latest=True)
     with pytest.raises(Superseded):
         first.result()
@@ -100,7 +100,7 @@ def test_work_goes_on_for_those_who_still_wait(engine: Engine) -> None:
         gone.result()
 
 
-def test_what_is_late_is_told_so_and_not_begun(engine: Engine) -> None:
+def test_late_work_is_refused_and_not_begun(engine: Engine) -> None:
     gate, begun = Gate(engine), list[Editor]()
     ticket = engine.do(begun.append, seconds=0.05)
     with pytest.raises(Late, match=r"not done within 0\.05 s: ask for less, or allow more time"):
@@ -156,7 +156,7 @@ def test_work_that_breaks_breaks_nothing_else(engine: Engine) -> None:
     assert engine.do(lambda _: 1).result() == 1
 
 
-# --- what is kept -----------------------------------------------------------------------------------------------
+# --- the store ----------------------------------------------------------------------------------------------------
 
 
 def test_an_inversion_belongs_to_its_owner(engine: Engine) -> None:

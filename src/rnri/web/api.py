@@ -6,12 +6,11 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from inspect import getdoc
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Form, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from rnri_core.solvers import SOLVERS, WRAPPERS, Method
+from rnri_core.solvers import SOLVERS, WRAPPERS
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -21,14 +20,13 @@ from rnri.web import live, problems
 from rnri.web.access import Access
 from rnri.web.bodies import MAX_TEXT
 from rnri.web.engine import EditOutput, Engine, Missing
-from rnri.web.middleware import ResponseHeaders, measure, protect
+from rnri.web.middleware import Responses, measure, protect
 from rnri.web.results import ID_PATTERN, InversionReport
 from rnri.web.schemas import (
     EditForm,
     EditRequest,
     InversionForm,
     ModelAnswer,
-    OptionAnswer,
     Seconds,
     SolverAnswer,
     StateAnswer,
@@ -95,7 +93,7 @@ def create_app(engine: Engine, options: Options | None = None) -> FastAPI:
     exposed = (*IMAGE_HEADERS, "Location", "Retry-After")
     protect(app, options.access, max_bytes=options.max_bytes, max_text=MAX_TEXT, expose=exposed)
     app.state.registry = measure(app, engine)
-    app.add_middleware(ResponseHeaders)
+    app.add_middleware(Responses)
     return app
 
 
@@ -175,8 +173,11 @@ async def list_models(request: Request) -> list[ModelAnswer]:
 @router.get("/v1/solvers", response_model=list[SolverAnswer], responses=problems.responses(401, 403))
 async def list_solvers() -> list[SolverAnswer]:
     """The solvers and their wrappers, with options and ranges."""
-    solvers = [_solver(name, method, wrapper=False) for name, method in SOLVERS.items()]
-    return solvers + [_solver(name, method, wrapper=True) for name, method in WRAPPERS.items()]
+    solvers = [
+        SolverAnswer.of(name, kind, wrapper=False, source=f"{kind.source}, {kind.passage}")
+        for name, kind in SOLVERS.items()
+    ]
+    return solvers + [SolverAnswer.of(name, kind, wrapper=True) for name, kind in WRAPPERS.items()]
 
 
 @router.get("/healthz", response_model=StateAnswer, responses=problems.responses(403))
@@ -281,21 +282,3 @@ async def _image(report: InversionReport, output: EditOutput, media: str, remark
         "Vary": "Accept",
     }
     return Response(data, media_type=media, headers=headers)
-
-
-def _solver(name: str, method: type[Method], *, wrapper: bool) -> SolverAnswer:
-    about = " ".join((getdoc(method) or "").partition("\n\n")[0].replace("``", "").split())
-    options = [
-        OptionAnswer(
-            name=each.name,
-            type=each.kind.__name__,
-            default=cast("bool | int | float | str", each.default),
-            about=each.about,
-            low=each.low,
-            high=each.high,
-            choices=list(each.choices),
-        )
-        for each in method.options()
-    ]
-    source = None if wrapper else f"{method.source}, {method.passage}"
-    return SolverAnswer(name=name, about=about, wrapper=wrapper, source=source, options=options)

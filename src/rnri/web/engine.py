@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, Unpack, cast
 from weakref import WeakValueDictionary
 
 from rnri_core.inversion.config import InversionConfig
@@ -36,6 +36,20 @@ STOPS = "the server stops: ask again in a while"
 BROKEN = "the engine broke down: restart the server"
 
 _LOG = logging.getLogger(__name__)
+
+
+class Queueing(TypedDict, total=False):
+    """How a job is queued.
+
+    Attributes:
+        session: jobs of one session are done in order, sessions take turns.
+        latest: drop older jobs of the session that are marked so.
+        seconds: deadline, at most that of the limits.
+    """
+
+    session: str
+    latest: bool
+    seconds: float | None
 
 
 class Engine:
@@ -109,9 +123,7 @@ class Engine:
         config: InversionConfig | None = None,
         *,
         owner: str = "",
-        session: str = "",
-        latest: bool = False,
-        seconds: float | None = None,
+        **queueing: Unpack[Queueing],
     ) -> Ticket[InversionReport]:
         """Invert an image and store the inversion.
 
@@ -120,9 +132,7 @@ class Engine:
             prompt: the source prompt, or a function that captions pixels (1, 3, H, W) in [-1, 1].
             config: settings of the inversion.
             owner: who may use the inversion.
-            session: jobs of one session are done in order, sessions take turns.
-            latest: drop older jobs of the session that are marked so.
-            seconds: deadline, at most that of the limits.
+            queueing: see `Queueing`.
 
         Returns:
             A ticket, which raises `RnriError` for an image or a setting that is refused.
@@ -138,41 +148,22 @@ class Engine:
             config=config or InversionConfig(),
             owner=owner,
         )
-        return self._submit(QueuedJob(self._ticket(session, seconds), work, file=file), latest)
+        return self._submit(work, file=file, **queueing)
 
-    def decode(self, file: ImageFile, *, session: str = "", seconds: float | None = None) -> Ticket[Tensor]:
+    def decode(self, file: ImageFile, **queueing: Unpack[Queueing]) -> Ticket[Tensor]:
         """The image in a file, decoded in another process, as `rnri.images.read` returns it; see `invert`."""
-        ticket: Ticket[Tensor] = self._ticket(session, seconds)
-        return self._submit(QueuedJob(ticket, lambda _, job: images.read(job.take_pixels()), file=file), False)
+        return self._submit(lambda _, job: images.read(job.take_pixels()), file=file, **queueing)
 
-    def edit(
-        self,
-        id: str,
-        task: EditTask,
-        *,
-        owner: str = "",
-        session: str = "",
-        latest: bool = False,
-        seconds: float | None = None,
-    ) -> Ticket[EditOutput]:
+    def edit(self, id: str, task: EditTask, *, owner: str = "", **queueing: Unpack[Queueing]) -> Ticket[EditOutput]:
         """Edit a stored inversion, which is recomputed where it was evicted; see `invert`.
 
         The ticket raises `Missing` for an id that is not this owner's.
         """
-        ticket: Ticket[EditOutput] = self._ticket(session, seconds)
-        job = QueuedJob(ticket, lambda editor, job: self._work.edit(editor, [job])[0], (id, owner, task))
-        return self._submit(job, latest)
+        return self._submit(lambda editor, job: self._work.edit(editor, [job])[0], edit=(id, owner, task), **queueing)
 
-    def do(
-        self,
-        work: Callable[[Editor], T],
-        *,
-        session: str = "",
-        latest: bool = False,
-        seconds: float | None = None,
-    ) -> Ticket[T]:
+    def do(self, work: Callable[[Editor], T], **queueing: Unpack[Queueing]) -> Ticket[T]:
         """Any other work with the editor, in the engine's thread; stopped, it ends at its next network call."""
-        return self._submit(QueuedJob(self._ticket(session, seconds), lambda editor, _: work(editor)), latest)
+        return self._submit(lambda editor, _: work(editor), **queueing)
 
     def find(self, id: str, owner: str = "") -> StoredInversion:
         """A stored inversion; `Missing` if this owner has none of this id."""
@@ -205,18 +196,26 @@ class Engine:
 
     # --- the queue ----------------------------------------------------------------------------------------------
 
-    def _ticket(self, session: str, seconds: float | None) -> Ticket[Any]:
-        return Ticket(session, self.limits.seconds if seconds is None else min(seconds, self.limits.seconds))
-
-    def _submit(self, job: QueuedJob[T], latest: bool) -> Ticket[T]:
+    def _submit(
+        self,
+        work: Callable[[Editor, QueuedJob[T]], T],
+        *,
+        edit: tuple[str, str, EditTask] | None = None,
+        file: ImageFile | None = None,
+        session: str = "",
+        latest: bool = False,
+        seconds: float | None = None,
+    ) -> Ticket[T]:
+        limit = self.limits.seconds
+        job = QueuedJob(Ticket(session, limit if seconds is None else min(seconds, limit)), work, edit, file)
         with self._changed:
             if self._closing:
                 raise Closed(self._closing)
             if latest:
-                older = self._newest.get(job.session)
+                older = self._newest.get(session)
                 if older is not None and older.stop(Superseded("a newer request took its place")):
                     self.counts["superseded"] += 1
-                self._newest[job.session] = job.ticket
+                self._newest[session] = job.ticket
             waiting = len(self._queue) + len(self._uploads)
             if waiting >= self.limits.queue:
                 self.counts["refused"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from fastapi import FastAPI
@@ -20,8 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rnri.web.access import Access, KeyAuthentication, OriginCheck
 from rnri.web.bodies import BodyLimits
 from rnri.web.engine import Engine
-from rnri.web.problems import problem
+from rnri.web.problems import of, problem
 
+_LOG = logging.getLogger(__name__)
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
@@ -45,22 +47,34 @@ def protect(app: FastAPI, access: Access, *, max_bytes: int, max_text: int, expo
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(access.hosts) or ["*"], www_redirect=False)
 
 
-class ResponseHeaders:
-    """Middleware that gives every response headers that it lacks."""
+class Responses:
+    """Middleware that gives every response headers that it lacks, and answers a fault of ours with 500.
+
+    Starlette's own handler of faults raises them again, upon which the server closes the connection.
+    """
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str] | None = None) -> None:
         self._app, self._headers = app, {**_HEADERS, **(headers or {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        started = False
 
         async def answer(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 for name, value in self._headers.items():
                     MutableHeaders(scope=message).setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, answer)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            _LOG.exception("a fault in answering %s", scope["path"])
+            await of(error)(scope, receive, answer)
 
 
 def measure(app: FastAPI, engine: Engine) -> CollectorRegistry:

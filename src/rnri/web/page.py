@@ -20,7 +20,7 @@ from starlette.websockets import WebSocketClose
 
 from rnri.web.access import Access
 from rnri.web.engine import Engine
-from rnri.web.middleware import ResponseHeaders, protect
+from rnri.web.middleware import Responses, protect
 from rnri.web.page_handlers import MAX_BYTES, Handler, PageHandlers
 from rnri.web.problems import problem
 
@@ -83,7 +83,7 @@ def app(engine: Engine, access: Access) -> FastAPI:
     bare = FastAPI(title="rnri", docs_url=None, redoc_url=None, openapi_url=None)
     bare.add_middleware(PathFilter)
     protect(bare, access, max_bytes=limit, max_text=limit)
-    bare.add_middleware(ResponseHeaders, headers={"Content-Security-Policy": _POLICY})
+    bare.add_middleware(Responses, headers={"Content-Security-Policy": _POLICY})
     for handler in PageHandlers(engine).handlers():
         bare.post(f"/page/{handler.__name__}")(_endpoint(handler))
     theme = gradio.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import lru_cache
-from inspect import getdoc
 from typing import Any
 
 from rnri_core.inversion.presets import PRESETS
-from rnri_core.registry import Registered
-from rnri_core.solvers import SOLVERS, Option
+from rnri_core.solvers import SOLVERS
 
 from rnri.controls import CONTROLS
 from rnri.editing.editor import Editor
@@ -20,11 +17,11 @@ from rnri.scenes.captions import caption, parse
 from rnri.scenes.render import render
 from rnri.scenes.scene import COLOURS, SKIES, STYLES, Scene
 from rnri.web.page_pictures import as_url
-from rnri.web.schemas import InversionFields
+from rnri.web.schemas import ComponentAnswer, InversionFields
 
 SETTINGS = ("steps", "iterations", "tol", "noise_maps", "seed")
 """Fields of an inversion that the page shows, besides the inverter."""
-_KINDS = {"integer": "int", "number": "float", "boolean": "bool", "string": "str"}
+_TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str"}
 
 
 def hello(editor: Editor, max_bytes: int, patience: float) -> dict[str, Any]:
@@ -36,11 +33,13 @@ def hello(editor: Editor, max_bytes: int, patience: float) -> dict[str, Any]:
         "guidance": model.defaults.edit_guidance,
         "inverter": InversionFields().inverter,
         "inverters": [
-            *({"name": name, "about": preset.about, "fields": []} for name, preset in PRESETS.items()),
-            *(_component(name, kind) for name, kind in SOLVERS.items()),
+            *({"name": name, "about": preset.about, "options": []} for name, preset in PRESETS.items()),
+            *(ComponentAnswer.of(name, kind).model_dump() for name, kind in SOLVERS.items()),
         ],
         "controls": [
-            _component(name, kind) for name, kind in CONTROLS.items() if all(each.plain for each in kind.options())
+            ComponentAnswer.of(name, kind).model_dump()
+            for name, kind in CONTROLS.items()
+            if all(each.plain for each in kind.options())
         ],  # others need a file, such as a mask, which is painted instead
         "settings": settings(editor),
         "examples": examples() if draws_scenes(editor) else [],
@@ -65,7 +64,7 @@ def settings(editor: Editor) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "label": field["title"],
-                "kind": _KINDS[kind["type"]],
+                "type": _TYPES[kind["type"]],
                 "default": editor.model.defaults.steps if name == "steps" else field["default"],
                 "about": field["description"],
                 "low": kind.get("minimum"),
@@ -113,23 +112,3 @@ def ideas(prompt: str) -> list[dict[str, str]]:
 def _after(value: str, values: tuple[str, ...]) -> str:
     """The value that follows another, in a circle."""
     return values[(values.index(value) + 1) % len(values)]
-
-
-def _component(name: str, kind: type[Registered]) -> dict[str, Any]:
-    """A solver or a control: its name, the first paragraph of its docstring, its options as form fields."""
-    about = " ".join((getdoc(kind) or "").partition("\n\n")[0].replace("``", "").split())
-    return {"name": name, "about": about, "fields": [_field(option) for option in kind.options()]}
-
-
-def _field(option: Option) -> dict[str, Any]:
-    """An option as a form field; an infinite bound is None."""
-    low, high = (None if math.isinf(bound) else bound for bound in (option.low, option.high))
-    return {
-        "name": option.name,
-        "kind": option.kind.__name__,
-        "default": option.default,
-        "about": option.about,
-        "low": low,
-        "high": high,
-        "choices": list(option.choices),
-    }

@@ -167,24 +167,19 @@ class PageHandlers:
 
     async def edit(self, request: TabEdit) -> Answer:
         """One edited image, at the size of the screen, and the code that reproduces it."""
-        stored, task = self._stored(request), self._task(request)
-        output = await self.engine.edit(
-            request.id, task, owner=request.token, session=request.token, latest=True
-        ).answer()
-        recipe = self._recipe(request, stored)
+        output = await self._output(request, self._task(request), "", latest=True)
+        recipe = self._recipe(request)
         code = {"plain": recipe.python(), "masked": recipe.python(masked=True)}
         return _frames(output) | {"command": recipe.command(), "python": code}
 
     async def several(self, request: TabEdit) -> Answer:
         """An edited image for each of several prompts, in one batch, beside the edit that is typed."""
-        session = f"{request.token} several"
-        ticket = self.engine.edit(request.id, self._task(request), owner=request.token, session=session, latest=True)
-        return _frames(await ticket.answer())
+        return _frames(await self._output(request, self._task(request), " several", latest=True))
 
     async def download(self, request: TabDownload) -> Answer:
         """A file: the edited image in full size, a sheet of all images, or the inversion."""
         async with self._room:
-            recipe = self._recipe(request, self._stored(request))
+            recipe = self._recipe(request)
             if request.kind == "inversion":
                 name, data = f"{Path(recipe.name).stem}.safetensors", await self._inversion_file(request)
             elif request.kind == "image":
@@ -226,9 +221,11 @@ class PageHandlers:
             lambda: as_url(_sheet(original, stored.report, reconstruction, request.prompts, pictures))
         )
 
-    async def _output(self, request: TabDownload, task: EditTask) -> EditOutput:
-        session = f"{request.token} download"
-        return await self.engine.edit(request.id, task, owner=request.token, session=session).answer()
+    async def _output(
+        self, request: TabEdit, task: EditTask, queue: str = " download", *, latest: bool = False
+    ) -> EditOutput:
+        session = request.token + queue
+        return await self.engine.edit(request.id, task, owner=request.token, session=session, latest=latest).answer()
 
     async def _pixels(self, request: TabDownload, name: Literal["picture", "mask"]) -> Tensor:
         """An image of the request, decoded."""
@@ -258,7 +255,8 @@ class PageHandlers:
         config = EditConfig(request.guidance, controls=tuple(request.controls) or "auto")
         return EditTask(tuple(request.prompts), config, size, request.strength)
 
-    def _recipe(self, request: TabEdit, stored: StoredInversion) -> Recipe:
+    def _recipe(self, request: TabEdit) -> Recipe:
+        stored = self._stored(request)
         return Recipe(
             self.engine.editor.model.name,
             request.name,

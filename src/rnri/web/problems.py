@@ -112,7 +112,7 @@ def install(app: FastAPI) -> None:
     async def answer(_: Request, error: Exception) -> JSONResponse:
         return of(error)
 
-    for kind in (Stopped, Missing, ValueError, RequestValidationError, HTTPException, Exception):
+    for kind in (Stopped, Missing, ValueError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated, Any, Literal, TypeVar
+from inspect import getdoc
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from fastapi import UploadFile
 from pydantic import (
@@ -21,6 +22,7 @@ from rnri_core.errors import RnriError
 from rnri_core.inversion.config import MAX_GUIDANCE, MAX_SEED, InversionConfig
 from rnri_core.inversion.implicit import Init
 from rnri_core.inversion.presets import check
+from rnri_core.registry import Registered
 
 from rnri.controls import control
 from rnri.editing.config import EditConfig
@@ -62,7 +64,7 @@ Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 InverterSpec = Annotated[str, Field(max_length=300), AfterValidator(_inverter)]
 ControlSpec = Annotated[str, AfterValidator(_control)]
-Plan = Annotated[str, BeforeValidator(str), Field(pattern=_PLAN)]
+Plan = Annotated[str, Field(pattern=_PLAN), BeforeValidator(str)]
 
 
 class InversionFields(BaseModel):
@@ -95,7 +97,9 @@ class InversionFields(BaseModel):
     )
     init: Init | None = Field(None, description="Initial guess of each step; the inverter's own.")
     noise_maps: bool | None = Field(
-        None, description="Store the difference to the next latents for each step; the inverter's own choice."
+        None,
+        title="Noise maps",
+        description="Store the difference to the next latents for each step; the inverter's own choice.",
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(0, description="Seed of all noise.")
 
@@ -216,25 +220,37 @@ class ModelAnswer(BaseModel):
 
 
 class OptionAnswer(BaseModel):
-    """An option of a solver."""
+    """An option of a solver or a control."""
 
     name: str
     type: str
-    default: bool | int | float | str
+    default: bool | int | float | str | None
     about: str
     low: Finite
     high: Finite
     choices: list[str]
 
 
-class SolverAnswer(BaseModel):
-    """A solver, or a `wrapper` of one."""
+class ComponentAnswer(BaseModel):
+    """A solver or a control: its name, the first paragraph of its docstring, its options."""
 
     name: str
     about: str
-    wrapper: bool
-    source: str | None
     options: list[OptionAnswer]
+
+    @classmethod
+    def of(cls, name: str, kind: type[Registered], **more: Any) -> Self:
+        """The answer on a registered class; `more` are the further fields."""
+        about = " ".join((getdoc(kind) or "").partition("\n\n")[0].replace("``", "").split())
+        options = [OptionAnswer(type=each.kind.__name__, **vars(each)) for each in kind.options()]
+        return cls(name=name, about=about, options=options, **more)
+
+
+class SolverAnswer(ComponentAnswer):
+    """A solver, or a `wrapper` of one."""
+
+    wrapper: bool
+    source: str | None = None
 
 
 class StateAnswer(BaseModel):

@@ -25,16 +25,16 @@ function fieldControl(field, prefix) {
   if (field.choices.length) {
     input = make("select", {}, ...field.choices.map((value) => make("option", { value, textContent: value })));
     input.value = field.default;
-  } else if (field.kind === "bool" && field.default === null) {
+  } else if (field.type === "bool" && field.default === null) {
     const answers = [["", "the inverter's own"], ["true", "yes"], ["false", "no"]];
     input = make("select", {}, ...answers.map(([value, textContent]) => make("option", { value, textContent })));
-  } else if (field.kind === "bool") input = make("input", { type: "checkbox", checked: field.default });
-  else if (field.kind === "str") {
+  } else if (field.type === "bool") input = make("input", { type: "checkbox", checked: field.default });
+  else if (field.type === "str") {
     input = make("input", { type: "text", value: field.default ?? "" });
     if (field.pattern) input.pattern = field.pattern.replace(/^\^|\$$/g, "");
   }
   else {
-    input = make("input", { type: "number", step: field.kind === "int" ? "1" : "any", value: field.default ?? "" });
+    input = make("input", { type: "number", step: field.type === "int" ? "1" : "any", value: field.default ?? "" });
     if (field.low !== null) input.min = field.low;
     if (field.high !== null) input.max = field.high;
     input.required = field.default !== null;
@@ -45,11 +45,11 @@ function fieldControl(field, prefix) {
 
 function fieldValue(form, field, prefix) {
   const input = form.elements[prefix + field.name];
-  if (field.kind === "bool" && field.default === null) return input.value === "" ? null : input.value === "true";
-  if (field.kind === "bool") return input.checked;
+  if (field.type === "bool" && field.default === null) return input.value === "" ? null : input.value === "true";
+  if (field.type === "bool") return input.checked;
   if (field.choices.length) return input.value;
   if (input.value === "" && field.default === null) return null;
-  return field.kind === "str" ? input.value : input.value === "" ? null : Number(input.value);
+  return field.type === "str" ? input.value : input.value === "" ? null : Number(input.value);
 }
 
 // Those of the fields that are not at their defaults.
@@ -64,7 +64,7 @@ class Controls {
     this.form = form;
     this.controls = controls;
     form.replaceChildren(...controls.map((each) => {
-      const fields = make("div", { className: "rn-fields", hidden: true }, ...each.fields.map((field) => fieldControl(field, `${each.name}.`)));
+      const fields = make("div", { className: "rn-fields", hidden: true }, ...each.options.map((field) => fieldControl(field, `${each.name}.`)));
       const box = make("input", { type: "checkbox", name: each.name, onchange: () => { fields.hidden = !box.checked; } });
       return make("div", {}, make("label", { title: each.about }, make("span", { textContent: each.name }), box), fields);
     }));
@@ -74,7 +74,7 @@ class Controls {
 
   values() {
     const chosen = this.controls.filter((each) => this.form.elements[each.name].checked);
-    return chosen.map((each) => ({ name: each.name, fields: changedFields(this.form, each.fields, `${each.name}.`) }));
+    return chosen.map((each) => ({ name: each.name, fields: changedFields(this.form, each.options, `${each.name}.`) }));
   }
 }
 
@@ -101,14 +101,14 @@ class Settings {
   choose(name) {
     const inverter = this.inverters.get(name);
     this.about.textContent = inverter.about;
-    this.fields.replaceChildren(...inverter.fields.map((field) => fieldControl(field, "inverter.")));
+    this.fields.replaceChildren(...inverter.options.map((field) => fieldControl(field, "inverter.")));
   }
 
   // The inverter with those of its fields that are not at their defaults, and the other settings.
   values() {
-    const name = this.form.elements.inverter.value, { fields } = this.inverters.get(name);
+    const name = this.form.elements.inverter.value, { options } = this.inverters.get(name);
     const common = this.common.map((field) => [field.name, fieldValue(this.form, field, "")]);
-    return { inverter: { name, fields: changedFields(this.form, fields, "inverter.") }, ...Object.fromEntries(common) };
+    return { inverter: { name, fields: changedFields(this.form, options, "inverter.") }, ...Object.fromEntries(common) };
   }
 }
 
