@@ -294,7 +294,7 @@ def test_no_key_no_network() -> None:
     check_address("0.0.0.0", Access(), insecure=True)
     check_address("0.0.0.0", Access(frozenset({"digest"})), insecure=False)
     for host in ("0.0.0.0", "192.0.2.1", "::", "example.org"):
-        with pytest.raises(ValueError, match="lets everyone on the network ask: give --api-key-file"):
+        with pytest.raises(ValueError, match="lets everyone on the network use the server: give --api-key-file"):
             check_address(host, Access(), insecure=False)
     assert Address().host == "127.0.0.1"
 
