@@ -29,7 +29,7 @@ def test_requests_have_the_fields_and_defaults_of_the_configs() -> None:
 
 
 def test_a_form_of_both_keeps_them_apart() -> None:
-    values = {"steps": 8, "edit_steps": 4, "guidance": 2.0, "source_guidance": 1.5, "iterations": "5,1"}
+    values: dict[str, Any] = {"steps": 8, "edit_steps": 4, "guidance": 2.0, "source_guidance": 1.5, "iterations": "5,1"}
     form = EditForm.model_construct(**values, prompt="a cube", source="a ball")
     assert form.inversion_config() == InversionConfig(steps=8, guidance=1.5, iterations=(5, 1))
     assert form.task().config == EditConfig(guidance=2.0, steps=4)

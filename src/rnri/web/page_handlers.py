@@ -99,7 +99,7 @@ class TabEdit(TabRequest):
     prompts: Annotated[list[str], BeforeValidator(_targets)]
     strength: float = Field(gt=0, le=1, strict=True)
     guidance: float = Field(ge=0, le=100, strict=True)
-    controls: list[Annotated[ControlSpec, BeforeValidator(_spec)]] = Field([], max_length=MAX_CONTROLS)
+    controls: list[Annotated[ControlSpec, BeforeValidator(_spec)]] = Field(default=[], max_length=MAX_CONTROLS)
     name: Annotated[str, AfterValidator(lambda name: Path(name[-_NAME:]).name or "picture.png")] = "picture.png"
 
 

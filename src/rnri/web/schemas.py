@@ -74,34 +74,36 @@ class InversionFields(BaseModel):
     """
 
     inverter: InverterSpec = Field(
-        "auto",
+        default="auto",
         description="A preset (auto, faithful), a solver name[:field=value,…][+wrapper] of /v1/solvers, or "
         "edit-friendly.",
         examples=["auto", "anderson:memory=3"],
     )
-    steps: Steps | None = Field(None, description="Sampling steps between noise and image; the model's own number.")
-    strength: Strength = Field(1.0, description="Share of the steps that is inverted: less changes less.")
+    steps: Steps | None = Field(
+        default=None, description="Sampling steps between noise and image; the model's own number."
+    )
+    strength: Strength = Field(default=1.0, description="Share of the steps that is inverted: less changes less.")
     source_guidance: Guidance | None = Field(
-        None, serialization_alias="guidance", description="Guidance scale while inverting; none."
+        default=None, serialization_alias="guidance", description="Guidance scale while inverting; none."
     )
     iterations: Plan | None = Field(
-        None,
+        default=None,
         description="Iterations of each step, or a plan from the image outwards whose last entry repeats.",
         examples=["2", "5,1"],
     )
     calls: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        None, description="Network evaluations of a preset in all."
+        default=None, description="Network evaluations of a preset in all."
     )
     tol: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
-        None, title="Tolerance", description="Residual at which an image stops iterating; none."
+        default=None, title="Tolerance", description="Residual at which an image stops iterating; none."
     )
-    init: Init | None = Field(None, description="Initial guess of each step; the inverter's own.")
+    init: Init | None = Field(default=None, description="Initial guess of each step; the inverter's own.")
     noise_maps: bool | None = Field(
-        None,
+        default=None,
         title="Noise maps",
         description="Store the difference to the next latents for each step; the inverter's own choice.",
     )
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(0, description="Seed of all noise.")
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(default=0, description="Seed of all noise.")
 
     _renamed: tuple[str, ...] = PrivateAttr(())
 
@@ -136,22 +138,26 @@ class EditFields(BaseModel):
 
     prompt: Prompt = Field(description="Target prompt: what the result shows.", examples=["a blue metal ball on sand"])
     guidance: Guidance | None = Field(
-        None,
+        default=None,
         description="Guidance scale as the model's own pipeline defines it: mostly active above 1, at twice the cost; "
         "the model's own for edits.",
     )
-    negative: Annotated[str, Field(max_length=MAX_PROMPT)] = Field("", description="Negative prompt; needs guidance.")
+    negative: Annotated[str, Field(max_length=MAX_PROMPT)] = Field(
+        default="", description="Negative prompt; needs guidance."
+    )
     controls: list[ControlSpec] | None = Field(
-        None,
+        default=None,
         max_length=MAX_CONTROLS,
         description="Specs of controls, name[:field=value,…], in this order; the automatic mask where none is given, "
         "no control for an empty list.",
     )
     edit_steps: Steps | None = Field(
-        None, serialization_alias="steps", description="Steps of the whole sampler, where not as many as were inverted."
+        default=None,
+        serialization_alias="steps",
+        description="Steps of the whole sampler, where not as many as were inverted.",
     )
-    width: Side | None = Field(None, description="Width of the result in pixels; that of the image.")
-    height: Side | None = Field(None, description="Height of the result in pixels; that of the image.")
+    width: Side | None = Field(default=None, description="Width of the result in pixels; that of the image.")
+    height: Side | None = Field(default=None, description="Height of the result in pixels; that of the image.")
 
     def task(self, strength: float = 1.0) -> EditTask:
         """The edit as the engine takes it."""
@@ -194,7 +200,9 @@ class EditRequest(EditFields):
             raise RnriError(f"{len(values)} fields are given", hint=f"send some of {', '.join(cls.model_fields)}")
         return values
 
-    strength: Strength = Field(1.0, description="Share of the inverted steps that is sampled again: less changes less.")
+    strength: Strength = Field(
+        default=1.0, description="Share of the inverted steps that is sampled again: less changes less."
+    )
 
 
 class LiveRequest(EditRequest):
