@@ -19,7 +19,7 @@ from rnri.editing.config import EditConfig
 from rnri.images import read
 from rnri.web.access import Access, read_keys
 from rnri.web.api import Options
-from rnri.web.client import Client, Frame, Refused
+from rnri.web.client import Client, Frame, Refused, Values
 from rnri.web.engine import Engine, Limits
 from rnri.web.serving import Address, check_address
 from tests.engines import control_with
@@ -99,8 +99,15 @@ def test_the_image_is_of_the_kind_accepted(http: httpx.Client, id: str, accept: 
 
 
 def test_fields_have_their_old_names_until_0_3(client: Client, http: httpx.Client) -> None:
-    old = {"solver": "averaged", "steps": 2, "budget": 3, "correct": True, "start": "noised", "predictor": False}
-    new = {"inverter": "averaged", "steps": 2, "iterations": 3, "noise_maps": True, "init": "noised"}
+    old: Values = {
+        "solver": "averaged",
+        "steps": 2,
+        "budget": 3,
+        "correct": True,
+        "start": "noised",
+        "predictor": False,
+    }
+    new: Values = {"inverter": "averaged", "steps": 2, "iterations": 3, "noise_maps": True, "init": "noised"}
     old_inversion, inversion = (client.invert(picture(), SOURCE, fields) for fields in (old, new))
     assert (old_inversion.inverter, old_inversion.psnr_db) == (inversion.inverter, inversion.psnr_db)
     assert inversion.answer["remarks"] == []
@@ -121,11 +128,12 @@ def test_controls_and_steps_of_an_edit(client: Client, server: tuple[str, Engine
     editor = server[1].editor
     inversion = client.invert(picture(), SOURCE, {"inverter": "faithful", "steps": 2})
     source = editor.invert(read(Image.open(io.BytesIO(picture()))), SOURCE, inverter="faithful", steps=2)
-    for fields, config in (
+    cases: list[tuple[Values, EditConfig]] = [
         ({"controls": [LATE]}, EditConfig(controls=(LATE,))),
         ({"controls": []}, EditConfig(controls=())),
         ({"edit_steps": 2}, EditConfig(steps=2)),
-    ):
+    ]
+    for fields, config in cases:
         frame = client.edit(inversion.id, TARGET, fields)
         expected = np.asarray(editor.edit(source, TARGET, config).picture, np.int16)
         assert np.abs(pixels(frame.image) - expected).max() <= 1

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
 from fastapi import APIRouter, FastAPI, Form, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -207,13 +207,19 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 
+class _Who(TypedDict):
+    """The owner of stored inversions, and the session that takes turns: a key, or else an address."""
+
+    owner: str
+    session: str
+
+
 def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
 
-def _who(request: Request) -> dict[str, str]:
-    """The owner of stored inversions, and the session that takes turns: a key, or else an address."""
+def _who(request: Request) -> _Who:
     owner: str = request.user.display_name
     return {"owner": owner, "session": owner or (request.client.host if request.client else "")}
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx
 
 Format = Literal["png", "jpeg", "webp"]
-Values = Mapping[str, str | int | float | bool]
+Values = Mapping[str, str | int | float | bool | list[str]]
 """Fields of a request by name, as the API has them."""
 
 
@@ -77,7 +77,7 @@ class Client:
 
     def invert(self, image: bytes, prompt: str, settings: Values | None = None) -> InversionInfo:
         """Invert an image file; `settings` are more fields of POST /v1/inversions, such as {"steps": 4}."""
-        fields = {"prompt": prompt, **_form(settings)}
+        fields = {"prompt": prompt, **(settings or {})}
         return _info(self._request("POST", "/v1/inversions", data=fields, files={"image": image}))
 
     def edit(self, id: str, prompt: str, settings: Values | None = None, *, format: Format = "png") -> Frame:
@@ -89,7 +89,7 @@ class Client:
         self, image: bytes, source: str, prompt: str, settings: Values | None = None, *, format: Format = "png"
     ) -> Frame:
         """Invert and edit in one request; the inversion is stored."""
-        fields = {"source": source, "prompt": prompt, **_form(settings)}
+        fields = {"source": source, "prompt": prompt, **(settings or {})}
         return _frame(self._request("POST", "/v1/edits", data=fields, files={"image": image}, headers=_accept(format)))
 
     def inversion(self, id: str) -> InversionInfo:
@@ -151,13 +151,6 @@ class Live:
         return about["sequence"], Frame(
             image, about["inversion"], about["nfe"], about["batch"], tuple(about["remarks"])
         )
-
-
-def _form(settings: Values | None) -> dict[str, str]:
-    """Fields as a form has them."""
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in (settings or {}).items()
-    }
 
 
 def _accept(format: Format) -> dict[str, str]:

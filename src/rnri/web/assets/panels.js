@@ -26,7 +26,7 @@ function fieldControl(field, prefix) {
     input = make("select", {}, ...field.choices.map((value) => make("option", { value, textContent: value })));
     input.value = field.default;
   } else if (field.type === "bool" && field.default === null) {
-    const answers = [["", "the inverter's own"], ["true", "yes"], ["false", "no"]];
+    const answers = [["", "default"], ["true", "yes"], ["false", "no"]];
     input = make("select", {}, ...answers.map(([value, textContent]) => make("option", { value, textContent })));
   } else if (field.type === "bool") input = make("input", { type: "checkbox", checked: field.default });
   else if (field.type === "str") {
