@@ -120,6 +120,10 @@ def test_controls_reach_the_editor(engine: Engine, found: dict[str, Any]) -> Non
     assert torch.equal(pixels(edited["pictures"][0]), images.read(expected))
     assert f"--control {LATE}:strength=0.5" in edited["command"]
     assert f"controls=['{LATE}:strength=0.5']" in edited["python"]["plain"]
+    edited = ask(engine, "edit", **wish(found, controls=[]))
+    expected = engine.editor.edit(kept, TARGET, guidance=1.0, controls=()).picture
+    assert torch.equal(pixels(edited["pictures"][0]), images.read(expected))
+    assert "--control none" in edited["command"]
 
 
 def test_several_are_edited_at_once(engine: Engine, found: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from rnri_core.inversion.config import InversionConfig
 
@@ -28,7 +28,7 @@ class Recipe:
         target: the target prompt.
         config: settings of the inversion.
         guidance: guidance scale of the edit.
-        controls: specs of controls; the automatic mask without any.
+        controls: specs of controls, or ``"auto"`` for the automatic mask.
     """
 
     model: str
@@ -37,7 +37,7 @@ class Recipe:
     target: str
     config: InversionConfig
     guidance: float
-    controls: tuple[str, ...] = ()
+    controls: tuple[str, ...] | Literal["auto"] = "auto"
 
     @property
     def output(self) -> str:
@@ -59,7 +59,8 @@ class Recipe:
         required = ["rnri", "edit", self.name, "--source", self.source, "--target", self.target]
         required += ["--output", self.output, "--model", self.model]
         options = [f"--guidance {self.guidance:g}"]
-        options += [f"--control {shlex.quote(control)}" for control in self.controls]
+        if self.controls != "auto":
+            options += [f"--control {shlex.quote(control)}" for control in self.controls or ("none",)]
         for name, value in self._changed().items():
             option = name.replace("_", "-")
             if isinstance(value, bool):
@@ -83,7 +84,9 @@ class Recipe:
         """
         arguments = [repr(self.name), repr(self.source)]
         arguments += [f"{name}={value!r}" for name, value in self._changed().items()]
-        settings = f"guidance={self.guidance!r}" + (f", controls={list(self.controls)!r}" if self.controls else "")
+        settings = f"guidance={self.guidance!r}" + (
+            "" if self.controls == "auto" else f", controls={list(self.controls)!r}"
+        )
         lines = [
             "from rnri import Editor",
             "",

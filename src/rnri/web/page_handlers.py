@@ -99,7 +99,11 @@ class TabEdit(TabRequest):
     prompts: Annotated[list[str], BeforeValidator(_targets)]
     strength: float = Field(gt=0, le=1, strict=True)
     guidance: float = Field(ge=0, le=100, strict=True)
-    controls: list[Annotated[ControlSpec, BeforeValidator(_spec)]] = Field(default=[], max_length=MAX_CONTROLS)
+    controls: Annotated[
+        list[Annotated[ControlSpec, BeforeValidator(_spec)]] | None,
+        Field(max_length=MAX_CONTROLS),
+        BeforeValidator(lambda controls: None if controls == "auto" else controls),
+    ] = None
     name: Annotated[str, AfterValidator(lambda name: Path(name[-_NAME:]).name or "picture.png")] = "picture.png"
 
 
@@ -252,7 +256,7 @@ class PageHandlers:
         """The edit at the size of the screen."""
         report = self._stored(request).report
         size = live_size((report.width, report.height), max(self.engine.editor.model.image_size))
-        config = EditConfig(request.guidance, controls=tuple(request.controls) or "auto")
+        config = EditConfig(request.guidance, controls=_controls(request))
         return EditTask(tuple(request.prompts), config, size, request.strength)
 
     def _recipe(self, request: TabEdit) -> Recipe:
@@ -264,7 +268,7 @@ class PageHandlers:
             request.prompts[0],
             replace(stored.config, strength=request.strength),
             request.guidance,
-            tuple(request.controls),
+            _controls(request),
         )
 
 
@@ -288,6 +292,10 @@ def _handler(schema: type[_Request], act: Callable[[_Request], Coroutine[Any, An
 
     handle.__name__ = act.__name__
     return handle
+
+
+def _controls(request: TabEdit) -> tuple[str, ...] | Literal["auto"]:
+    return "auto" if request.controls is None else tuple(request.controls)
 
 
 def _file(url: str, name: str) -> ImageFile:

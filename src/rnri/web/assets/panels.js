@@ -72,8 +72,10 @@ class Controls {
     form.addEventListener("change", () => form.reportValidity() && onchange());
   }
 
+  // Those that are switched on, or "auto" where none is.
   values() {
     const chosen = this.controls.filter((each) => this.form.elements[each.name].checked);
+    if (!chosen.length) return "auto";
     return chosen.map((each) => ({ name: each.name, fields: changedFields(this.form, each.options, `${each.name}.`) }));
   }
 }
