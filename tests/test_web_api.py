@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -315,6 +316,13 @@ def test_other_pages_of_a_browser_may_not_ask(http: httpx.Client, server: tuple[
     assert "access-control-allow-origin" not in stranger.headers
     rebound = http.get("/v1/models", headers={"Host": "evil.example", "Origin": "http://evil.example"})
     assert rebound.status_code == 400
+    upgrade = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bWluZQ==\r\n"
+    )
+    host, port = own.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as line:
+        line.sendall(f"GET /v1/live HTTP/1.1\r\nHost: evil.example\r\n{upgrade}\r\n".encode())
+        assert b" 400 " in line.recv(100)
     with pytest.raises(InvalidStatus):
         connect(
             own.replace("http", "ws") + "/v1/live", additional_headers={"Origin": "https://evil.example"}, proxy=None

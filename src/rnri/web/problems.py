@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from rnri_core.errors import RnriError
 from starlette.exceptions import HTTPException
 
@@ -36,21 +36,13 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """An RFC 9457 problem."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "about:blank",
-                "title": "Unprocessable Content",
-                "status": 422,
-                "detail": "guidance: Input should be less than or equal to 100",
-                "errors": [{"field": "guidance", "detail": "Input should be less than or equal to 100"}],
-            }
-        }
-    )
     type: str = "about:blank"
-    title: str = Field(description="The status in words.")
-    status: int
-    detail: str = Field(description="The problem and its cure, in one line.")
+    title: str = Field(description="The status in words.", examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(
+        description="The problem and its cure, in one line.",
+        examples=["guidance: Input should be less than or equal to 100"],
+    )
     errors: list[FieldProblem] = Field(default=[], description="The fields that are refused.")
 
 
