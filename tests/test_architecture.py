@@ -29,6 +29,8 @@ KEPT: dict[str, set[str]] = {
     "uvicorn": {"rnri.web"},
     "pydantic": {"rnri.web"},
     "prometheus_client": {"rnri.web"},
+    "prometheus_fastapi_instrumentator": {"rnri.web"},
+    "cachetools": {"rnri.web"},
     "httpx": {"rnri.web"},
     "typer": {"rnri.cli"},
     "rich": {"rnri.cli", "rnri.evaluation"},

@@ -85,7 +85,7 @@ FILES = [encode(decode(picture()), kind) for kind in ("PNG", "JPEG", "WEBP")]
     derandomize=True,
 )
 def test_any_bytes_are_an_image_or_a_complaint(url: str, data: bytes) -> None:
-    fields = {"prompt": SOURCE, "steps": "1", "budget": "1", "solver": "explicit"}
+    fields = {"prompt": SOURCE, "steps": "1", "iterations": "1", "inverter": "explicit"}
     answer = httpx.post(f"{url}/v1/inversions", data=fields, files={"image": data}, timeout=60, trust_env=False)
     assert answer.status_code in (201, 422)
     if answer.status_code == 422:

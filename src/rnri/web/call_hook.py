@@ -1,4 +1,4 @@
-"""A model that is watched: a function is called before each call of its network."""
+"""A model with a hook: a function that is called before each call of its network."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 
 from rnri.models import Condition, Model
 
-Look = Callable[[int], None]
-"""Called before each network call with the number of latents it is for; what it raises ends the work."""
+CallHook = Callable[[int], None]
+"""Called before each network call with the number of latents in it; an exception that it raises ends the work."""
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """Everything of a model, with `look` before each network call."""
+class _Hooked:
+    """A model with all attributes of another, and `hook` before each network call."""
 
     inner: Model
-    look: Look
+    hook: CallHook
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -30,22 +30,22 @@ class _Watched:
         network = self.inner.denoiser(condition, guidance)
 
         def m(z: Tensor, t: float) -> Tensor:
-            self.look(len(z))
+            self.hook(len(z))
             return network(z, t)
 
         return m
 
 
-def watched(model: Model, look: Look) -> Model:
-    """The model, asked before each of its network calls.
+def with_call_hook(model: Model, hook: CallHook) -> Model:
+    """The model with a hook before each of its network calls.
 
     >>> import torch
     >>> from rnri import models
     >>> model = models.load("scenes-turbo", device="cpu")
     >>> calls = []
-    >>> m = watched(model, calls.append).denoiser(model.embed(["a red metal ball on sand"]))
+    >>> m = with_call_hook(model, calls.append).denoiser(model.embed(["a red metal ball on sand"]))
     >>> z = m(model.encode(torch.zeros(1, 3, 128, 128)), 999.0)
     >>> calls
     [1]
     """
-    return cast(Model, _Watched(model, look))
+    return cast(Model, _Hooked(model, hook))
