@@ -57,7 +57,12 @@ def test_predictions_are_those_at_the_latents_where_the_network_gets_them_scaled
     assert source.schedule[0].scale < 0.5
     differences: list[torch.Tensor] = []
     own = _AutomaticMask._mask
-    monkeypatch.setattr(_AutomaticMask, "_mask", lambda self, *both: differences.append(both[1]) or own(self, *both))
+
+    def recorded(self: _AutomaticMask, *both: torch.Tensor) -> torch.Tensor:
+        differences.append(both[1])
+        return own(self, *both)
+
+    monkeypatch.setattr(_AutomaticMask, "_mask", recorded)
     sampled = editor.sample(source, [SOURCE])
     assert differences[0].abs().max() < 1e-3
     torch.testing.assert_close(sampled.latents, source.clean)

@@ -34,7 +34,8 @@ SOURCE, TARGET = denoiser(0.0), denoiser(2.0)
 
 @pytest.fixture(scope="module")
 def source() -> Inversion:
-    return invert(SOURCE, STEPS, CLEAN, "anderson", iterations=12, noise_maps=True)
+    inversion: Inversion = invert(SOURCE, STEPS, CLEAN, "anderson", iterations=12, noise_maps=True)
+    return inversion
 
 
 def test_the_default_is_the_automatic_mask_where_there_are_noise_maps(source: Inversion) -> None:
@@ -81,14 +82,13 @@ def test_noise_maps_are_scaled(source: Inversion) -> None:
 
 @pytest.mark.parametrize("controls", ["auto", (), [StartStep(strength=0.5), GivenMask(mask=torch.ones(1, 1, 8, 8))]])
 def test_several_edits_equal_one_by_one(source: Inversion, controls: list[Control[Context]]) -> None:
+    def shifted(shifts: Tensor) -> Denoiser:
+        return lambda z, t: 0.3 * z.tanh() - shifts
+
     shifts = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1)
-
-    def both(z: Tensor, t: float) -> Tensor:
-        return 0.3 * z.tanh() - shifts
-
-    together = resample(both, source, controls, count=2)
+    together = resample(shifted(shifts), source, controls, count=2)
     for n in range(2):
-        alone = resample(lambda z, t, n=n: 0.3 * z.tanh() - shifts[n : n + 1], source, controls)
+        alone = resample(shifted(shifts[n : n + 1]), source, controls)
         assert torch.equal(together.latents[n : n + 1], alone.latents)
     assert together.nfe == 2 * alone.nfe
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnri.controls import CONTROLS, Control
+from rnri.controls import CONTROLS, AnyControl
 from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
 from rnri.images import encode
@@ -86,7 +86,7 @@ def test_edits_together_equal_edits_alone(engine: Engine, options: dict[str, Any
         assert same(one.pictures[0], other.pictures[0])
 
 
-def control(name: str) -> Control:
+def control(name: str) -> AnyControl:
     """A control with values at which it changes something."""
     kind = CONTROLS[name]
     return kind(**{each.name: VALUES[each.name] for each in kind.options() if each.name in VALUES})

@@ -76,4 +76,4 @@ class WordMaps(AttentionHook):
         removed = summed[:1] @ self.removed.to(summed)[..., None]
         added = summed[self.targets] @ self.added.to(summed)[..., None]
         maps = torch.stack([removed, added]).transpose(2, 3)
-        self.heat = self.heat.to(maps) + maps.unflatten(3, self.grid)
+        self.heat = self.heat.to(maps) + maps.reshape(*maps.shape[:3], *self.grid)

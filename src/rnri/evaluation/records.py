@@ -23,6 +23,7 @@ from rnri.evaluation.machine import Environment
 
 C = TypeVar("C")
 M = TypeVar("M")
+T = TypeVar("T")
 AnyKey = TypeVar("AnyKey", bound=int | str)
 
 Key: TypeAlias = int | str
@@ -201,10 +202,11 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(unfinished, path)
 
 
-def read_choice(kind: Any, path: Path, hint: str) -> Any:
+def read_choice(kind: type[T], path: Path, hint: str) -> T:
     """A value that was left in a JSON file; ``RnriError`` with the hint where it is missing or damaged."""
     try:
-        return from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+        choice: T = from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+        return choice
     except OSError as error:
         raise RnriError(f"{path.parent} holds no {path.name}", hint=hint) from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:

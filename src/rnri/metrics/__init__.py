@@ -53,4 +53,5 @@ def metric(name: str) -> Metric:
     if name not in METRICS:
         raise RnriError(f"no metric is called {name!r}", hint=f"use {', '.join(METRICS)}")
     module, _, attribute = METRICS[name].partition(":")
-    return getattr(import_module(f"rnri.metrics.{module}"), attribute)
+    kind: Metric = getattr(import_module(f"rnri.metrics.{module}"), attribute)
+    return kind

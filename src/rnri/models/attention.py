@@ -73,9 +73,7 @@ def token_spans(model: Model, prompt: str, length: int) -> TokenSpans:
     """
     tokenizer = model.tokenizer
     if tokenizer is None:
-        raise RnriTypeError(
-            f"{model.name} has no tokenizer that marks words", hint="use a Stable Diffusion model"
-        )
+        raise RnriTypeError(f"{model.name} has no tokenizer that marks words", hint="use a Stable Diffusion model")
     with TOKENIZERS:
         ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
     pieces = tokenizer.convert_ids_to_tokens(ids)
@@ -120,7 +118,8 @@ class _Processor:
         **more: Any,
     ) -> Tensor:
         if threading.get_ident() != self.current.thread:
-            return self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
+            plain: Tensor = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
+            return plain
         keyed = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         at = self.current.step, self.layer
 
@@ -148,7 +147,8 @@ class _Processor:
         output = attn.to_out[1](attn.to_out[0](output.transpose(1, 2).flatten(2)))
         if attn.residual_connection:
             output = output + hidden_states
-        return output / attn.rescale_output_factor
+        rescaled: Tensor = output / attn.rescale_output_factor
+        return rescaled
 
 
 def _unet(model: Model) -> Any:

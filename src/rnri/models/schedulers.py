@@ -236,7 +236,7 @@ def dynamic_shift(scheduler: Any, tokens: int, *, most: float = 1.15) -> float:
     config = scheduler.config
     few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     least, most = config.get("base_shift", 0.5), config.get("max_shift", most)
-    return least + (most - least) / (many - few) * (tokens - few)
+    return float(least + (most - least) / (many - few) * (tokens - few))
 
 
 def even_sigmas(num_steps: int) -> np.ndarray:

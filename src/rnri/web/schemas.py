@@ -22,11 +22,11 @@ from rnri_core.errors import RnriError
 from rnri_core.inversion.config import MAX_GUIDANCE, MAX_SEED, InversionConfig
 from rnri_core.inversion.implicit import Init
 from rnri_core.inversion.presets import check
-from rnri_core.registry import Registered
+from rnri_core.registry import RENAMED, Registered
 
 from rnri.controls import control
 from rnri.editing.config import EditConfig
-from rnri.editing.renamed import RENAMED, init_of
+from rnri.editing.renamed import init_of
 from rnri.web.jobs import EditTask
 from rnri.web.results import ID_PATTERN, Finite
 

@@ -34,7 +34,8 @@ class GivenMask(Control[Context]):
 
     def tensor(self) -> Tensor:
         """The mask as (1, 1, h, w) in [0, 1]: here it has to be such a tensor."""
-        return self.mask
+        mask: Tensor = self.mask
+        return mask
 
     def state(self, context: Context) -> ControlState:
         return KeepOutside(context, blurred(self.tensor(), self.blur).clamp(0, 1))
