@@ -87,13 +87,8 @@ class Progress:
         return best.gz
 
     def _least(self, best: Best, score: Tensor) -> Best:
-        better = score < best.score
-        images = _per_image(better, self.z)
-        points = (torch.where(images, new, old) for new, old in ((self.z, best.z), (self.gz, best.gz)))
-        return Best(
-            *points,
-            *(torch.where(better, new, old) for new, old in ((score, best.score), (self.residual, best.residual))),
-        )
+        better, last = score < best.score, Best(self.z, self.gz, score, self.residual)
+        return Best(*(torch.where(_per_image(better, new), new, old) for new, old in zip(last, best, strict=True)))
 
 
 class Solver(Protocol):
