@@ -214,6 +214,8 @@ def test_solutions_are_one_for_each_step_or_none() -> None:
     inversion = invert(curved, STEPS, CLEAN, solver("explicit"))
     with pytest.raises(RnriError, match="3 solutions are not one for each of 4 steps"):
         replace(inversion, solutions=inversion.solutions[1:])
+    with pytest.raises(RnriError, match="solutions are of an inversion that solves equations"):
+        inversion.described(solved=False)
     unsolved = replace(inversion, solutions=())
     assert inversion.solved
     assert unsolved.solved  # the noise is the same

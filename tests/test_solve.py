@@ -121,8 +121,7 @@ def test_a_solver_may_rank_points_by_its_own_measure() -> None:
 
 
 def test_a_solver_without_a_rule_is_named() -> None:
-    class Idle(Solver):
-        def init(self, z: Tensor, max_iter: int) -> None: ...
+    class Idle(Solver): ...
 
     with pytest.raises(NotImplementedError, match="Idle has neither update nor advance"):
         solve(zero(), start(1.0), Idle(), max_iter=1)

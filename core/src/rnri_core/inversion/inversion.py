@@ -93,6 +93,9 @@ class Inversion:
         solutions: ``solutions[k]`` is the solution at ``latents[k]``; empty where no equation was solved.
         provenance: prompt, model, size, guidance, seed, inverter.
 
+    Raises:
+        RnriError: where solutions are not one for each step, or provenance does not count it as solved.
+
     The attributes of trajectory and provenance can be read from the inversion itself.
 
     >>> from rnri_core.inversion.presets import invert
@@ -112,6 +115,8 @@ class Inversion:
     def __post_init__(self) -> None:
         if self.solutions and len(self.solutions) != len(self.schedule):
             raise RnriError(f"{len(self.solutions)} solutions are not one for each of {len(self.schedule)} steps")
+        if self.solutions and not self.solved:
+            raise RnriError("solutions are of an inversion that solves equations", hint="set solved, or leave them out")
 
     @property
     def schedule(self) -> Schedule:

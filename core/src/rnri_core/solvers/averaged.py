@@ -26,8 +26,5 @@ class Averaged(Method):
     source: ClassVar = publications.AIDI
     passage: ClassVar = "AIDI_E, equal weights for the last two values"
 
-    def init(self, z: Tensor, max_iter: int) -> None:
-        return None
-
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         return (gz if state is None else (gz + state) / 2), gz

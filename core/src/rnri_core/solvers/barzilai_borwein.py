@@ -38,9 +38,6 @@ class BarzilaiBorwein(Method):
     longest: float = option(4.0, "the largest ω", low=1.0, high=100.0)
     growth: float = option(2.0, "how far a residual may grow over the best before going back", low=1.0)
 
-    def init(self, z: Tensor, max_iter: int) -> None:
-        return None
-
     def advance(self, eq: Equation, progress: Progress, state: State) -> tuple[Tensor, State]:
         """``state`` is the point last stepped from with f there."""
         z, gz = progress.z, progress.gz

@@ -28,8 +28,5 @@ class Explicit(Method):
     converges: ClassVar = None
     max_iter: ClassVar = 1
 
-    def init(self, z: Tensor, max_iter: int) -> None:
-        return None
-
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: None) -> tuple[Tensor, None]:
         return gz, None

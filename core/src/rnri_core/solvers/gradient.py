@@ -34,10 +34,7 @@ class Gradient(Method):
 
     rate: float = option(0.5, "ρ", low=1e-6, high=2.0)
 
-    def init(self, z: Tensor, max_iter: int) -> bool:
-        return False
-
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: bool) -> tuple[Tensor, bool]:
+    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: bool | None) -> tuple[Tensor, bool]:
         """``state`` is whether the explicit step has been taken."""
         if not state:
             return gz, True

@@ -41,9 +41,6 @@ class NewtonKrylov(Method):
         0.0, "the largest relative error of a linear solve; 0 takes every direction", low=0.0, high=0.9
     )
 
-    def init(self, z: Tensor, max_iter: int) -> None:
-        return None
-
     def advance(self, eq: Equation, progress: Progress, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """``state`` is ‖g(z) − z‖ at the last point, (B, 1, …, 1)."""
         z, gz = progress.z, progress.gz

@@ -87,24 +87,18 @@ class Progress:
         return best.gz
 
     def _least(self, best: Best, score: Tensor) -> Best:
-        better = score < best.score
-        images = _per_image(better, self.z)
-        points = (torch.where(images, new, old) for new, old in ((self.z, best.z), (self.gz, best.gz)))
-        return Best(
-            *points,
-            *(torch.where(better, new, old) for new, old in ((score, best.score), (self.residual, best.residual))),
-        )
+        better, last = score < best.score, Best(self.z, self.gz, score, self.residual)
+        return Best(*(torch.where(_per_image(better, new), new, old) for new, old in zip(last, best, strict=True)))
 
 
 class Solver(Protocol):
     """A rule (z, g(z)) → next z. One image must not influence another.
 
-    A solver implements :meth:`init` and :meth:`update`, or :meth:`advance` in place of ``update`` if it returns to the
-    best point so far. ``max_iter`` is how many iterations the method takes by definition, ``None`` for as many as it is
-    given.
+    A solver implements :meth:`update`, or :meth:`advance` in place of it if it returns to the best point so far, and
+    :meth:`init` if it has a state. ``max_iter`` is how many iterations the method takes by definition, ``None`` for as
+    many as requested.
 
     >>> class Halfway(Solver):
-    ...     def init(self, z: Tensor, max_iter: int) -> None: ...
     ...     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: None) -> tuple[Tensor, None]:
     ...         return (z + gz) / 2, None
     >>> round(solve(Equation(torch.cos), torch.zeros(1, 1), Halfway(), max_iter=20).z.item(), 4)
@@ -114,8 +108,8 @@ class Solver(Protocol):
     max_iter: ClassVar[int | None] = None
 
     def init(self, z: Tensor, max_iter: int) -> Any:
-        """The state before the first of ``max_iter`` iterations, at the point ``z`` (B, …)."""
-        ...
+        """The state before the first of ``max_iter`` iterations, at the point ``z`` (B, …); ``None`` by default."""
+        return None
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The next point (B, …) and state; ``gz`` is g(z). After the last iteration the point is the answer."""
