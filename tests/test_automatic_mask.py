@@ -56,8 +56,13 @@ def test_predictions_are_those_at_the_latents_where_the_network_gets_them_scaled
     source = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4, noise_maps=True)
     assert source.schedule[0].scale < 0.5
     differences: list[torch.Tensor] = []
-    own = _AutomaticMask._mask
-    monkeypatch.setattr(_AutomaticMask, "_mask", lambda self, *both: differences.append(both[1]) or own(self, *both))
+    original = _AutomaticMask._mask
+
+    def recorded(self: _AutomaticMask, error: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+        differences.append(change)
+        return original(self, error, change)
+
+    monkeypatch.setattr(_AutomaticMask, "_mask", recorded)
     sampled = editor.sample(source, [SOURCE])
     assert differences[0].abs().max() < 1e-3
     torch.testing.assert_close(sampled.latents, source.clean)

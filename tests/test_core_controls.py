@@ -83,12 +83,12 @@ def test_noise_maps_are_scaled(source: Inversion) -> None:
 def test_several_edits_equal_one_by_one(source: Inversion, controls: list[Control[Context]]) -> None:
     shifts = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1)
 
-    def both(z: Tensor, t: float) -> Tensor:
-        return 0.3 * z.tanh() - shifts
+    def shifted(by: Tensor) -> Denoiser:
+        return lambda z, t: 0.3 * z.tanh() - by
 
-    together = resample(both, source, controls, count=2)
+    together = resample(shifted(shifts), source, controls, count=2)
     for n in range(2):
-        alone = resample(lambda z, t, n=n: 0.3 * z.tanh() - shifts[n : n + 1], source, controls)
+        alone = resample(shifted(shifts[n : n + 1]), source, controls)
         assert torch.equal(together.latents[n : n + 1], alone.latents)
     assert together.nfe == 2 * alone.nfe
 
