@@ -108,6 +108,19 @@ def test_controls_reach_the_editor(engine: Engine, found: dict[str, Any]) -> Non
     assert "controls=['start-step:strength=0.5']" in drawn["python"]["plain"]
 
 
+def test_no_controls_are_not_the_default_ones(engine: Engine, found: dict[str, Any]) -> None:
+    kept = engine.find(found["id"], TOKEN).inversion
+    assert kept is not None
+    choices: dict[str, Any] = {"auto": "auto", "none": []}
+    drawn = {name: ask(engine, "draw", **wish(found, controls=controls)) for name, controls in choices.items()}
+    for name, controls in choices.items():
+        expected = engine.editor.edit(kept, TARGET, guidance=1.0, controls=controls).picture
+        assert torch.equal(pixels(drawn[name]["pictures"][0]), images.read(expected))
+    assert "--control none" in drawn["none"]["command"]
+    assert "controls=[]" in drawn["none"]["python"]["plain"]
+    assert "control" not in drawn["auto"]["command"] + drawn["auto"]["python"]["plain"]
+
+
 def test_several_are_drawn_at_once(engine: Engine, found: dict[str, Any]) -> None:
     drawn = ask(engine, "several", **wish(found, SOURCE, TARGET))
     alone = [ask(engine, "draw", **wish(found, prompt))["pictures"][0] for prompt in (SOURCE, TARGET)]
@@ -144,6 +157,7 @@ def test_a_tab_sees_nothing_of_another(engine: Engine, found: dict[str, Any]) ->
         ("draw", {"guidance": True}, "guidance=True is out of range"),
         ("draw", {"controls": [{"name": "magic"}]}, "no control is called 'magic'"),
         ("draw", {"controls": ["start-step"]}, "'start-step' has no name"),
+        ("draw", {"controls": "none"}, "controls='none' is neither 'auto' nor a list of at most 8 controls"),
         ("draw", {"token": "short"}, "load it again"),
         ("keep", {"kind": "everything"}, "image, sheet, inversion"),
         ("keep", {"kind": "image", "mask": "nonsense"}, "the mask is no data URL"),
