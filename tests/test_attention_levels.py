@@ -20,7 +20,7 @@ from rnri.controls import AttentionState, EditContext, ModelControl, control
 from rnri.controls.local_blend import LocalBlend
 from rnri.editing.editor import Editor
 from rnri.models.attention import _Current, _Processor, _residual, attending, attention_layers
-from rnri.models.attention_hooks import AttentionHook, AttentionLayer, grid
+from rnri.models.attention_hooks import AttentionHook, AttentionLayer, Projections, grid
 from tests import tiny, tiny_levels
 from tests.test_editor import SOURCE, TARGET
 
@@ -60,9 +60,7 @@ class Spy(ModelControl):
         spy = self
 
         class Watching(AttentionState):
-            def project(
-                self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor
-            ) -> tuple[Tensor, Tensor, Tensor]:
+            def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
                 spy.keys[step, layer] = k
                 return q, k, v
 
@@ -100,9 +98,7 @@ def test_every_layer_has_the_grid_of_its_level(editors: dict[str, Editor], kind:
     editor, seen = editors[kind], {}
 
     class Counting(AttentionHook):
-        def project(
-            self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor
-        ) -> tuple[Tensor, Tensor, Tensor]:
+        def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
             seen[layer] = q.shape[2]
             return q, k, v
 

@@ -63,17 +63,8 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_controls_reach_the_editor(edit: Run, model: Path) -> None:
-    how = (
-        "--control",
-        "start-step:strength=0.6",
-        "--control",
-        "prompt-to-prompt",
-        "--weight",
-        "blue=3",
-        "-o",
-        "out.png",
-    )
-    assert edit(*how)[0] == 0
+    how = ["--control", "start-step:strength=0.6", "--control", "prompt-to-prompt", "--weight", "blue=3"]
+    assert edit(*how, "-o", "out.png")[0] == 0
     editor = Editor.from_pretrained(model, device="cpu")
     found = editor.invert("picture.png", SOURCE)
     specs = ["start-step:strength=0.6", "prompt-to-prompt", "reweight:word=blue,weight=3"]
@@ -81,6 +72,17 @@ def test_controls_reach_the_editor(edit: Run, model: Path) -> None:
     assert same("out.png", "expected.png")
     assert edit("-o", "plain.png")[0] == 0
     assert not same("out.png", "plain.png")
+
+
+def test_none_is_an_edit_without_the_default_control(edit: Run, model: Path) -> None:
+    assert edit("--control", "none", "-o", "out.png")[0] == 0
+    editor = Editor.from_pretrained(model, device="cpu")
+    inversion = editor.invert("picture.png", SOURCE)
+    expected = {name: editor.edit(inversion, TARGET, controls=name).picture for name in ("auto", ())}
+    expected[()].save("expected.png")
+    expected["auto"].save("auto.png")
+    assert same("out.png", "expected.png")
+    assert not same("out.png", "auto.png")
 
 
 def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:

@@ -151,7 +151,7 @@ def test_no_corrections_are_the_edit_of_an_inversion_without(editor: Editor, sou
     without = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4)
     left_out = editor.sample(source, [TARGET], controls=["residual:factor=0"])
     torch.testing.assert_close(left_out.latents, editor.sample(without, [TARGET]).latents)
-    with pytest.raises(ValueError, match="kept no corrections to add: invert with residual correction"):
+    with pytest.raises(ValueError, match="has no noise maps to scale: invert with noise_maps=True"):
         editor.sample(without, [TARGET], controls=["residual"])
 
 

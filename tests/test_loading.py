@@ -26,7 +26,7 @@ from rnri import Status, models
 from rnri.editing.editor import Editor
 from rnri.models.acceleration import fuse, prepare
 from rnri.models.attention import attending
-from rnri.models.attention_hooks import AttentionHook, AttentionLayer
+from rnri.models.attention_hooks import AttentionHook, AttentionLayer, Projections
 from rnri.models.loading import SCHEDULERS, Loading
 from rnri.models.schedulers import choose, table
 from tests import tiny, tiny_families
@@ -272,7 +272,7 @@ class Doubling(AttentionHook):
 
     def project(
         self, step: int, layer: AttentionLayer, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    ) -> Projections:
         return q, k, 2 * v
 
 

@@ -40,10 +40,8 @@ class FlowEdit(Rival):
         count = len(levels) - 1
         first = count - strength_steps(self.strength, count)
         last = max(first, count - strength_steps(self.sampled, count, least=0))
-        theirs, ours = (
-            velocity(canvas, [canvas.source], self.source_guidance),
-            velocity(canvas, canvas.targets, guidance),
-        )
+        theirs = velocity(canvas, [canvas.source], self.source_guidance)
+        ours = velocity(canvas, canvas.targets, guidance)
         edited, x = canvas.spread(canvas.clean), canvas.clean
         for k in range(first, last):
             change = torch.zeros_like(edited)

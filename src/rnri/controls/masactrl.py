@@ -11,7 +11,7 @@ from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.controls.base import AttentionState, EditContext, ModelControl, missing
-from rnri.models.attention_hooks import AttentionLayer
+from rnri.models.attention_hooks import AttentionLayer, Projections
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class _MasaCtrl(AttentionState):
     def _acts(self, layer: AttentionLayer) -> bool:
         return not layer.cross and layer.index >= self.control.layers * layer.count
 
-    def project(
-        self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
         if not self._acts(layer) or not self.context.beyond(step, self.control.start):
             return q, k, v
         rows = torch.zeros(len(k), dtype=torch.long, device=k.device)

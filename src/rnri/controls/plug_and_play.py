@@ -10,7 +10,7 @@ from rnri_core.registry import option
 from torch import Tensor
 
 from rnri.controls.base import AttentionState, EditContext, ModelControl, missing
-from rnri.models.attention_hooks import INNER, AttentionLayer
+from rnri.models.attention_hooks import INNER, AttentionLayer, Projections
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ class _PlugAndPlay(AttentionState):
         behind = layer.level < INNER or (layer.level == INNER and layer.transformer > 0)
         return layer.part == "up" and not layer.cross and behind
 
-    def project(
-        self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
         if not self._acts(layer) or self.context.beyond(step, self.control.attention):
             return q, k, v
         return q[:1].expand_as(q), k[:1].expand_as(k), v

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rnri.controls.alignment import align, transferred
 from rnri.controls.base import AttentionState, EditContext, ModelControl, missing
-from rnri.models.attention_hooks import AttentionLayer
+from rnri.models.attention_hooks import AttentionLayer, Projections
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,7 @@ class _PromptToPrompt(SourceAttention):
     def _copies(self, layer: AttentionLayer) -> bool:
         return not layer.cross and layer.level >= self.control.level
 
-    def project(
-        self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
         if not self._copies(layer) or self.context.beyond(step, self.control.layout):
             return q, k, v
         q, k = q.clone(), k.clone()  # of the source, which give its probabilities without holding them in memory

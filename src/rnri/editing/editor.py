@@ -42,11 +42,10 @@ class Editor:
     gets the seconds of each stage of a call added, one object for each thread. Steps and guidance that are not given
     are those of ``model.defaults``; inversions have no guidance unless it is given.
 
-    >>> from rnri.scenes.captions import parse
-    >>> from rnri.scenes.render import render
-    >>> editor = Editor.from_pretrained("scenes-turbo")
-    >>> inversion = editor.invert(render(parse("a large red cone on snow")), "a large red cone on snow")
-    >>> editor.edit(inversion, "a large blue cone on snow").picture.size
+    >>> from rnri.examples import EDITS
+    >>> editor, edit = Editor.from_pretrained("scenes-turbo"), EDITS["colour"]
+    >>> inversion = editor.invert(edit.images().source, edit.source_prompt)
+    >>> editor.edit(inversion, edit.target_prompt).picture.size
     (128, 128)
     """
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
+Projections = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values (B, heads, positions, width) of an attention layer."""
+
 
 @dataclass(frozen=True)
 class AttentionLayer:
@@ -53,9 +56,7 @@ class AttentionHook:
     position for each token of the prompt in cross attention, queries always one for each cell of the layer's grid.
     """
 
-    def project(
-        self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
         """Queries, keys and values (B, heads, positions, width) to use instead."""
         return q, k, v
 
