@@ -163,7 +163,7 @@ class ModelAdapter(ABC):
         """Embed prompts: `tokens` (P, length, width) and whatever else the network reads, one row per prompt."""
 
     def read_negative(self, negative: str | None) -> dict[str, Tensor]:
-        """Embed a negative prompt as `read` does, one row; `None` where none is given."""
+        """Embed a negative prompt as `read` does, one row; `None` for none."""
         return self.read([negative or ""])
 
     def read_masked(self, prompts: list[str]) -> dict[str, Tensor]:
@@ -229,7 +229,7 @@ class ModelAdapter(ABC):
 
     def native_size(self) -> tuple[int, int]:
         """Height and width, in pixels, of the images that the network was trained on."""
-        side = self.network.config.sample_size
+        side = self.network.config.get("sample_size") or self.pipe.default_sample_size
         height, width = (side, side) if isinstance(side, int) else side
         return height * self.factor, width * self.factor
 

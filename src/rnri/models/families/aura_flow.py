@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from rnri.models.adapter import ModelAdapter
+from rnri.models.components import KL
 
 
 class AuraFlow(ModelAdapter):
@@ -18,7 +19,7 @@ class AuraFlow(ModelAdapter):
     recommended = "3 to 3.5"
     examples = ("fal/AuraFlow-v0.3",)
     components = {  # noqa: RUF012
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "vae": KL,
         "transformer": ("AuraFlowTransformer2DModel",),
         "text_encoder": ("UMT5EncoderModel", "T5EncoderModel"),
         "tokenizer": (),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnri.models.adapter import FEW_STEPS, ModelAdapter
 from rnri.models.base import Defaults, Guidance
+from rnri.models.components import QWEN
 from rnri.models.schedulers import even_sigmas
 
 
@@ -19,12 +20,7 @@ class Flux2Klein(ModelAdapter):
     title = "FLUX.2 klein"
     gigabytes = 16.0
     examples = ("black-forest-labs/FLUX.2-klein-4B",)
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKLFlux2",),
-        "transformer": ("Flux2Transformer2DModel",),
-        "text_encoder": ("Qwen3ForCausalLM", "Qwen3Model"),
-        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
-    }
+    components = {"vae": ("AutoencoderKLFlux2",), "transformer": ("Flux2Transformer2DModel",), **QWEN}  # noqa: RUF012
     max_tokens = 512
     recommended = "distilled none; base 2 to 4"
     patch = 1

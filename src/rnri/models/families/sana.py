@@ -8,6 +8,7 @@ from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.adapter import ModelAdapter
+from rnri.models.components import GEMMA
 
 
 class Sana(ModelAdapter):
@@ -21,12 +22,7 @@ class Sana(ModelAdapter):
     gigabytes = 9.1
     recommended = "3 to 4.5"
     examples = ("Efficient-Large-Model/Sana_1600M_1024px_diffusers",)
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderDC",),
-        "transformer": ("SanaTransformer2DModel",),
-        "text_encoder": ("Gemma2Model",),
-        "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
-    }
+    components = {"vae": ("AutoencoderDC",), "transformer": ("SanaTransformer2DModel",), **GEMMA}  # noqa: RUF012
     patch = 1
     max_tokens = 300
     steps = 20

@@ -8,6 +8,7 @@ import torch
 from rnri_core import publications
 from torch import Tensor
 
+from rnri.models.components import CLIP
 from rnri.models.families.stable_diffusion import StableDiffusion
 
 
@@ -23,7 +24,7 @@ class StableDiffusionXL(StableDiffusion):
     components = {  # noqa: RUF012
         **StableDiffusion.components,
         "text_encoder_2": ("CLIPTextModelWithProjection",),
-        "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "tokenizer_2": CLIP,
     }
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:
