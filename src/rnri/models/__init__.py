@@ -37,7 +37,8 @@ Other distributions add families by entry points of the group `rnri.families`, o
 EMBEDDED = {"scenes": "small ray-traced scenes, 20 to 50 steps", "scenes-turbo": "the same world in 1 to 4 steps"}
 """The models inside this package: name → what their images show."""
 
-_MODULES = ("loading", "prompts", "base", "adapter", "registry")
+_MODULES = ("loading", "defaults", "prompts", "base", "adapter", "registry")
+"""Where public names are, those without torch first."""
 _RENAMED = {"Family": "ModelAdapter", "from_parts": "from_components", "part": "component"}
 
 __all__ = [
@@ -64,7 +65,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rnri.models.adapter import ModelAdapter
-    from rnri.models.base import Condition, Defaults, Guidance, GuidanceWarning, Model
+    from rnri.models.base import Condition, Guidance, GuidanceWarning, Model
+    from rnri.models.defaults import Defaults
     from rnri.models.loading import Loading
     from rnri.models.prompts import PromptWarning
     from rnri.models.registry import (

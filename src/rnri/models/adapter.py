@@ -18,8 +18,9 @@ from rnri_core.threads import TOKENIZERS, running
 from torch import Tensor
 
 from rnri.models import acceleration, autoencoder
-from rnri.models.base import MAX_SIDE, Condition, Defaults, Guidance
+from rnri.models.base import MAX_SIDE, Condition, Guidance
 from rnri.models.components import assemble, load_components, pipeline_class
+from rnri.models.defaults import Defaults
 from rnri.models.loading import Loading
 from rnri.models.lora import add_loras
 from rnri.models.networks import bound, bound_layers, digest
@@ -64,7 +65,7 @@ class ModelAdapter(ABC):
     """Weights of the first example in 16 bits, text encoders included, about."""
     network_component: ClassVar[str] = "transformer"
     """The component that denoises."""
-    components: ClassVar[dict[str, tuple[str | None, ...]]]
+    components: ClassVar[Mapping[str, tuple[str | None, ...]]]
     """Component → the classes it may have; `None` where it may be missing, nothing where any will do."""
     samplers: ClassVar[tuple[str, ...]] = ("flow",)
     """Names of the samplers that fit the network's prediction, the checkpoints' own first."""

@@ -23,7 +23,7 @@ import torch
 from rnri_core import threads
 from rnri_core.errors import RnriError
 
-from rnri.models.base import SETTINGS
+from rnri.models.defaults import SETTINGS
 from rnri.models.loading import Loading
 from rnri.models.quiet import first_line, quiet
 

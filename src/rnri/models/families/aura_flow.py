@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,7 +19,7 @@ class AuraFlow(ModelAdapter):
     gigabytes = 16.3
     recommended = "3 to 3.5"
     examples = ("fal/AuraFlow-v0.3",)
-    components = {  # noqa: RUF012
+    components: ClassVar = {
         "vae": KL,
         "transformer": ("AuraFlowTransformer2DModel",),
         "text_encoder": ("UMT5EncoderModel", "T5EncoderModel"),

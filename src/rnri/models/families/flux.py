@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnri.models.adapter import FEW_STEPS, ModelAdapter
-from rnri.models.base import Defaults, Guidance
+from rnri.models.base import Guidance
 from rnri.models.components import CLIP, KL
+from rnri.models.defaults import Defaults
 from rnri.models.schedulers import dynamic_shift, even_sigmas
 
 
@@ -20,7 +21,7 @@ class Flux(ModelAdapter):
     title = "FLUX.1 schnell, dev"
     gigabytes = 33.7
     examples = ("black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev")
-    components = {  # noqa: RUF012
+    components: ClassVar = {
         "vae": KL,
         "transformer": ("FluxTransformer2DModel",),
         "text_encoder": ("CLIPTextModel",),

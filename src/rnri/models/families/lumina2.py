@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class Lumina2(ModelAdapter):
     gigabytes = 10.6
     recommended = "3 to 4"
     examples = ("Alpha-VLLM/Lumina-Image-2.0",)
-    components = {"vae": KL, "transformer": ("Lumina2Transformer2DModel",), **GEMMA}  # noqa: RUF012
+    components: ClassVar = {"vae": KL, "transformer": ("Lumina2Transformer2DModel",), **GEMMA}
     max_tokens = 256
 
     def positions(self) -> int:

@@ -26,7 +26,7 @@ class PixArt(ModelAdapter):
     gigabytes = 10.9
     recommended = "3 to 4.5"
     examples = ("PixArt-alpha/PixArt-XL-2-1024-MS",)
-    components = {"vae": KL, "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"), **T5}  # noqa: RUF012
+    components: ClassVar = {"vae": KL, "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"), **T5}
     samplers = NOISE_SAMPLERS
     jumps: ClassVar[bool] = True
     """Whether one step goes to the predicted image, for checkpoints distilled to one (PixArt-α-DMD)."""

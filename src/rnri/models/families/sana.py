@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from rnri_core import publications
 from torch import Tensor
@@ -22,7 +23,7 @@ class Sana(ModelAdapter):
     gigabytes = 9.1
     recommended = "3 to 4.5"
     examples = ("Efficient-Large-Model/Sana_1600M_1024px_diffusers",)
-    components = {"vae": ("AutoencoderDC",), "transformer": ("SanaTransformer2DModel",), **GEMMA}  # noqa: RUF012
+    components: ClassVar = {"vae": ("AutoencoderDC",), "transformer": ("SanaTransformer2DModel",), **GEMMA}
     patch = 1
     max_tokens = 300
     steps = 20

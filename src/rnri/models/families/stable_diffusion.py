@@ -23,7 +23,7 @@ class StableDiffusion(ModelAdapter):
     recommended = "3 to 7.5; SD-Turbo 1"
     examples: ClassVar[tuple[str, ...]] = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/sd-turbo")
     network_component = "unet"
-    components = {  # noqa: RUF012
+    components: ClassVar = {
         "vae": KL,
         "unet": ("UNet2DConditionModel",),
         "text_encoder": ("CLIPTextModel",),

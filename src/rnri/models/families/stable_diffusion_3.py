@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rnri_core import publications
 from torch import Tensor
@@ -21,7 +21,7 @@ class StableDiffusion3(ModelAdapter):
     gigabytes = 16.3
     recommended = "3 to 5; Turbo 1"
     examples = ("stabilityai/stable-diffusion-3.5-medium", "stabilityai/stable-diffusion-3.5-large-turbo")
-    components = {  # noqa: RUF012
+    components: ClassVar = {
         "vae": KL,
         "transformer": ("SD3Transformer2DModel",),
         "text_encoder": ("CLIPTextModelWithProjection",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class ZImage(ModelAdapter):
     recommended = "3 to 5; Turbo 0"
     guidance_threshold = 0.0
     examples = ("Tongyi-MAI/Z-Image-Turbo",)
-    components = {"vae": KL, "transformer": ("ZImageTransformer2DModel",), **QWEN}  # noqa: RUF012
+    components: ClassVar = {"vae": KL, "transformer": ("ZImageTransformer2DModel",), **QWEN}
     max_tokens = 512
     steps = 9
 
