@@ -283,7 +283,7 @@ def test_what_is_no_preview_is_said_too(hub: Hub, folder: Path) -> None:
 
     assert preview(local_files_only=True).startswith("owner/name is not downloaded and the Hub is out of reach")
     assert preview().startswith("the Hub has no owner/name, or it is private: check the name")
-    assert preview("./taesd/none") == "./taesd/none is no folder, and no name on the Hub such as madebyollin/taesd"
+    assert preview("./taesd/none") == "./taesd/none is no folder, and no name on the Hub such as owner/name"
     hub.folder = folder
     assert preview() == "owner/name is no tiny autoencoder such as madebyollin/taesd"
 

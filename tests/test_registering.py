@@ -65,7 +65,7 @@ def test_a_name_of_the_last_version_is_the_new_one_with_a_warning(old: str, new:
         assert getattr(models, old) is getattr(models, new)
 
 
-def test_every_public_name_is_there_and_none_needs_torch_before_it_is_used() -> None:
+def test_every_public_name_is_there_and_tables_and_options_need_no_torch() -> None:
     for name in models.__all__:
         assert getattr(models, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
@@ -73,6 +73,7 @@ def test_every_public_name_is_there_and_none_needs_torch_before_it_is_used() -> 
     code = (
         "import sys, rnri.models, rnri.models.loading as loading\n"
         "assert rnri.models.MODELS and rnri.models.EMBEDDED and loading.Loading().offload == 'none'\n"
+        "assert rnri.models.Defaults().steps == 30\n"
         "sys.exit(bool({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

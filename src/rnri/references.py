@@ -35,10 +35,10 @@ def citation(method: Method | str, model: Named | str | None = None) -> str:
     >>> [line for line in citation("anderson").splitlines() if line.startswith("@")]
     ['@article{walker2011anderson,', '@inproceedings{pan2023aidi,']
     """
-    found = _of_method(method)
+    sources = _of_method(method)
     if model is not None:
-        found.append(_of_model(model if isinstance(model, str) else model.name))
-    return "\n\n".join(source.bibtex() for source in found)
+        sources.append(_of_model(model if isinstance(model, str) else model.name))
+    return "\n\n".join(source.bibtex() for source in sources)
 
 
 def _of_method(method: Method | str) -> list[Source]:

@@ -34,30 +34,11 @@ MODELS: Registry[Any] = Registry(
 Other distributions add families by entry points of the group `rnri.families`, of the same names and values.
 """
 
-EMBEDDED = {
-    "scenes": "small ray-traced scenes, 20 to 50 steps",
-    "scenes-turbo": "the same world in 1 to 4 steps",
-}
+EMBEDDED = {"scenes": "small ray-traced scenes, 20 to 50 steps", "scenes-turbo": "the same world in 1 to 4 steps"}
 """The models inside this package: name → what their images show."""
 
-_HOME = {
-    "Condition": "rnri.models.base",
-    "Defaults": "rnri.models.base",
-    "FAMILY_HEADS": "rnri.models.registry",
-    "Guidance": "rnri.models.base",
-    "GuidanceWarning": "rnri.models.base",
-    "Loading": "rnri.models.loading",
-    "Model": "rnri.models.base",
-    "ModelAdapter": "rnri.models.adapter",
-    "PromptWarning": "rnri.models.prompts",
-    "component": "rnri.models.registry",
-    "family_rows": "rnri.models.registry",
-    "find_device": "rnri.models.registry",
-    "from_components": "rnri.models.registry",
-    "from_pipe": "rnri.models.registry",
-    "load": "rnri.models.registry",
-    "serving": "rnri.models.registry",
-}
+_MODULES = ("loading", "defaults", "prompts", "base", "adapter", "registry")
+"""Where public names are, those without torch first."""
 _RENAMED = {"Family": "ModelAdapter", "from_parts": "from_components", "part": "component"}
 
 __all__ = [
@@ -84,7 +65,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from rnri.models.adapter import ModelAdapter
-    from rnri.models.base import Condition, Defaults, Guidance, GuidanceWarning, Model
+    from rnri.models.base import Condition, Guidance, GuidanceWarning, Model
+    from rnri.models.defaults import Defaults
     from rnri.models.loading import Loading
     from rnri.models.prompts import PromptWarning
     from rnri.models.registry import (
@@ -108,7 +90,9 @@ def __getattr__(name: str) -> Any:
     if name in _RENAMED:
         new = _RENAMED[name]
         warnings.warn(f"rnri.models.{name} is now {new}; the old name goes in 0.3", DeprecationWarning, stacklevel=2)
-        return getattr(import_module(_HOME[new]), new)
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+        name = new
+    if name in __all__:
+        for module in (import_module(f"{__name__}.{each}") for each in _MODULES):
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

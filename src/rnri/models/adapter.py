@@ -19,8 +19,9 @@ from rnri_core.threads import TOKENIZERS, running
 from torch import Tensor
 
 from rnri.models import acceleration, autoencoder
-from rnri.models.base import MAX_SIDE, Condition, Defaults, Guidance
+from rnri.models.base import MAX_SIDE, Condition, Guidance
 from rnri.models.components import assemble, load_components, pipeline_class
+from rnri.models.defaults import Defaults
 from rnri.models.loading import Loading
 from rnri.models.lora import add_loras
 from rnri.models.networks import bound, bound_layers, digest
@@ -65,7 +66,7 @@ class ModelAdapter(ABC):
     """Weights of the first example in 16 bits, text encoders included, about."""
     network_component: ClassVar[str] = "transformer"
     """The component that denoises."""
-    components: ClassVar[dict[str, tuple[str | None, ...]]]
+    components: ClassVar[Mapping[str, tuple[str | None, ...]]]
     """Component → the classes it may have; `None` where it may be missing, nothing where any will do."""
     samplers: ClassVar[tuple[str, ...]] = ("flow",)
     """Names of the samplers that fit the network's prediction, the checkpoints' own first."""
@@ -164,7 +165,7 @@ class ModelAdapter(ABC):
         """Embed prompts: `tokens` (P, length, width) and whatever else the network reads, one row per prompt."""
 
     def read_negative(self, negative: str | None) -> dict[str, Tensor]:
-        """Embed a negative prompt as `read` does, one row; `None` where none is given."""
+        """Embed a negative prompt as `read` does, one row; `None` for none."""
         return self.read([negative or ""])
 
     def read_masked(self, prompts: list[str]) -> dict[str, Tensor]:
@@ -230,7 +231,7 @@ class ModelAdapter(ABC):
 
     def native_size(self) -> tuple[int, int]:
         """Height and width, in pixels, of the images that the network was trained on."""
-        side = self.network.config.sample_size
+        side = self.network.config.get("sample_size") or self.pipe.default_sample_size
         height, width = (side, side) if isinstance(side, int) else side
         return height * self.factor, width * self.factor
 

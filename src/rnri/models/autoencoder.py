@@ -1,4 +1,4 @@
-"""Autoencoders of all kinds: images to latents of about unit variance and back, whatever each calls it."""
+"""Autoencoders of all kinds: images to latents of about unit variance, and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rnri_core import threads
 from rnri_core.errors import RnriError
 from torch import Tensor
 
-from rnri.models.components import load_network, not_given
+from rnri.models.components import downloading, load_network
 from rnri.models.loading import Loading
 from rnri.models.networks import named_weights
 from rnri.models.quiet import first_line, quiet
@@ -55,9 +55,10 @@ def _affine(vae: Any, latent: Tensor) -> tuple[Any, Any]:
 
 
 def upcast_if_needed(vae: Any, *, where: torch.device) -> Any:
-    """The autoencoder, or its copy in float32 where it says that it overflows in float16, as SDXL's does.
+    """The autoencoder, or its copy in float32 where it is in float16 and its `force_upcast` is to be heeded.
 
-    Every autoencoder says so by default, those for smaller images without need: they are watched when they decode.
+    That is at a `sample_size` of 1024 or more (SDXL's). `force_upcast` is on by default, for smaller ones without need:
+    they are copied when an image first overflows.
     """
     if vae.dtype == torch.float16 and vae.config.get("force_upcast") and vae.config.get("sample_size", 0) >= 1024:
         return in_float32(vae, where)
@@ -65,7 +66,7 @@ def upcast_if_needed(vae: Any, *, where: torch.device) -> Any:
 
 
 def in_float32(vae: Any, where: torch.device) -> Any:
-    """A copy in float32, of an autoencoder that may be offloaded."""
+    """A copy in float32 of an autoencoder, which may be offloaded."""
     with threads.running(), torch.device("meta"), quiet():
         copy = type(vae).from_config(vae.config)
     state = {name: each.detach().float() for name, each in named_weights(vae)}
@@ -78,7 +79,7 @@ def in_float32(vae: Any, where: torch.device) -> Any:
 def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype, loading: Loading) -> Any:
     """A tiny autoencoder (TAESD and its like) from a folder or the Hub, for the latents of the one it is `like`.
 
-    Raises ValueError if there is none, the Hub does not give it, or it is for others.
+    Raises RnriError if there is none, the Hub does not give it, or its latents are others.
     """
     from diffusers import AutoencoderTiny
 
@@ -101,16 +102,10 @@ def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype,
 
 
 def _downloaded(name: str, loading: Loading) -> Path:
-    """The folder of an autoencoder on the Hub, downloaded if it is not here yet."""
+    """The folder of an autoencoder on the Hub, downloaded if it is not in the cache yet."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HFValidationError
 
-    try:
-        with quiet(bars=True):
-            for file in ("config.json", "diffusion_pytorch_model.safetensors"):
-                path = hf_hub_download(name, file, local_files_only=loading.local_files_only)
-    except HFValidationError as error:
-        raise RnriError(f"{name} is no folder, and no name on the Hub such as madebyollin/taesd") from error
-    except Exception as error:
-        raise RnriError(not_given(name, error, NOT_TINY)) from error
+    with downloading(name, NOT_TINY):
+        for file in ("config.json", "diffusion_pytorch_model.safetensors"):
+            path = hf_hub_download(name, file, local_files_only=loading.local_files_only)
     return Path(path).parent

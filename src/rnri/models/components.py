@@ -1,7 +1,7 @@
 """The components of a pipeline: downloaded, checked, and loaded by the public loaders of diffusers and transformers.
 
 Each component is loaded by `from_pretrained` of its own class, which `DiffusionPipeline.from_pretrained` calls as well.
-The pipeline's method itself gives up what is promised here. It takes one `use_safetensors` for all components, where
+The pipeline's method does not keep what is promised here: it takes one `use_safetensors` for all components, where
 pickles are allowed one by one; drops the report of missing weights, which stay random then; loads other weights where a
 component lacks the variant; names no component in its errors; and changes the settings of the scheduler.
 """
@@ -12,7 +12,8 @@ import inspect
 import json
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +22,12 @@ from typing import Any
 import torch
 from rnri_core import threads
 from rnri_core.errors import RnriError
-from safetensors import SafetensorError
 
-from rnri.models.base import SETTINGS
+from rnri.models.defaults import SETTINGS
 from rnri.models.loading import Loading
 from rnri.models.quiet import first_line, quiet
+
+_HUB = "https://huggingface.co"
 
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 """Components that sampling from a prompt does not use; they are neither downloaded nor loaded."""
@@ -39,21 +41,16 @@ NETWORKS = ("unet", "transformer", "vae", "text_encoder")
 STEMS = ("diffusion_pytorch_model", "pytorch_model", "model")
 """File names of weights in the two libraries, before variant, number of the shard, and suffix."""
 
+KL = ("AutoencoderKL", "AutoencoderTiny")
+CLIP = ("CLIPTokenizer", "CLIPTokenizerFast")
+T5 = {"text_encoder": ("T5EncoderModel",), "tokenizer": ("T5Tokenizer", "T5TokenizerFast")}
+GEMMA = {"text_encoder": ("Gemma2Model",), "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast")}
+QWEN = {"text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"), "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast")}
+"""Classes of components that several families have."""
+
 _SHARD = r"(?:-\d{5}-of-\d{5})?"
 _WEIGHTS = re.compile(rf"(?:{'|'.join(STEMS)}){_SHARD}(?:\.([^.]+?))?{_SHARD}\.(safetensors|bin)(?:\.([^.]+))?")
 """File name of weights, or of their index without `.index` and `.json`; groups: variant, suffix, an index's variant."""
-
-LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    ImportError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    SafetensorError,
-)
-"""What the loaders raise for files that are missing or damaged."""
 
 
 def needs(module: str, extra: str, what: str) -> None:
@@ -71,10 +68,8 @@ def folder_of(name: str, served: Collection[str], loading: Loading) -> Path:
     """
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-    try:
+    with downloading(name, "is not in the diffusers layout", "use a checkpoint that is"):
         index = hf_hub_download(name, "model_index.json", local_files_only=loading.local_files_only)
-    except Exception as error:
-        raise RnriError(not_given(name, error, "is not in the diffusers layout: use a checkpoint that is")) from error
     folder = Path(index).parent
     if loading.local_files_only or pipeline_class(name, folder) not in served:
         return folder
@@ -87,11 +82,8 @@ def folder_of(name: str, served: Collection[str], loading: Loading) -> Path:
     wanted = [each for each in files if each in ("model_index.json", SETTINGS) or _is_read(each, components, loading)]
     if all((folder / each).is_file() for each in wanted):
         return folder
-    try:
-        with quiet(bars=True):
-            return Path(snapshot_download(name, allow_patterns=wanted))
-    except Exception as error:
-        raise RnriError(not_given(name, error, "lacks a file of its own index: use another copy")) from error
+    with downloading(name, "lacks a file of its own index", "use another copy"):
+        return Path(snapshot_download(name, allow_patterns=wanted))
 
 
 def _components(folder: Path) -> list[str]:
@@ -127,7 +119,7 @@ def _is_read(path: str, components: Collection[str], loading: Loading) -> bool:
 
 
 def check_files(name: str, files: Collection[str], components: Collection[str], loading: Loading) -> None:
-    """Raise RnriError, with the option to give, where files lack a component, or the weights that are asked for."""
+    """Raise RnriError, with the option to give, where files lack a component, or the weights that are to be read."""
     if unknown := sorted(set(loading.allow_pickle) - set(components)):
         raise RnriError(f"{name} has no component {unknown[0]!r}", hint=f"it has {', '.join(components)}")
     pickles, variants = [], {}
@@ -169,26 +161,44 @@ def _check_variant(name: str, variants: Mapping[str, set[str]], wanted: str) -> 
     raise RnriError(f"{name}: its {lacking[0]} cannot be loaded ({reason})", hint=cure)
 
 
-def not_given(name: str, error: Exception, lacks: str) -> str:
-    """Why the Hub does not give a file, and what to do; `lacks` is the reason where the repository has none.
+@contextmanager
+def downloading(name: str, problem: str, hint: str = "", *, what: str = "") -> Iterator[None]:
+    """Show the progress of a download from the Hub, and raise its failure as an RnriError of one line.
 
-    The error may be of the Hub's client, of the HTTP library under it, or of the system.
+    The failure may be of the Hub's client, of the HTTP library under it, or of the system.
 
-    >>> not_given("owner/name", ConnectionResetError("peer closed the connection"), "has no such file")
-    'the Hub does not give owner/name (ConnectionResetError: peer closed the connection): try again, or give a folder'
+    Args:
+        name: the repository, `owner/name`.
+        problem: the error where it lacks the file, after its name.
+        hint: the cure of that.
+        what: the beginning of all errors.
+
+    >>> with downloading("owner/name", "lacks the file"):
+    ...     raise ConnectionResetError("peer closed the connection")
+    Traceback (most recent call last):
+    rnri_core.errors.RnriError: the Hub does not give owner/name (ConnectionResetError: peer closed the connection): ...
     """
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if "GatedRepoError" in kinds:
-        return f"{name} is gated: accept its terms at https://huggingface.co/{name}, then run 'hf auth login'"
-    if "EntryNotFoundError" in kinds and "LocalEntryNotFoundError" not in kinds:
-        return f"{name} {lacks}"
-    if "RepositoryNotFoundError" in kinds:
-        return f"the Hub has no {name}, or it is private: check the name, or run 'hf auth login'"
-    if "LocalEntryNotFoundError" in kinds or "OfflineModeIsEnabled" in kinds:
-        return f"{name} is not downloaded and the Hub is out of reach: connect, or give a folder"
-    line, kind = first_line(error), type(error).__name__
-    reason = line if line == kind else f"{kind}: {line}"
-    return f"the Hub does not give {name} ({reason}): try again, or give a folder"
+    try:
+        with quiet(bars=True):
+            yield
+    except RnriError:
+        raise
+    except Exception as error:
+        login = "run 'hf auth login'"
+        offline = (f"{name} is not downloaded and the Hub is out of reach", "connect, or give a folder")
+        known = {
+            "GatedRepoError": (f"{name} is gated", f"accept its terms at {_HUB}/{name}, then {login}"),
+            "RepositoryNotFoundError": (f"the Hub has no {name}, or it is private", f"check the name, or {login}"),
+            "HFValidationError": (f"{name} is no folder, and no name on the Hub such as owner/name", ""),
+            "LocalEntryNotFoundError": offline,
+            "OfflineModeIsEnabled": offline,
+            "EntryNotFoundError": (f"{name} {problem}", hint),
+        }
+        line, kinds = first_line(error), [kind.__name__ for kind in type(error).__mro__]
+        reason = line if line == kinds[0] else f"{kinds[0]}: {line}"
+        other = (f"the Hub does not give {name} ({reason})", "try again, or give a folder")
+        problem, hint = next((known[kind] for kind in kinds if kind in known), other)
+        raise RnriError(what + problem, hint=hint) from error
 
 
 def pipeline_class(name: str, folder: Path) -> str:
@@ -289,7 +299,7 @@ def _load(name: str, folder: Path, kind: Any, dtype: torch.dtype, loading: Loadi
             use_safetensors=component not in loading.allow_pickle,
             low_cpu_mem_usage=find_spec("accelerate") is not None,
         )
-    except LOADING_ERRORS as error:
+    except Exception as error:  # of the files: each library has its own
         raise RnriError(f"{name}: its {component} cannot be loaded ({first_line(error)})") from error
     if missing:
         raise RnriError(f"{name}: its {component} lacks {len(missing)} weight tensors", hint="get a whole copy")

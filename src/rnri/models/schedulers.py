@@ -89,8 +89,8 @@ def _check_scaling(scheduler: Any) -> None:
     if "sigma_data" in scheduler.config:
         raise RnriError(
             f"{type(scheduler).__name__} cannot be inverted, nor replaced",
-            hint="its network takes and gives what is scaled by sigma_data, as EDM has it, and no scheduler here "
-            "does that; use another model",
+            hint="inputs and outputs of its network are scaled by sigma_data, as EDM has it, which no scheduler here "
+            "does; use another model",
         )
 
 
@@ -98,9 +98,11 @@ def _check(scheduler: Any) -> None:
     """Raise RnriError for a scheduler whose steps are not affine in the latent and the network's output."""
     _check_scaling(scheduler)
     kind, config = type(scheduler).__name__, scheduler.config
-    nearest = "flow" if _predicts_flow(scheduler) else NEAREST.get(kind, "ddim")
+    short = kind.removesuffix("Scheduler")
+    near = next((name for name, kinds in NEAREST.items() if short in kinds), "ddim")
+    nearest = "flow" if _predicts_flow(scheduler) else near
     if kind not in (served for served, _ in SCHEDULERS.values()):
-        reason = next((why for why, kinds in REASONS.items() if kind in kinds), "there is no table of its steps")
+        reason = next((why for why, kinds in REASONS.items() if short in kinds), "there is no table of its steps")
         raise RnriError(
             f"{kind} cannot be inverted step by step", hint=f"{reason}; the nearest that can is scheduler {nearest}"
         )
@@ -249,31 +251,18 @@ SPACED_BY_THEMSELVES = ("FlowMatchEulerDiscreteScheduler", "LCMScheduler")
 
 REASONS = {
     "its steps use network outputs of the steps before": (
-        "DEISMultistepScheduler",
-        "DPMSolverMultistepScheduler",
-        "IPNDMScheduler",
-        "LMSDiscreteScheduler",
-        "PNDMScheduler",
-        "SASolverScheduler",
-        "UniPCMultistepScheduler",
+        *("DEISMultistep", "DPMSolverMultistep", "IPNDM", "LMSDiscrete", "PNDM", "SASolver", "UniPCMultistep"),
     ),
     "its steps call the network more than once": (
-        "DPMSolverSDEScheduler",
-        "DPMSolverSinglestepScheduler",
-        "FlowMatchHeunDiscreteScheduler",
-        "HeunDiscreteScheduler",
-        "KDPM2AncestralDiscreteScheduler",
-        "KDPM2DiscreteScheduler",
+        *("DPMSolverSDE", "DPMSolverSinglestep", "FlowMatchHeunDiscrete", "HeunDiscrete"),
+        *("KDPM2AncestralDiscrete", "KDPM2Discrete"),
     ),
 }
-"""Why schedulers have no table."""
+"""Why schedulers have no table; names without `Scheduler`."""
 
 NEAREST = {
-    "DPMSolverSDEScheduler": "euler-ancestral",
-    "HeunDiscreteScheduler": "euler",
-    "KDPM2AncestralDiscreteScheduler": "euler-ancestral",
-    "KDPM2DiscreteScheduler": "euler",
-    "LMSDiscreteScheduler": "euler",
-    "TCDScheduler": "lcm",
+    "euler": ("HeunDiscrete", "KDPM2Discrete", "LMSDiscrete"),
+    "euler-ancestral": ("DPMSolverSDE", "KDPM2AncestralDiscrete"),
+    "lcm": ("TCD",),
 }
 """The nearest sampler that has a table, where it is not DDIM."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor
 
 from rnri.models.adapter import ModelAdapter
+from rnri.models.components import KL
 
 
 class AuraFlow(ModelAdapter):
@@ -17,8 +19,8 @@ class AuraFlow(ModelAdapter):
     gigabytes = 16.3
     recommended = "3 to 3.5"
     examples = ("fal/AuraFlow-v0.3",)
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    components: ClassVar = {
+        "vae": KL,
         "transformer": ("AuraFlowTransformer2DModel",),
         "text_encoder": ("UMT5EncoderModel", "T5EncoderModel"),
         "tokenizer": (),

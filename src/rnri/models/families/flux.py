@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnri.models.adapter import FEW_STEPS, ModelAdapter
-from rnri.models.base import Defaults, Guidance
+from rnri.models.base import Guidance
+from rnri.models.components import CLIP, KL
+from rnri.models.defaults import Defaults
 from rnri.models.schedulers import dynamic_shift, even_sigmas
 
 
 class Flux(ModelAdapter):
-    """A rectified flow. Latents stay (B, 16, h, w) outside the network, which is given patches of 2 by 2."""
+    """A rectified flow. Latents stay (B, 16, h, w) outside the network, which takes patches of 2 by 2."""
 
     title = "FLUX.1 schnell, dev"
     gigabytes = 33.7
     examples = ("black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-dev")
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    components: ClassVar = {
+        "vae": KL,
         "transformer": ("FluxTransformer2DModel",),
         "text_encoder": ("CLIPTextModel",),
-        "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "tokenizer": CLIP,
         "text_encoder_2": ("T5EncoderModel",),
         "tokenizer_2": ("T5Tokenizer", "T5TokenizerFast"),
     }
@@ -33,10 +35,6 @@ class Flux(ModelAdapter):
     @property
     def guidance(self) -> Guidance:
         return "embedded" if self.network.config.guidance_embeds else "none"
-
-    def native_size(self) -> tuple[int, int]:
-        side = self.pipe.default_sample_size * self.factor
-        return side, side
 
     def own_defaults(self) -> Defaults:
         return Defaults(self.steps, 3.5) if self.guidance == "embedded" else Defaults(FEW_STEPS)
@@ -70,7 +68,7 @@ class Flux(ModelAdapter):
         return {"sigmas": levels, "mu": dynamic_shift(self.scheduler, self.tokens(shape))}
 
     def reader(self) -> tuple[Any, int]:
-        """The T5 tokenizer; schnell was taught with half the length."""
+        """The T5 tokenizer; schnell was trained with half the length."""
         return self.pipe.tokenizer_2, 512 if self.network.config.guidance_embeds else 256
 
 

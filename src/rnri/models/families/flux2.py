@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnri.models.adapter import FEW_STEPS, ModelAdapter
-from rnri.models.base import Defaults, Guidance
+from rnri.models.base import Guidance
+from rnri.models.components import QWEN
+from rnri.models.defaults import Defaults
 from rnri.models.schedulers import even_sigmas
 
 
@@ -19,12 +21,7 @@ class Flux2Klein(ModelAdapter):
     title = "FLUX.2 klein"
     gigabytes = 16.0
     examples = ("black-forest-labs/FLUX.2-klein-4B",)
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKLFlux2",),
-        "transformer": ("Flux2Transformer2DModel",),
-        "text_encoder": ("Qwen3ForCausalLM", "Qwen3Model"),
-        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
-    }
+    components: ClassVar = {"vae": ("AutoencoderKLFlux2",), "transformer": ("Flux2Transformer2DModel",), **QWEN}
     max_tokens = 512
     recommended = "distilled none; base 2 to 4"
     patch = 1

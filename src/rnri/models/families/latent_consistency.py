@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rnri_core import publications
 
-from rnri.models.base import Defaults
+from rnri.models.defaults import Defaults
 from rnri.models.families.stable_diffusion import StableDiffusion
 
 

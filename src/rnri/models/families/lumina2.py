@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnri.models.adapter import ModelAdapter
+from rnri.models.components import GEMMA, KL
 from rnri.models.schedulers import dynamic_shift, even_sigmas
 
 
@@ -22,12 +23,7 @@ class Lumina2(ModelAdapter):
     gigabytes = 10.6
     recommended = "3 to 4"
     examples = ("Alpha-VLLM/Lumina-Image-2.0",)
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
-        "transformer": ("Lumina2Transformer2DModel",),
-        "text_encoder": ("Gemma2Model",),
-        "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
-    }
+    components: ClassVar = {"vae": KL, "transformer": ("Lumina2Transformer2DModel",), **GEMMA}
     max_tokens = 256
 
     def positions(self) -> int:

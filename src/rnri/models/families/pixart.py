@@ -9,6 +9,7 @@ from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.adapter import NOISE_SAMPLERS, ModelAdapter
+from rnri.models.components import KL, T5
 
 ONE_STEP = {"set_alpha_to_one": True, "final_sigmas_type": "zero"}
 """Settings of schedulers with which the last step ends at the image."""
@@ -25,12 +26,7 @@ class PixArt(ModelAdapter):
     gigabytes = 10.9
     recommended = "3 to 4.5"
     examples = ("PixArt-alpha/PixArt-XL-2-1024-MS",)
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
-        "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
-        "text_encoder": ("T5EncoderModel",),
-        "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
-    }
+    components: ClassVar = {"vae": KL, "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"), **T5}
     samplers = NOISE_SAMPLERS
     jumps: ClassVar[bool] = True
     """Whether one step goes to the predicted image, for checkpoints distilled to one (PixArt-α-DMD)."""
@@ -52,7 +48,7 @@ class PixArt(ModelAdapter):
         return output[:, : z.shape[1]]
 
     def scheduler_for(self, num_steps: int) -> Any:
-        """One step ends at the image, whatever the scheduler says: the pipeline takes the predicted image then."""
+        """One step ends at the image, wherever the scheduler ends: the pipeline takes the predicted image then."""
         if num_steps != 1 or not self.jumps:
             return self.scheduler
         config = self.scheduler.config

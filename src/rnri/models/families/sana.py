@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.adapter import ModelAdapter
+from rnri.models.components import GEMMA
 
 
 class Sana(ModelAdapter):
@@ -21,12 +23,7 @@ class Sana(ModelAdapter):
     gigabytes = 9.1
     recommended = "3 to 4.5"
     examples = ("Efficient-Large-Model/Sana_1600M_1024px_diffusers",)
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderDC",),
-        "transformer": ("SanaTransformer2DModel",),
-        "text_encoder": ("Gemma2Model",),
-        "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
-    }
+    components: ClassVar = {"vae": ("AutoencoderDC",), "transformer": ("SanaTransformer2DModel",), **GEMMA}
     patch = 1
     max_tokens = 300
     steps = 20

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from rnri.models.adapter import NOISE_SAMPLERS, ModelAdapter
 from rnri.models.base import Guidance
+from rnri.models.components import CLIP, KL
 
 
 class StableDiffusion(ModelAdapter):
-    """Predicts noise or v (Rombach et al. 2022). UNets that read the guidance scale (LCM) are told it."""
+    """Predicts noise or v (Rombach et al. 2022). UNets that read the guidance scale (LCM) are given it."""
 
     title = "Stable Diffusion 1.x, 2.x, SD-Turbo"
     source = publications.LATENT_DIFFUSION
@@ -22,23 +23,23 @@ class StableDiffusion(ModelAdapter):
     recommended = "3 to 7.5; SD-Turbo 1"
     examples: ClassVar[tuple[str, ...]] = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "stabilityai/sd-turbo")
     network_component = "unet"
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    components: ClassVar = {
+        "vae": KL,
         "unet": ("UNet2DConditionModel",),
         "text_encoder": ("CLIPTextModel",),
-        "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "tokenizer": CLIP,
     }
     samplers = NOISE_SAMPLERS
     patch = 1
 
     @cached_property
     def unet(self) -> Any:
-        """The network, by the name that attention is hooked by."""
+        """The network, whose attention can be hooked."""
         return self.pipe.unet
 
     @cached_property
     def tokenizer(self) -> Any:
-        """What splits prompts; SDXL's second one splits them alike."""
+        """The tokenizer of CLIP; SDXL's second one has the same tokens."""
         return self.pipe.tokenizer
 
     @property
@@ -64,5 +65,5 @@ class StableDiffusion(ModelAdapter):
         return output
 
     def added(self, z: Tensor, read: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """What the UNet reads besides tokens and time."""
+        """Inputs of the UNet besides tokens and time."""
         return None

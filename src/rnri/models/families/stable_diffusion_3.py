@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rnri_core import publications
 from torch import Tensor
 
 from rnri.models.adapter import ModelAdapter
+from rnri.models.components import CLIP, KL
 from rnri.models.schedulers import dynamic_shift
 
 
@@ -20,13 +21,13 @@ class StableDiffusion3(ModelAdapter):
     gigabytes = 16.3
     recommended = "3 to 5; Turbo 1"
     examples = ("stabilityai/stable-diffusion-3.5-medium", "stabilityai/stable-diffusion-3.5-large-turbo")
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    components: ClassVar = {
+        "vae": KL,
         "transformer": ("SD3Transformer2DModel",),
         "text_encoder": ("CLIPTextModelWithProjection",),
-        "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "tokenizer": CLIP,
         "text_encoder_2": ("CLIPTextModelWithProjection",),
-        "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "tokenizer_2": CLIP,
         "text_encoder_3": ("T5EncoderModel", None),
         "tokenizer_3": ("T5Tokenizer", "T5TokenizerFast", None),
     }

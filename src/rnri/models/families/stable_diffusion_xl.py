@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from rnri_core import publications
 from torch import Tensor
 
+from rnri.models.components import CLIP
 from rnri.models.families.stable_diffusion import StableDiffusion
 
 
@@ -20,10 +22,10 @@ class StableDiffusionXL(StableDiffusion):
     gigabytes = 6.9
     recommended = "3 to 7; few-step ones 1"
     examples = ("stabilityai/stable-diffusion-xl-base-1.0", "stabilityai/sdxl-turbo")
-    components = {  # noqa: RUF012
+    components: ClassVar = {
         **StableDiffusion.components,
         "text_encoder_2": ("CLIPTextModelWithProjection",),
-        "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "tokenizer_2": CLIP,
     }
 
     def read(self, prompts: list[str]) -> dict[str, Tensor]:

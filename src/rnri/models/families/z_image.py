@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rnri.models.adapter import ModelAdapter
+from rnri.models.components import KL, QWEN
 from rnri.models.schedulers import dynamic_shift, even_sigmas
 
 
@@ -21,12 +22,7 @@ class ZImage(ModelAdapter):
     recommended = "3 to 5; Turbo 0"
     guidance_threshold = 0.0
     examples = ("Tongyi-MAI/Z-Image-Turbo",)
-    components = {  # noqa: RUF012
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
-        "transformer": ("ZImageTransformer2DModel",),
-        "text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"),
-        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
-    }
+    components: ClassVar = {"vae": KL, "transformer": ("ZImageTransformer2DModel",), **QWEN}
     max_tokens = 512
     steps = 9
 
