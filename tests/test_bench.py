@@ -202,9 +202,9 @@ def test_power_iteration_finds_the_norm() -> None:
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
 def test_every_step_is_measured_beside_its_bounds(bench: Convergence) -> None:
-    how = SpectrumSetting("tiny", bench.models["tiny"].fingerprint, steps=3, products=3, seed=0)
+    how = SpectrumSetting("tiny", bench.models["tiny"].fingerprint, steps=2, products=2, seed=0)
     [found] = Spectra(bench)(how, [2])
-    assert len(found.t) == len(found.norm) == len(found.low) == 3
+    assert len(found.t) == len(found.norm) == len(found.low) == 2
     assert sorted(found.t, reverse=True) == found.t
     assert all(abs(q) <= size * (1 + 1e-5) for q, size in zip(found.quotient, found.norm, strict=True))
     assert all(0 <= low + 1e-9 < high <= 1 for low, high in zip(found.low, found.high, strict=True))
