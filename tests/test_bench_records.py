@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from rnri_core.errors import RnriError
 
 from rnri.evaluation.edits.run import EDITS
 from rnri.evaluation.records import Records, Run, from_json, to_json
@@ -93,6 +94,20 @@ def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
 
     assert LINES.extend(tmp_path, ABOUT, range(2), SETUPS, meddling) == 4
     assert LINES.extend(tmp_path, ABOUT, range(2), SETUPS, outcomes) == 0
+
+
+def test_a_picture_that_fails_is_left_to_a_later_run(tmp_path: Path) -> None:
+    def failing(setup: Setup, images: Sequence[int]) -> list[Outcome]:
+        if images[0] == 1:
+            raise RnriError(f"picture {images[0]} is damaged")
+        return outcomes(setup, images)
+
+    failures = list[RnriError]()
+    assert LINES.extend(tmp_path, ABOUT, range(3), SETUPS, failing, failed=failures.append) == 4
+    assert [str(each) for each in failures] == ["picture 1 is damaged"] * 2
+    with pytest.raises(RnriError, match="picture 1 is damaged"):
+        LINES.extend(tmp_path, ABOUT, range(3), SETUPS, failing)
+    assert LINES.extend(tmp_path, ABOUT, range(3), SETUPS, outcomes) == 2
 
 
 GOOD = {"image": 1, "configuration": {"power": 1}, "measurement": {"value": 1.0, "history": []}}

@@ -283,7 +283,7 @@ def test_every_figure_is_drawn_of_what_fails_and_of_what_is_exact(tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
-def test_guidance_that_was_tuned_is_used_and_reported(run: Command, model: Path) -> None:
+def test_guidance_that_was_tuned_is_used_and_reported(run: Command, model: Path, no_figures: None) -> None:
     common: tuple[object, ...] = ("--model", model, "--steps", 2, "--budget", 1, "--limit", 2, "--device", "cpu")
     common += ("--spectra", 0, "--way", "published", "--solver", "explicit", "edict")
     code, _, err = run("bench", "convergence", *common, "--split", "tuning", "--guidance", 1, 2, 4, "-o", "tuning")

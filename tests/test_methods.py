@@ -93,8 +93,8 @@ def steps(spec: str, count: int = 4) -> str:
     return f"{spec}{',' if ':' in spec else ':'}steps={count}{shallow}"
 
 
-def edit(editor: Editor, spec: str, *targets: str, seed: int = 0) -> MethodResult:
-    return method(steps(spec)).edit(editor, picture(), SOURCE, list(targets), seed=seed)
+def edit(editor: Editor, spec: str, *targets: str, seed: int = 0, count: int = 4) -> MethodResult:
+    return method(steps(spec, count)).edit(editor, picture(), SOURCE, list(targets), seed=seed)
 
 
 def as_autoencoded(editor: Editor) -> Any:
@@ -115,12 +115,12 @@ def test_the_source_prompt_gives_the_picture_back(editor_for: Callable[[str], Ed
 @pytest.mark.parametrize("name", METHODS)
 def test_another_prompt_gives_another_picture(editor_for: Callable[[str], Editor], name: str) -> None:
     editor = editor_for(name)
-    result = edit(editor, f"{name}:guidance=2" if name != "turboedit" else name, TARGET, OTHER)
+    result = edit(editor, f"{name}:guidance=2" if name != "turboedit" else name, TARGET, OTHER, count=2)
     assert [each.size for each in result.pictures] == [(30, 20)] * 2
     assert not same(result.pictures[0], result.pictures[1])
     assert not same(result.pictures[0], as_autoencoded(editor))
     assert result.seconds > 0
-    again = edit(editor, f"{name}:guidance=2" if name != "turboedit" else name, OTHER)
+    again = edit(editor, f"{name}:guidance=2" if name != "turboedit" else name, OTHER, count=2)
     assert same(again.pictures[0], result.pictures[1], ONE_LEVEL)
 
 
@@ -131,7 +131,7 @@ def test_calls_are_those_the_network_sees(editor_for: Callable[[str], Editor], n
     handle = network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     try:
         options = ",inverter=fixed-point,controls='diffedit-mask; masactrl'" if name == "inversion" else ""
-        result = edit(editor, f"{name}:guidance=2{options}", TARGET, OTHER)
+        result = edit(editor, f"{name}:guidance=2{options}", TARGET, OTHER, count=2)
     finally:
         handle.remove()
     assert (result.nfe, result.njvp, result.nvjp, result.calls) == (sum(rows), 0, 0, sum(rows))
@@ -142,7 +142,7 @@ def test_calls_are_those_the_network_sees(editor_for: Callable[[str], Editor], n
 
 @pytest.mark.parametrize("name", ["sdedit", "edit-friendly", "turboedit", "infedit", "rf-inversion", "flowedit"])
 def test_noise_is_drawn_by_the_seed(editor_for: Callable[[str], Editor], name: str) -> None:
-    first, again, other = (edit(editor_for(name), name, TARGET, seed=seed).pictures[0] for seed in (1, 1, 2))
+    first, again, other = (edit(editor_for(name), name, TARGET, seed=seed, count=2).pictures[0] for seed in (1, 1, 2))
     assert same(first, again)
     assert not same(first, other)
 

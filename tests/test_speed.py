@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -108,8 +109,12 @@ def test_full_sizes_are_full(name: str) -> None:
 def of_two_blocks(each: Architecture) -> Architecture:
     """With two of the blocks that all transformers repeat, since even without weights dozens take their time."""
     kind, settings = each.network
-    depths = {name: 2 for name in ("num_layers", "num_single_layers") if kind == "FluxTransformer2DModel"}
-    return replace(each, network=(kind, {**settings, **depths}))
+    depths: dict[str, Mapping[str, object]] = {
+        "FluxTransformer2DModel": {"num_layers": 2, "num_single_layers": 2},
+        "SD3Transformer2DModel": {"num_layers": 2},
+        "UNet2DConditionModel": {"transformer_layers_per_block": (1, 2, 2)} if "pooled" in each.more else {},
+    }
+    return replace(each, network=(kind, {**settings, **depths[kind]}))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -86,6 +86,7 @@ class Records(Generic[C, M]):
         *,
         batch: int = 1,
         progress: Progress | None = None,
+        failed: Callable[[RnriError], None] | None = None,
     ) -> int:
         """Measure what a folder lacks of ``images`` × ``configurations``, the first images in all configurations first.
 
@@ -97,6 +98,7 @@ class Records(Generic[C, M]):
             measure: returns a measurement for each of up to ``batch`` pictures.
             batch: the most pictures that are measured at once.
             progress: called after each batch.
+            failed: called with each ``RnriError`` of ``measure``, whose pictures are left to a later run.
 
         Returns:
             The number of new measurements. An unfinished last line, which a killed run leaves, is dropped.
@@ -120,15 +122,16 @@ class Records(Generic[C, M]):
                 _append(file, [{"run": asdict(run)}])
             count = total - missing
             for configuration, part in jobs:
-                pairs = zip(part, measure(configuration, part), strict=True)
-                settings = asdict(configuration)  # type: ignore[call-overload]
-                _append(
-                    file,
-                    [
-                        {"image": image, "configuration": settings, "measurement": asdict(each)}  # type: ignore[call-overload]
-                        for image, each in pairs
-                    ],
-                )
+                try:
+                    measured = measure(configuration, part)
+                except RnriError as error:
+                    if failed is None:
+                        raise
+                    failed(error)
+                    missing -= len(part)
+                else:
+                    pairs = zip(part, measured, strict=True)
+                    _append(file, [_record(image, configuration, each) for image, each in pairs])
                 count += len(part)
                 if progress:
                     progress(count, total)
@@ -214,6 +217,10 @@ def read_choice(kind: type[T], path: Path, hint: str) -> T:
 
 
 _hints: Callable[[Any], Mapping[str, Any]] = lru_cache(get_type_hints)
+
+
+def _record(image: Key, configuration: Any, measurement: Any) -> dict[str, Any]:
+    return {"image": image, "configuration": asdict(configuration), "measurement": asdict(measurement)}
 
 
 def _append(file: BinaryIO, records: Sequence[Mapping[str, Any]]) -> None:

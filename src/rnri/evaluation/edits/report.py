@@ -86,9 +86,14 @@ class MethodSummary:
         """Median seconds."""
         return self.cost(lambda each: each.seconds, np.median)
 
+    @cached_property
+    def means(self) -> Mapping[str, Estimate]:
+        """The mean of each metric over the pictures that it is defined for."""
+        return {name: Estimate.of(list(scores.values()), np.mean) for name, scores in self.scores.items()}
+
     def mean(self, name: str) -> Estimate:
-        """The mean of a metric over the pictures that it is defined for."""
-        return Estimate.of(list(self.scores.get(name, {}).values()), np.mean)
+        """The mean of a metric; not a number where it is defined for no picture."""
+        return self.means.get(name, Estimate(math.nan, math.nan, math.nan))
 
 
 @dataclass(frozen=True)
