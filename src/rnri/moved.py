@@ -1,4 +1,4 @@
-"""Module paths of 0.1, importable until 0.3: one table and one import hook."""
+"""Module paths and names of 0.1, importable until 0.3: two tables and one import hook."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -66,6 +65,22 @@ MOVED = {
 }
 """Module or package of 0.1 → where it is now; what lies in a package moved with it unless it has a line of its own."""
 
+NAMES = {
+    "CONTROLS": "rnri.controls",
+    "Equation": "rnri_core.solvers.equation",
+    "METHODS": "rnri.baselines",
+    "PRESETS": "rnri_core.inversion.presets",
+    "SOLVERS": "rnri_core.solvers",
+    "Solution": "rnri_core.solvers.solve",
+    "Step": "rnri_core.sampling.steps",
+    "allot": "rnri_core.inversion.budget",
+    "control": "rnri.controls",
+    "method": "rnri.baselines",
+    "solve": "rnri_core.solvers.solve",
+    "solver": "rnri_core.solvers",
+}
+"""Name of ``rnri`` in 0.1 → the module that has it."""
+
 
 def new_path(name: str) -> str | None:
     """The present dotted name of a module of 0.1; ``None`` where the module has not moved.
@@ -82,8 +97,11 @@ def new_path(name: str) -> str | None:
     return None
 
 
-class _Moved(MetaPathFinder, Loader):
-    """Imports an old path as the module that took its place, with a ``DeprecationWarning``."""
+class _Moved:
+    """Imports an old path as the module that took its place, with a ``DeprecationWarning``.
+
+    A finder and loader of importlib by its methods alone; the import of their base classes takes longer than the rest.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -1,151 +1,171 @@
-"""`rnri bench convergence`: every solver at every budget, by two rulers."""
+"""`rnri bench convergence`: every inverter at equal numbers of network calls, by reconstruction and by edits."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from rnri_core.errors import RnriError
-from typer.core import TyperCommand
 
-from rnri.cli import options, screen, values
-from rnri.cli.bench_report import report
+from rnri.cli import options, outputs, screen
+from rnri.cli.bench_report import Failures, report
 
-SPECTRA_PICTURES = 4
-DEFAULT_BUDGETS = ("1", "1.2", "1.5", "2", "3", "5", "10")
-SPLITS: tuple[Literal["heldout", "tuning"], ...] = ("heldout", "tuning")
+if TYPE_CHECKING:
+    from rnri.evaluation.solvers.convergence import Configuration, Convergence
+    from rnri.evaluation.solvers.settings import Own
+    from rnri.models import Model
 
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where measurements and report go.")]
+DEFAULT_CALLS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
-class Lists(TyperCommand):
-    """A command without arguments, whose options that may be repeated also take several values: --steps 4 20."""
+@dataclass(frozen=True)
+class GridOptions:
+    """The grid of settings: every value of one option with every value of the others."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        lists = {name for each in self.params if getattr(each, "multiple", False) for name in each.opts}
-        spread: list[str] = []
-        for argument in args:
-            last = spread[-2] if len(spread) > 1 else ""
-            spread += [last, argument] if last in lists and not argument.startswith("-") else [argument]
-        return super().parse_args(ctx, spread)
+    PANEL: ClassVar[str] = "Grid"
+
+    models: options.Models = None
+    steps: options.StepsList = None
+    calls: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--calls",
+            "--budget",
+            parser=options.positive,
+            metavar="N…",
+            help="Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
+            show_default=" ".join(f"{calls:g}" for calls in DEFAULT_CALLS),
+        ),
+    ] = None
+    inverters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--inverter",
+            "--solver",
+            metavar=f"{options.SPEC}…",
+            help="Presets, solvers, edit-friendly, edict, bdia.",
+            show_default="all",
+        ),
+    ] = None
+    schemes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scheme",
+            "--way",
+            metavar="NAME…",
+            help="Allotment of calls to steps, and initial guess: published (even, clean), informed (by the spectrum, "
+            "predicted), noised (by the spectrum, noised-predicted).",
+            show_default="all",
+        ),
+    ] = None
+    noise_maps: Annotated[
+        bool,
+        typer.Option(
+            "--noise-maps/--no-noise-maps",
+            "--residual-correction/--no-residual-correction",
+            help="Store noise maps, for one of the calls of each step.",
+        ),
+    ] = False
+    guidance: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0.0,
+            max=options.MAX_GUIDANCE,
+            metavar="NUMBER…",
+            help="Guidance scales of edits.",
+            show_default=options.OWN,
+        ),
+    ] = None
+    tuned: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of a run with --split tuning, whose best guidance of each is used."),
+    ] = None
+    split: options.Split = "heldout"
+    seed: options.Seed = 0
+
+    def configurations(self, models: Mapping[str, Model], own: Own) -> list[Configuration]:
+        """One for each point of the grid."""
+        from rnri_core.inversion.presets import INVERTERS, PRESETS
+        from rnri_core.solvers import SOLVERS
+
+        from rnri.evaluation.solvers.convergence import WAYS, grid
+
+        return grid(
+            models,
+            steps=self.steps or (4, 20),
+            budgets=self.calls or DEFAULT_CALLS,
+            solvers=self.inverters or [*PRESETS, *SOLVERS, *INVERTERS],
+            ways=self.schemes or list(WAYS),
+            correct=self.noise_maps,
+            guidances=self.guidance or (),
+            own=own,
+            split=self.split,
+            seed=self.seed,
+        )
 
 
 def convergence(
-    output: Folder,
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="Models or folders.", show_default="all embedded ones")
-    ] = None,
-    steps: Annotated[list[str] | None, typer.Option(metavar="N…", help="Steps.", show_default="4 20")] = None,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="N…",
-            help="Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
-            show_default="1 1.2 1.5 2 3 5 10",
-        ),
-    ] = None,
-    solver: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[:FIELD=VALUE,…]…", help="Presets, solvers, edit-friendly, edict, bdia.", show_default="all"
-        ),
-    ] = None,
-    way: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME…",
-            help="What surrounds the solver: published, informed (predictor, calls by the spectrum), noised (the same "
-            "from a start in distribution).",
-            show_default="all",
-        ),
-    ] = None,
-    residual_correction: options.ResidualCorrection = None,
-    limit: Annotated[str, typer.Option(metavar="N", help="How many pictures.")] = "100",
-    guidance: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NUMBER…", help="How hard edits follow their prompt.", show_default=options.OWN),
-    ] = None,
-    tuned: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where --split tuning found each method's best guidance: use that."),
-    ] = None,
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Whose pictures: heldout, or tuning to choose settings by.")
-    ] = "heldout",
+    output: options.Folder,
+    grid: GridOptions,
+    limit: options.Limit = 100,
     spectra: Annotated[
-        str, typer.Option(metavar="N", help="How many pictures to measure the equations' Jacobians at.")
-    ] = str(SPECTRA_PICTURES),
-    batch: Annotated[str, typer.Option(metavar="N", help="Pictures inverted at once.")] = "1",
-    seed: options.Seed = None,
+        int, typer.Option(min=0, metavar="N", help="Number of images at which Jacobians are measured.")
+    ] = 4,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images inverted at once.")] = 1,
     device: options.Device = "auto",
 ) -> None:
-    """Measure solvers at equal numbers of network calls: how near they come, and how well edits turn out.
+    """Measure inverters at equal numbers of network calls: inversion error, reconstruction and edits.
 
-    Goes on where it was stopped, and adds to what is there. Of what a budget cannot buy an iteration for every step,
-    nothing is measured.
+    A stopped run is continued, and new measurements are added. Settings whose calls do not buy an iteration for every
+    step are left out.
     """
-    pictures, jacobians = values.whole("--limit", limit, 1) or 1, values.whole("--spectra", spectra, 0) or 0
-    together, first = values.whole("--batch", batch, 1) or 1, values.seed(seed) or 0
-    counts = [values.steps(text) or 1 for text in steps or ("4", "20")]
-    budgets = [values.real("--budget", text, positive=True) or 1.0 for text in budget or DEFAULT_BUDGETS]
-    scales = [values.guidance(text) or 0.0 for text in guidance or ()]
-    source = next((name for name in SPLITS if name == split), None)
-    if source is None:
-        raise RnriError(f"--split {split!r} is not known", hint=f"use {' or '.join(SPLITS)}")
-    if tuned and source == "tuning":
+    if grid.tuned and grid.split == "tuning":
         raise RnriError("--tuned is for what is reported", hint="leave it out, or use --split heldout")
-    if output.exists() and not output.is_dir():
-        raise RnriError(f"{output} is a file", hint="give a directory")
+    outputs.check_directory(output)
 
-    from rnri_core.inversion.presets import INVERTERS, PRESETS
-    from rnri_core.solvers import SOLVERS
-
-    from rnri import models
     from rnri.evaluation.records import environment, run
-    from rnri.evaluation.reports import CONVERGENCE, SPECTRA
+    from rnri.evaluation.reports import CONVERGENCE
     from rnri.evaluation.solvers import guidances
-    from rnri.evaluation.solvers.convergence import WAYS, Convergence, grid
-    from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration
+    from rnri.evaluation.solvers.convergence import Convergence
 
-    chosen = guidances.read(tuned) if tuned else []
+    chosen = guidances.read(grid.tuned) if grid.tuned else []
     with screen.progress() as tell:
         tell("loading")
-        loaded = {name: models.load(name, device=device) for name in model or list(models.EMBEDDED)}
-        measure = Convergence(loaded, max(pictures, jacobians))
-        wanted = grid(
-            loaded,
-            steps=counts,
-            budgets=budgets,
-            solvers=solver or [*PRESETS, *SOLVERS, *INVERTERS],
-            ways=way or list(WAYS),
-            correct=bool(residual_correction),
-            guidances=scales,
-            own=guidances.own(chosen),
-            split=source,
-            seed=first,
-        )
+        models = options.load_all(grid.models, device)
+        measure = Convergence(models, max(limit, spectra))
+        wanted = grid.configurations(models, guidances.own(chosen))
         affordable = [each for each in wanted if measure.affordable(each)]
-    about = environment(next(iter(loaded.values())).device)
+    about = environment(next(iter(models.values())).device)
     output.mkdir(parents=True, exist_ok=True)
     if chosen:
         guidances.write(output, chosen)
+    failures = Failures()
     with screen.bar("measurement") as done:
-        lines = output / CONVERGENCE
-        new = run(lines, about, range(pictures), affordable, measure, batch=together, progress=done)
-    if jacobians:
-        with screen.bar("spectrum") as done:
-            run(
-                output / SPECTRA,
-                about,
-                range(jacobians),
-                [
-                    SpectrumConfiguration(name, each.fingerprint, count, products=20, seed=first)
-                    for name, each in loaded.items()
-                    for count in counts
-                ],
-                Spectra(measure),
-                progress=done,
-            )
+        file, images = output / CONVERGENCE, range(limit)
+        new = run(file, about, images, affordable, measure, batch=batch, progress=done, failed=failures.add)
+    failures.check(new)
+    if spectra:
+        _spectra(output, about, range(spectra), measure, grid.steps or (4, 20), grid.seed)
     screen.say(f"{new} new measurements; {len(wanted) - len(affordable)} of {len(wanted)} settings cannot be afforded")
     report(output)
+    failures.exit()
+
+
+def _spectra(
+    output: Path, about: Mapping[str, Any], images: range, measure: Convergence, steps: Sequence[int], seed: int
+) -> None:
+    """Measure the Jacobians of the fixed-point equations."""
+    from rnri.evaluation.records import run
+    from rnri.evaluation.reports import SPECTRA
+    from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration
+
+    settings = [
+        SpectrumConfiguration(name, each.fingerprint, count, products=20, seed=seed)
+        for name, each in measure.models.items()
+        for count in steps
+    ]
+    with screen.bar("spectrum") as done:
+        run(output / SPECTRA, about, images, settings, Spectra(measure), progress=done)

@@ -67,11 +67,13 @@ def run(
     *,
     batch: int = 1,
     progress: Progress | None = None,
+    failed: Callable[[RnriError], None] | None = None,
 ) -> int:
     """Add to the file at ``path`` what it lacks of ``images`` × ``configurations``; returns how many that were.
 
     ``measure`` gets a configuration and up to ``batch`` images that lack it, and returns a dataclass for each. All
-    configurations of the first images come first. ``about`` describes the run. What a killed run left unfinished, at
+    configurations of the first images come first. ``about`` describes the run. An ``RnriError`` of ``measure`` is given
+    to ``failed`` if there is one, the run goes on, and its images are left to another run. What a killed run left unfinished, at
     most one line, is dropped. Raises ``ValueError`` for a file that is something else, or that another run is writing.
     """
     with path.open("ab+") as file:
@@ -90,7 +92,13 @@ def run(
             _append(file, [{"run": about}])
         count = total - missing
         for configuration, plain, part in jobs:
-            measured = zip(part, measure(configuration, part), strict=True)
+            try:
+                measured = list(zip(part, measure(configuration, part), strict=True))
+            except RnriError as error:
+                if failed is None:
+                    raise
+                failed(error)
+                measured, missing = [], missing - len(part)
             _append(
                 file,
                 [

@@ -1,0 +1,164 @@
+"""Groups of options: a dataclass whose fields are options, which a command takes as one parameter."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+from rnri_core.errors import RnriError
+from typer.core import TyperCommand
+
+_LOG = logging.getLogger(__name__)
+
+
+class Command(TyperCommand):
+    """A command whose help shows options by panel, and which reads old names and lists.
+
+    Of the names that an option declares, the first is shown; further long ones are its old names, and a warning says
+    so. Where a command takes no arguments, an option that may be repeated also takes several values: --steps 4 20.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.renamed: dict[str, str] = {}
+        for param in self.params:
+            for names in (param.opts, param.secondary_opts):
+                old = [name for name in names[1:] if name.startswith("--")]
+                self.renamed |= dict.fromkeys(old, names[0] if names else "")
+                names[:] = [name for name in names if name not in old]
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        listed = {name for each in self.params if getattr(each, "multiple", False) for name in each.opts}
+        if any(each.param_type_name == "argument" for each in self.params):
+            listed = set()
+        spread: list[str] = []
+        for argument in args:
+            name, equals, value = argument.partition("=")
+            if name in self.renamed:
+                _LOG.warning("%s is now %s; the old name goes in 0.3", name, self.renamed[name])
+                argument = f"{self.renamed[name]}{equals}{value}"
+            last = spread[-2] if len(spread) > 1 else ""
+            spread += [last, argument] if last in listed and not argument.startswith("-") else [argument]
+        return super().parse_args(ctx, spread)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                panel = getattr(param, "rich_help_panel", None) or f"{param.param_type_name.capitalize()}s"
+                panels.setdefault(panel, []).append(record)
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+
+def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with the options of its groups in place of the parameters that are dataclasses.
+
+    An option of a group is named after its field unless it declares a name; one without a declaration, as those of
+    :class:`rnri.load_options.Loading`, gets it from the field's type and its metadata ``about``.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    own = inspect.signature(command).parameters
+    parameters = [each.replace(annotation=hints[name]) for name, each in own.items() if not is_dataclass(hints[name])]
+    groups = {name: hints[name] for name in own if is_dataclass(hints[name])}
+    for name, kind in groups.items():
+        parameters += _parameters(kind, f"{name}_", kind.__name__)
+
+    @wraps(command)
+    def with_options(*arguments: Any, **options: Any) -> Any:
+        built = {name: _build(kind, f"{name}_", options) for name, kind in groups.items()}
+        return command(*arguments, **options, **built)
+
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+    del with_options.__wrapped__  # typer reads the signature from here
+    return with_options
+
+
+@contextmanager
+def naming(*groups: object) -> Iterator[None]:
+    """Errors raised within name the option of these groups that sets the refused field, instead of the field."""
+    try:
+        yield
+    except RnriError as error:
+        for group in groups:
+            option = option_names(group).get(error.field or "")
+            if option and error.problem.startswith(f"{error.field}="):
+                problem = f"{option} {error.problem.removeprefix(f'{error.field}=')}"
+                raise RnriError(problem, hint=error.hint, field=option) from error
+        raise
+
+
+def option_names(group: object) -> dict[str, str]:
+    """The options of a group: field, and the option's name."""
+    return {name: info.default.partition("/")[0] for name, _, info in _options(type(group))}
+
+
+def given(group: object) -> dict[str, Any]:
+    """The options of a group that were given: field, and value."""
+    return {name: value for name in option_names(group) if (value := getattr(group, name)) is not None}
+
+
+def _options(kind: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Name, type and declaration of each option of a group; of groups inside it none."""
+    hints = get_type_hints(kind, include_extras=True)
+    for each in fields(kind):
+        if is_dataclass(hints[each.name]):
+            continue
+        annotated = get_origin(hints[each.name]) is Annotated
+        held, info = get_args(hints[each.name]) if annotated else _derived(each, hints[each.name])
+        info = copy(info)
+        flag = f"--{each.name.replace('_', '-')}"
+        if info.default is ...:  # typer keeps the first name that is declared in the place of the default
+            info.default = f"{flag}/--no-{flag[2:]}" if held == (bool | None) else flag
+        yield each.name, held, info
+
+
+def _derived(field: Field[Any], held: Any) -> tuple[Any, Any]:
+    """Type and declaration of an option whose field declares none."""
+    about = field.metadata["about"]
+    if held is bool:
+        return held, typer.Option(help=about)
+    if held == (bool | None):
+        return held, typer.Option(help=about, show_default="where it is faster")
+    shown = field.default if isinstance(field.default, str) else False
+    held = list[str] if get_origin(held) is tuple else held
+    return held, typer.Option(metavar="NAME", help=about, show_default=shown)
+
+
+def _parameters(kind: Any, prefix: str, panel: str) -> Iterator[inspect.Parameter]:
+    """The parameters of a group's options, then those of the groups inside it."""
+    panel = getattr(kind, "PANEL", panel)
+    defaults = {each.name: each.default for each in fields(kind)}
+    for name, held, info in _options(kind):
+        default = inspect.Parameter.empty if defaults[name] is MISSING else defaults[name]
+        info.rich_help_panel = panel
+        yield inspect.Parameter(
+            prefix + name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=list(default) if isinstance(default, tuple) else default,
+            annotation=Annotated[held, info],
+        )
+    for name, inner in _inner(kind).items():
+        yield from _parameters(inner, f"{prefix}{name}_", panel)
+
+
+def _build(kind: Any, prefix: str, options: dict[str, Any]) -> Any:
+    """The group made of its options, which are taken out of ``options``."""
+    values = {name: options.pop(prefix + name) for name, _, _ in _options(kind)}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return kind(**values, **{name: _build(inner, f"{prefix}{name}_", options) for name, inner in _inner(kind).items()})
+
+
+def _inner(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {each.name: hints[each.name] for each in fields(kind) if is_dataclass(hints[each.name])}
