@@ -75,11 +75,11 @@ def test_scenes_are_measured_to_their_truth_and_reported(run: Run, model: Path) 
     assert run(*common, "--limit", 2)[1].startswith("0 new measurements")
     assert Path("found/edits.jsonl").stat().st_size == size
     assert run(*common, "--limit", 4)[1].startswith("4 new measurements")
-    code, out, _ = run("bench", "report", "found", "--ours", ONCE, "--json")
+    code, out, _ = run("bench", "report", "found", "--reference", ONCE, "--json")
     [table] = json.loads(out)["edits"]
     assert (code, table["pictures"], table["methods"][0]["method"]) == (0, 4, ONCE)
     assert f"Ours is `{ONCE}`" in Path("found/report.md").read_text()
-    code, _, err = run("bench", "report", "found", "--ours", "sdedit")
+    code, _, err = run("bench", "report", "found", "--reference", "sdedit")
     assert (code, "method 'sdedit' is not among those measured: unedited" in err) == (2, True)
 
 
@@ -268,8 +268,8 @@ def test_there_must_be_something_to_report(run: Run) -> None:
         (("--method", ONCE, "--method", ONCE), "is given twice"),
         (("--metric", "beauty"), "no metric is called 'beauty'"),
         (("--metric", "lpips-alex", "--lpips", "nowhere"), "fetch it with 'rnri bench fetch lpips-alex'"),
-        (("--limit", "0"), "--limit 0 is out of range"),
-        (("--seed", "x"), "--seed 'x' is not a whole number"),
+        (("--limit", "0"), "--limit 0 is not accepted"),
+        (("--seed", "x"), "--seed x is not accepted: give a whole number"),
         (("-o", "picture.png"), "picture.png is a file"),
     ],
 )

@@ -281,8 +281,8 @@ def test_every_figure_is_drawn_of_what_fails_and_of_what_is_exact(tmp_path: Path
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
 def test_guidance_that_was_tuned_is_used_and_reported(run: Run, model: Path) -> None:
-    common: tuple[object, ...] = ("--model", model, "--steps", 2, "--budget", 1, "--limit", 2, "--device", "cpu")
-    common += ("--spectra", 0, "--way", "published", "--solver", "explicit", "edict")
+    common: tuple[object, ...] = ("--model", model, "--steps", 2, "--calls", 1, "--limit", 2, "--device", "cpu")
+    common += ("--spectra", 0, "--scheme", "published", "--inverter", "explicit", "edict")
     code, _, err = run("bench", "convergence", *common, "--split", "tuning", "--guidance", 1, 2, 4, "-o", "tuning")
     assert code == 0, err
     chosen = {each.method: each for each in guidances.read(Path("tuning"))}

@@ -14,7 +14,7 @@ from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGenera
 
 from rnri import images
 from rnri.baselines import METHODS
-from rnri.cli import steering
+from rnri.cli import sources
 from rnri.controls import CONTROLS
 from rnri.editing.captioning import describe
 from rnri.editing.editor import Editor
@@ -92,7 +92,7 @@ def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
         (["--weight", "blue"], "--weight 'blue' is not a word and its weight: give one like ball=2.0"),
         (["--weight", "=2"], "--weight '=2' is not a word and its weight"),
         (["--weight", "cube=2"], "the prompt has no word 'cube' to weigh: give one of a, blue, ball, on, sand"),
-        (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give a picture, white where"),
+        (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give an image, white where"),
         (["--paste"], "there is nothing to paste: no control keeps a part of the picture"),
     ],
 )
@@ -106,7 +106,7 @@ def test_controls_that_make_no_sense(edit: Run, options: list[str], complaint: s
 def test_a_stored_inversion_has_nothing_to_paste(run: Run, model: Path) -> None:
     code, _, err = run("edit", "way.safetensors", "--target", TARGET, "--paste", "--model", model)
     assert (code, err) == (
-        2, "rnri: --paste needs the picture itself, and way.safetensors is its inversion: give the picture\n"
+        2, "rnri: --paste needs the image itself, and way.safetensors is its inversion: give the image\n"
     )  # fmt: skip
 
 
@@ -144,6 +144,6 @@ def test_auto_says_what_it_saw(run: Run, model: Path, blip: Path) -> None:
     assert code == 0
     said = json.loads(out)["source"]
     assert f"it shows: {said} …" in err
-    code, out, _ = run("invert", "picture.png", "--prompt", steering.AUTO, *how, "-o", "way.safetensors")
+    code, out, _ = run("invert", "picture.png", "--prompt", sources.AUTO, *how, "-o", "way.safetensors")
     assert code == 0
     assert [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("source")] == [said]

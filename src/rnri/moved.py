@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 MOVED = {
     "rnri.equation": "rnri_core.solvers.equation",
@@ -106,7 +107,8 @@ class _Moved:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if name.startswith("rnri.") and new_path(name) else None
+        loader: Any = self
+        return ModuleSpec(name, loader) if name.startswith("rnri.") and new_path(name) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         new = new_path(spec.name)

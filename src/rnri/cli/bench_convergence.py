@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 from rnri_core.errors import RnriError
 
 from rnri.cli import options, outputs, screen
 from rnri.cli.bench_report import Failures, report
+from rnri.cli.groups import option
 
 if TYPE_CHECKING:
     from rnri.evaluation.solvers.convergence import Configuration, Convergence
@@ -27,64 +28,31 @@ class GridOptions:
 
     PANEL: ClassVar[str] = "Grid"
 
-    models: options.Models = None
-    steps: options.StepsList = None
-    calls: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--calls",
-            "--budget",
-            parser=options.positive,
-            metavar="N…",
-            help="Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
-            show_default=" ".join(f"{calls:g}" for calls in DEFAULT_CALLS),
-        ),
-    ] = None
-    inverters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--inverter",
-            "--solver",
-            metavar=f"{options.SPEC}…",
-            help="Presets, solvers, edit-friendly, edict, bdia.",
-            show_default="all",
-        ),
-    ] = None
-    schemes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scheme",
-            "--way",
-            metavar="NAME…",
-            help="Allotment of calls to steps, and initial guess: published (even, clean), informed (by the spectrum, "
-            "predicted), noised (by the spectrum, noised-predicted).",
-            show_default="all",
-        ),
-    ] = None
-    noise_maps: Annotated[
-        bool,
-        typer.Option(
-            "--noise-maps/--no-noise-maps",
-            "--residual-correction/--no-residual-correction",
-            help="Store noise maps, for one of the calls of each step.",
-        ),
-    ] = False
-    guidance: Annotated[
-        list[float] | None,
-        typer.Option(
-            min=0.0,
-            max=options.MAX_GUIDANCE,
-            metavar="NUMBER…",
-            help="Guidance scales of edits.",
-            show_default=options.OWN,
-        ),
-    ] = None
-    tuned: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of a run with --split tuning, whose best guidance of each is used."),
-    ] = None
-    split: options.Split = "heldout"
-    seed: options.Seed = 0
+    models: list[str] | None = option(None, "Models or folders.", "--model", show_default=options.EMBEDDED)
+    steps: list[int] | None = option(None, "Sampling steps.", min=1, show_default="4 20")
+    calls: list[float] | None = option(
+        None,
+        "Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
+        *("--calls", "--budget"),
+        **{"parser": options.positive, "metavar": "NUMBER", "show_default": "1 1.2 1.5 2 3 5 10"},
+    )
+    inverters: list[str] | None = option(None, *options.INVERTER, metavar=options.SPEC, show_default="all")
+    schemes: list[str] | None = option(
+        None,
+        "Allotment of calls to steps, and initial guess: published (even, clean), informed (by the spectrum, "
+        "predicted), noised (by the spectrum, noised-predicted).",
+        *("--scheme", "--way"),
+        show_default="all",
+    )
+    noise_maps: bool = option(False, "Store noise maps, for one of the calls of each step.", *options.MAPS)
+    guidance: list[float] | None = option(
+        None, "Guidance scales of edits.", min=0.0, max=options.MAX_GUIDANCE, show_default=options.OWN
+    )
+    tuned: Path | None = option(
+        None, "Folder of a run with --split tuning, whose best guidance is used.", metavar="DIR"
+    )
+    split: Literal["heldout", "tuning"] = option("heldout", "Scenes: held out, or to choose settings by.")
+    seed: int = option(0, "Seed of all noise.", min=0, max=options.MAX_SEED)
 
     def configurations(self, models: Mapping[str, Model], own: Own) -> list[Configuration]:
         """One for each point of the grid."""
@@ -111,10 +79,8 @@ def convergence(
     output: options.Folder,
     grid: GridOptions,
     limit: options.Limit = 100,
-    spectra: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Number of images at which Jacobians are measured.")
-    ] = 4,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images inverted at once.")] = 1,
+    spectra: Annotated[int, typer.Option(min=0, help="Images at which Jacobians are measured.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Images inverted at once.")] = 1,
     device: options.Device = "auto",
 ) -> None:
     """Measure inverters at equal numbers of network calls: inversion error, reconstruction and edits.

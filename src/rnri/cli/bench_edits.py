@@ -12,6 +12,7 @@ import typer
 
 from rnri.cli import options, outputs, screen
 from rnri.cli.bench_report import Failures, report
+from rnri.cli.groups import option
 
 if TYPE_CHECKING:
     from rnri.editing.editor import Editor
@@ -21,65 +22,47 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Number of edits, kinds in turn.", show_default="all")
-]
+Limit = Annotated[int | None, typer.Option(min=1, help="Number of edits, kinds in turn.", show_default="all")]
+EditCount = Annotated[int, typer.Option("--limit", min=1, help="Number of edits, kinds in turn.")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MethodOptions:
     """What is measured, with which seeds, where."""
 
     PANEL: ClassVar[str] = "Measurement"
 
-    output: options.Folder
-    methods: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method", metavar=options.SPEC, help="Repeat it for several.", show_default="all that the model serves"
-        ),
-    ] = None
-    model: options.Model = options.MODEL
-    seeds: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--seed",
-            min=0,
-            max=options.MAX_SEED,
-            metavar="N",
-            help="Seed of all noise; repeat it to average over several.",
-            show_default="0",
-        ),
-    ] = None
-    device: options.Device = "auto"
+    output: Path = option(..., "Folder of measurements and report.", "--output", "-o", metavar="DIR")
+    methods: list[str] | None = option(
+        None, "Repeat it for several.", "--method", metavar=options.SPEC, show_default="all that the model serves"
+    )
+    model: str = option(options.MODEL, "An embedded model, a folder or a Hub id.", metavar="NAME")
+    seeds: list[int] | None = option(
+        None, "Seed of all noise; repeat it.", "--seed", min=0, max=options.MAX_SEED, show_default="0"
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps.", metavar="NAME")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SetOptions(MethodOptions):
     """The same of a set of edits, and its report."""
 
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="Repeat it for several.", show_default="those of the benchmark"),
-    ] = None
-    tuned: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Settings of 'rnri bench tune', for methods given by name alone."),
-    ] = None
-    as_json: options.Json = False
+    metrics: list[str] | None = option(
+        None, "Repeat it for several.", "--metric", metavar="NAME", show_default="those of the benchmark"
+    )
+    tuned: Path | None = option(None, "Settings of 'rnri bench tune', for methods without options.", metavar="DIR")
+    as_json: bool = option(False, "Print one JSON object and nothing else.", "--json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
     """The networks of metrics."""
 
     PANEL: ClassVar[str] = "Networks of metrics"
 
-    clip: Annotated[str | None, typer.Option(metavar="NAME", help="Another CLIP: a folder or Hub id.")] = None
-    dino: Annotated[str | None, typer.Option(metavar="NAME", help="Another ViT: a folder or Hub id.")] = None
-    lpips: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of LPIPS's files.", show_default="torch's cache")
-    ] = None
+    clip: str | None = option(None, "Another CLIP: a folder or Hub id.", metavar="NAME")
+    dino: str | None = option(None, "Another ViT: a folder or Hub id.", metavar="NAME")
+    lpips: Path | None = option(None, "Folder of LPIPS's files.", metavar="DIR", show_default="torch's cache")
 
     def networks(self, editor: Editor) -> Networks:
         """Those that are given, the others by default."""
@@ -92,7 +75,7 @@ class NetworkOptions:
 
 def scenes(
     measured: SetOptions,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Number of edits, kinds in turn.")] = 550,
+    limit: EditCount = 550,
     split: options.Split = "heldout",
 ) -> None:
     """Measure methods on edits of the embedded scenes, whose ground truth is rendered.
@@ -113,12 +96,9 @@ def pie(
     A stopped run is continued, and new measurements are added; then the report is written.
     """
 
-    def open_set(_editor: Editor) -> Dataset:
-        from rnri.evaluation.datasets.pie import Pie
+    from rnri.evaluation.datasets.pie import Pie
 
-        return Pie(root)
-
-    _measure(open_set, measured, networks, limit)
+    _measure(lambda _editor: Pie(root), measured, networks, limit)
 
 
 def coco(
@@ -133,12 +113,9 @@ def coco(
     A stopped run is continued, and new measurements are added; then the report is written.
     """
 
-    def open_set(_editor: Editor) -> Dataset:
-        from rnri.evaluation.datasets.coco import Coco
+    from rnri.evaluation.datasets.coco import Coco
 
-        return Coco(pictures, captions)
-
-    _measure(open_set, measured, networks, limit)
+    _measure(lambda _editor: Coco(pictures, captions), measured, networks, limit)
 
 
 def folder(
@@ -152,18 +129,15 @@ def folder(
     A stopped run is continued, and new measurements are added; then the report is written.
     """
 
-    def open_set(_editor: Editor) -> Dataset:
-        from rnri.evaluation.datasets.folder import Folder
+    from rnri.evaluation.datasets.folder import Folder
 
-        return Folder(file)
-
-    _measure(open_set, measured, networks, limit)
+    _measure(lambda _editor: Folder(file), measured, networks, limit)
 
 
 def tune(
     measured: MethodOptions,
     by: Annotated[str, typer.Option(metavar="METRIC", help="Metric by which settings are chosen.")] = "reader-distance",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Number of edits, kinds in turn.")] = 88,
+    limit: EditCount = 88,
 ) -> None:
     """Choose the settings of each method on other scenes than those that are reported.
 
@@ -178,12 +152,9 @@ def tune(
 
 
 def _scenes(split: Literal["heldout", "tuning"], limit: int) -> Callable[[Editor], Dataset]:
-    def open_set(editor: Editor) -> Dataset:
-        from rnri.evaluation.datasets.scenes import Scenes
+    from rnri.evaluation.datasets.scenes import Scenes
 
-        return Scenes(split, limit, editor.model.image_size[0])
-
-    return open_set
+    return lambda editor: Scenes(split, limit, editor.model.image_size[0])
 
 
 def _measure(
@@ -208,7 +179,7 @@ def _measure(
     from rnri.evaluation.reports import EDITS
 
     statistics.require()
-    more = measured if isinstance(measured, SetOptions) else SetOptions(measured.output)
+    more = measured if isinstance(measured, SetOptions) else SetOptions(output=measured.output)
     settings_of = tuning.read(more.tuned) if more.tuned else None
     names = measured.methods or usual or list(METHODS)
     names = settings_of.apply(names) if settings_of else names

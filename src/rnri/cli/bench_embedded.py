@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from rnri.cli import options, screen
 
@@ -13,15 +11,7 @@ if TYPE_CHECKING:
 
 
 def embedded(
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="NAME",
-            help="Model or folder; repeat it for several.",
-            show_default=options.EMBEDDED_MODELS,
-        ),
-    ] = None,
+    models: options.Models = None,
     limit: options.Limit = 200,
     seed: options.Seed = 0,
     device: options.Device = "auto",

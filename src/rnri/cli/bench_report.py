@@ -42,14 +42,7 @@ class Failures:
 def report(
     output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of measurements.")],
     reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference",
-            "--ours",
-            metavar="SPEC",
-            help="Method with which the others are compared.",
-            show_default="the first measured",
-        ),
+        str | None, typer.Option("--reference", "--ours", help="Compare with it.", show_default="the first measured")
     ] = None,
     as_json: options.Json = False,
 ) -> None:

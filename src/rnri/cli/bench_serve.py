@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 def serve(
     model: options.ModelOptions,
     clients: Annotated[
-        list[int] | None,
-        typer.Option(min=1, max=256, metavar="N…", help="Clients at the same time.", show_default="1 2 4 8"),
+        list[int] | None, typer.Option(min=1, max=256, help="Clients at the same time.", show_default="1 2 4 8")
     ] = None,
-    requests: Annotated[int, typer.Option(min=1, metavar="N", help="Requests of each client.")] = 8,
-    pictures: Annotated[int, typer.Option(min=1, metavar="N", help="Images that are edited.")] = 4,
+    requests: Annotated[int, typer.Option(min=1, help="Requests of each client.")] = 8,
+    pictures: Annotated[int, typer.Option(min=1, help="Images that are edited.")] = 4,
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:

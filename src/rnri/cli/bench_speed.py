@@ -19,29 +19,17 @@ EMBEDDED = "embedded"
 def speed(
     model: options.ModelOptions,
     architecture: Annotated[
-        str,
-        typer.Option(
-            "--architecture", "--arch", metavar="NAME", help="embedded, sd15, sdxl, sd3 or flux: a checkpoint of it."
-        ),
+        str, typer.Option("--architecture", "--arch", help="embedded, sd15, sdxl, sd3 or flux: a checkpoint of it.")
     ] = EMBEDDED,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Build --architecture at full size with random weights: no download.")
+        bool, typer.Option("--random-weights", help="Build it at full size: no download.")
     ] = False,
     inverters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--inverter",
-            "--solver",
-            metavar=options.SPEC,
-            help="Repeat it for several.",
-            show_default="auto, gnri",
-        ),
+        list[str] | None, typer.Option("--inverter", "--solver", help="Repeat it.", show_default="auto, gnri")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Sampling steps between noise and image.")] = 4,
-    iterations: Annotated[
-        int, typer.Option("--iterations", "--budget", min=1, metavar="N", help="Iterations of each step.")
-    ] = 1,
-    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Timings of each stage.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Sampling steps between noise and image.")] = 4,
+    iterations: Annotated[int, typer.Option("--iterations", "--budget", min=1, help="Iterations of each step.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each stage.")] = 5,
     size: options.ResultSize = None,
     as_json: options.Json = False,
 ) -> None:

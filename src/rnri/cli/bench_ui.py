@@ -13,9 +13,7 @@ from rnri.cli.ui import NEEDS
 
 def ui(
     model: Annotated[str, typer.Option(metavar="NAME", help="An embedded model.")] = options.MODEL,
-    edits: Annotated[
-        int, typer.Option("--edits", "-n", min=1, max=options.MAX_IMAGES, metavar="N", help="Number of edits.")
-    ] = 20,
+    edits: Annotated[int, typer.Option("--edits", "-n", min=1, max=options.MAX_IMAGES, help="Number of edits.")] = 20,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:

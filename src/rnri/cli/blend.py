@@ -20,30 +20,13 @@ if TYPE_CHECKING:
 def interpolate(
     a: Annotated[Path, typer.Argument(metavar="A", help="PNG, JPEG or WebP.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    prompt_a: Annotated[
-        str, typer.Option(parser=options.prompt, metavar="TEXT", help="Source prompt of A, or auto.")
-    ],
-    prompt_b: Annotated[
-        str, typer.Option(parser=options.prompt, metavar="TEXT", help="Source prompt of B, or auto.")
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR|FILE",
-            help="A folder for frame-01.png and so on, or an animation: FILE.webp, .gif or .apng.",
-        ),
-    ],
+    prompt_a: options.Prompt,
+    prompt_b: options.Prompt,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of frames, or FILE.webp, .gif or .apng.")],
     inversion: FaithfulInversionOptions,
     model: ModelOptions,
-    count: Annotated[
-        int, typer.Option("--count", "-n", min=2, max=options.MAX_IMAGES, metavar="N", help="Frames, ends included.")
-    ] = 8,
-    path: Annotated[
-        Literal["nao", "slerp", "lerp"],
-        typer.Option(help="Path of the noise: norm-aware, on the sphere, or straight."),
-    ] = "nao",
+    count: Annotated[int, typer.Option("--count", "-n", min=2, max=options.MAX_IMAGES, help="Frames in all.")] = 8,
+    path: Annotated[Literal["nao", "slerp", "lerp"], typer.Option(help="Path of the noise.")] = "nao",
     captioner: options.Captioner = options.CAPTIONER,
     force: options.Force = False,
 ) -> None:
@@ -85,22 +68,13 @@ def interpolate(
 
 def concept(
     image: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="A few images of it: PNG, JPEG or WebP.")],
-    prompt: Annotated[
-        str, typer.Option(parser=options.prompt, metavar="TEXT", help="Prompt of the images, and of the new ones.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of new-1.png, new-2.png and so on.")
-    ],
+    prompt: options.Prompt,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of new-1.png and so on.")],
     inversion: FaithfulInversionOptions,
+    sampling: options.SamplingOptions,
     model: ModelOptions,
     count: options.Count = 4,
-    variety: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=1.0, metavar="NUMBER", help="Distance from the centroid of noise: 0 is there, 1 is anywhere."
-        ),
-    ] = 0.3,
-    guidance: options.Guidance = None,
+    variety: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of fresh noise.")] = 0.3,
     force: options.Force = False,
 ) -> None:
     """Sample new images of a rare subject.
@@ -125,7 +99,7 @@ def concept(
             tell(f"inverting {each.name}")
             scaled = images.resize(picture, size)
             inversions.append(sources.invert(editor, scaled, prompt, config, inversion, timings))
-        new = concept(editor, inversions, prompt, count, variety=variety, guidance=guidance, seed=config.seed)
+        new = concept(editor, inversions, prompt, count, variety=variety, guidance=sampling.guidance, seed=config.seed)
         _write(_counted(new, count, tell), paths, force=force)
     _show(model.name, inversions, [("references", ", ".join(map(str, image)))], paths)
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rnri.cli import options, outputs, report, screen, sources
-from rnri.cli.options import InversionOptions, ModelOptions
+from rnri.cli.options import InversionOptions, ModelOptions, SamplingOptions
 
 if TYPE_CHECKING:
     from rnri_core.inversion.inversion import Inversion
 
     from rnri.editing.editor import Editor, Timings
     from rnri.editing.fidelity import Fidelity
-    from rnri.images import Picture
+    from rnri.images import ImageLike, Picture
     from rnri.scenes.edits import Edit
 
 FOLDER = Path("demo")
@@ -37,17 +37,8 @@ class _Edited:
 def demo(
     inversion: InversionOptions,
     model: ModelOptions,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="Folder of the results.",
-            show_default=f"{FOLDER}, where those of the last time are overwritten",
-        ),
-    ] = None,
-    guidance: options.Guidance = None,
+    sampling: SamplingOptions,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder.", show_default=str(FOLDER))] = None,
     force: options.Force = False,
 ) -> None:
     """Edit an example in three ways.
@@ -79,11 +70,11 @@ def demo(
         results = []
         for name, each in EDITS.items():
             tell(f"editing: {name}")
-            results.append(_edited(editor, inverted, name, each, guidance))
+            results.append(_edited(editor, inverted, name, each, sampling))
         edits = [(each.name, each.prompt, each.picture) for each in results]
         sheet = report.sheet(original, inverted.prompt, quality, edits)
         folder.mkdir(parents=True, exist_ok=True)
-        pictures = [original, quality.picture, *(each.picture for each in results), sheet]
+        pictures: list[ImageLike] = [original, quality.picture, *(each.picture for each in results), sheet]
         for path, picture in zip(paths, pictures, strict=True):
             images.write(picture, path, overwrite=overwrite)
     report.warn(inverted)
@@ -99,14 +90,14 @@ def demo(
     )
 
 
-def _edited(editor: Editor, inverted: Inversion, name: str, edit: Edit, guidance: float | None) -> _Edited:
+def _edited(editor: Editor, inverted: Inversion, name: str, edit: Edit, sampling: SamplingOptions) -> _Edited:
     from rnri import images
     from rnri.editing.editor import Timings
     from rnri.editing.fidelity import decibels
     from rnri.scenes.render import render
 
     timings = Timings()
-    result = editor.edit(inverted, edit.target_prompt, guidance=guidance, timings=timings)
+    result = editor.edit(inverted, edit.target_prompt, timings=timings, **asdict(sampling))
     psnr = decibels(result.picture, images.read(render(edit.target)))
     return _Edited(name, edit.target_prompt, result.picture, timings, result.nfe, psnr)
 

@@ -10,8 +10,8 @@ import typer
 from rnri_core.errors import RnriError
 
 from rnri.cli import options, outputs, report, screen, sources
-from rnri.cli.groups import naming
-from rnri.cli.options import EditOptions, InversionOptions, ModelOptions
+from rnri.cli.groups import naming, option
+from rnri.cli.options import EditOptions, InversionOptions, ModelOptions, Size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rnri.editing.fidelity import Fidelity
     from rnri.editing.result import EditResult
 
+OUTPUT = ("--output", "-o")
+EDITED = "IMAGE-edited.png, in this directory"
+
 
 @dataclass(frozen=True)
 class ResultOptions:
@@ -27,34 +30,17 @@ class ResultOptions:
 
     PANEL: ClassVar[str] = "Results"
 
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File of the result; of several, OUT.png is OUT-1.png, OUT-2.png and so on.",
-            show_default="IMAGE-edited.png, in this directory",
-        ),
-    ] = None
-    sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File of original, reconstruction and results side by side.")
-    ] = None
-    animation: Annotated[
-        Path | None,
-        typer.Option(
-            "--animation",
-            "--way",
-            metavar="FILE",
-            help="Animation of each step's x₀ prediction: FILE.webp, .gif or .apng. --preview is faster.",
-        ),
-    ] = None
-    size: options.ResultSize = None
-    paste: Annotated[
-        bool, typer.Option("--paste", help="Where a mask or control keeps IMAGE, put back its own pixels, to the bit.")
-    ] = False
-    force: options.Force = False
-    as_json: options.Json = False
+    output: Path | None = option(
+        None, "File of the result; OUT-1.png and so on of several.", *OUTPUT, metavar="FILE", show_default=EDITED
+    )
+    sheet: Path | None = option(None, "Original, reconstruction and results side by side.", metavar="FILE")
+    animation: Path | None = option(
+        None, "x₀ predictions of all steps: FILE.webp, .gif or .apng.", "--animation", "--way", metavar="FILE"
+    )
+    size: Size | None = option(None, "Size of the results.", parser=options.size, metavar="WxH")
+    paste: bool = option(False, "Where a mask or control keeps IMAGE, put back its own pixels.", "--paste")
+    force: bool = option(False, "Overwrite existing files.", "--force")
+    as_json: bool = option(False, "Print one JSON object and nothing else.", "--json")
 
     def paths(self, image: Path, count: int) -> tuple[list[Path], list[Path]]:
         """The files of the results and of their animations, which can be written."""
@@ -95,22 +81,14 @@ class ResultOptions:
 
 
 def edit(
-    image: Annotated[
-        Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP, or a FILE.safetensors of 'rnri invert'.")
-    ],
-    target: Annotated[
-        list[str],
-        typer.Option(parser=options.prompt, metavar="TEXT", help="Target prompt; repeat it for several results."),
-    ],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG, WebP, or a file of 'rnri invert'.")],
+    target: Annotated[list[str], typer.Option(parser=options.prompt, metavar="TEXT", help="Target prompt; repeat it.")],
     results: ResultOptions,
     editing: EditOptions,
     inversion: InversionOptions,
     model: ModelOptions,
     source: Annotated[
-        str | None,
-        typer.Option(
-            parser=options.prompt, metavar="TEXT", help="Source prompt, or auto; a stored inversion has its own."
-        ),
+        str | None, typer.Option(parser=options.prompt, metavar="TEXT", help="Source prompt, or auto.")
     ] = None,
     captioner: options.Captioner = options.CAPTIONER,
 ) -> None:
@@ -153,10 +131,8 @@ def edit(
 
 def invert(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP.")],
-    prompt: Annotated[str, typer.Option(parser=options.prompt, metavar="TEXT", help="Source prompt, or auto.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="File of the inversion.")
-    ],
+    prompt: options.Prompt,
+    output: Annotated[Path, typer.Option(*OUTPUT, metavar="FILE.safetensors", help="File of the inversion.")],
     inversion: InversionOptions,
     model: ModelOptions,
     captioner: options.Captioner = options.CAPTIONER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,17 +13,12 @@ from rnri.cli import options, outputs, screen
 
 
 def generate(
-    prompt: Annotated[
-        str, typer.Argument(parser=options.prompt, metavar="PROMPT", help="Description of the images.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of seed-0.png, seed-1.png and so on.")
-    ],
+    prompt: Annotated[str, typer.Argument(parser=options.prompt, metavar="PROMPT", help="Prompt of the images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of seed-0.png and so on.")],
+    sampling: options.SamplingOptions,
     model: options.ModelOptions,
     count: options.Count = 4,
-    steps: options.Steps = None,
-    guidance: options.Guidance = None,
-    negative: options.Negative = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.", show_default=options.OWN)] = None,
     seed: options.Seed = 0,
     size: options.ResultSize = None,
     force: options.Force = False,
@@ -45,9 +41,7 @@ def generate(
         editor = model.editor(timings, tell)
         for n, path in enumerate(paths):
             tell(f"sampling {path.name}")
-            image = editor.generate(
-                prompt, steps=steps, guidance=guidance, negative=negative, seed=seed + n, size=size, timings=timings
-            )
+            image = editor.generate(prompt, steps=steps, **asdict(sampling), seed=seed + n, size=size, timings=timings)
             output.mkdir(parents=True, exist_ok=True)
             images.write(image, path, overwrite=force)
     spent = timings.edit + timings.decode

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import wraps
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, Field, field, fields, is_dataclass
+from functools import cache, wraps
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 from rnri_core.errors import RnriError
@@ -59,11 +59,20 @@ class Command(TyperCommand):
                 formatter.write_dl(rows)
 
 
+def option(default: Any, help: str, *names: str, **more: Any) -> Any:
+    """A field of a group: its default (``...`` for a required one), help, names, and further arguments of typer.
+
+    Without names the option is called as the field.
+    """
+    metadata = {"option": typer.Option(*names, help=help, **more)}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
 def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
     """The command with the options of its groups in place of the parameters that are dataclasses.
 
-    An option of a group is named after its field unless it declares a name; one without a declaration, as those of
-    :class:`rnri.load_options.Loading`, gets it from the field's type and its metadata ``about``.
+    A field of a group that is no :func:`option`, as those of ``Loading``, becomes one by its type and its metadata
+    ``about``.
     """
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters
@@ -100,7 +109,8 @@ def naming(*groups: object) -> Iterator[None]:
 
 def option_names(group: object) -> dict[str, str]:
     """The options of a group: field, and the option's name."""
-    return {name: info.default.partition("/")[0] for name, _, info in _options(type(group))}
+    kind: Any = type(group)
+    return {name: info.default.partition("/")[0] for name, _, info in _declared(kind)[0]}
 
 
 def given(group: object) -> dict[str, Any]:
@@ -108,29 +118,31 @@ def given(group: object) -> dict[str, Any]:
     return {name: value for name in option_names(group) if (value := getattr(group, name)) is not None}
 
 
-def _options(kind: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Name, type and declaration of each option of a group; of groups inside it none."""
-    hints = get_type_hints(kind, include_extras=True)
+@cache
+def _declared(kind: Any) -> tuple[list[tuple[str, Any, Any]], dict[str, Any]]:
+    """Name, type and declaration of each option of a group; name and class of each group inside it."""
+    options, inner, hints = [], {}, get_type_hints(kind)
     for each in fields(kind):
-        if is_dataclass(hints[each.name]):
+        held = hints[each.name]
+        if is_dataclass(held):
+            inner[each.name] = held
             continue
-        annotated = get_origin(hints[each.name]) is Annotated
-        held, info = get_args(hints[each.name]) if annotated else _derived(each, hints[each.name])
-        info = copy(info)
+        held, info = (held, copy(each.metadata["option"])) if "option" in each.metadata else _derived(each, held)
         flag = f"--{each.name.replace('_', '-')}"
         if info.default is ...:  # typer keeps the first name that is declared in the place of the default
             info.default = f"{flag}/--no-{flag[2:]}" if held == (bool | None) else flag
-        yield each.name, held, info
+        options.append((each.name, held, info))
+    return options, inner
 
 
-def _derived(field: Field[Any], held: Any) -> tuple[Any, Any]:
+def _derived(each: Field[Any], held: Any) -> tuple[Any, Any]:
     """Type and declaration of an option whose field declares none."""
-    about = field.metadata["about"]
+    about = each.metadata["about"]
     if held is bool:
         return held, typer.Option(help=about)
     if held == (bool | None):
         return held, typer.Option(help=about, show_default="where it is faster")
-    shown = field.default if isinstance(field.default, str) else False
+    shown = each.default if isinstance(each.default, str) else False
     held = list[str] if get_origin(held) is tuple else held
     return held, typer.Option(metavar="NAME", help=about, show_default=shown)
 
@@ -139,7 +151,8 @@ def _parameters(kind: Any, prefix: str, panel: str) -> Iterator[inspect.Paramete
     """The parameters of a group's options, then those of the groups inside it."""
     panel = getattr(kind, "PANEL", panel)
     defaults = {each.name: each.default for each in fields(kind)}
-    for name, held, info in _options(kind):
+    options, inner = _declared(kind)
+    for name, held, info in options:
         default = inspect.Parameter.empty if defaults[name] is MISSING else defaults[name]
         info.rich_help_panel = panel
         yield inspect.Parameter(
@@ -148,17 +161,13 @@ def _parameters(kind: Any, prefix: str, panel: str) -> Iterator[inspect.Paramete
             default=list(default) if isinstance(default, tuple) else default,
             annotation=Annotated[held, info],
         )
-    for name, inner in _inner(kind).items():
-        yield from _parameters(inner, f"{prefix}{name}_", panel)
+    for name, group in inner.items():
+        yield from _parameters(group, f"{prefix}{name}_", panel)
 
 
-def _build(kind: Any, prefix: str, options: dict[str, Any]) -> Any:
-    """The group made of its options, which are taken out of ``options``."""
-    values = {name: options.pop(prefix + name) for name, _, _ in _options(kind)}
+def _build(kind: Any, prefix: str, given: dict[str, Any]) -> Any:
+    """The group made of its options, which are taken out of ``given``."""
+    options, inner = _declared(kind)
+    values = {name: given.pop(prefix + name) for name, _, _ in options}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return kind(**values, **{name: _build(inner, f"{prefix}{name}_", options) for name, inner in _inner(kind).items()})
-
-
-def _inner(kind: Any) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {each.name: hints[each.name] for each in fields(kind) if is_dataclass(hints[each.name])}
+    return kind(**values, **{name: _build(group, f"{prefix}{name}_", given) for name, group in inner.items()})

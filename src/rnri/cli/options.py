@@ -1,7 +1,7 @@
 """The options that commands share: names, help and ranges, and how their text is read.
 
-The groups are named as the configs: each field of :class:`InversionOptions` and :class:`EditOptions` that a config has
-sets the field of that name. Their tables of names is the declaration of the option itself.
+A field of :class:`InversionOptions` or :class:`EditOptions` sets the field of that name of the config. The name of the
+option is in its declaration alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 import typer
 from rnri_core.errors import RnriError
 
-from rnri.cli.groups import given, naming
+from rnri.cli.groups import given, naming, option
 from rnri.load_options import Loading
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ FAITHFUL = "faithful"
 """The inverter whose noise explains the image without noise maps: to mix noise, or to sample it in other steps."""
 
 OWN = "the model's own"
-EMBEDDED_MODELS = "all embedded ones"
+EMBEDDED = "all embedded ones"
 MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_IMAGES = 100.0, 2**63 - 1, 16384, 10_000
-SPEC = "NAME[:FIELD=VALUE,…]"
+SPEC = "NAME[:FIELD=VALUE,…][+…]"
 
 
 class Size(NamedTuple):
@@ -115,43 +115,25 @@ def _counts(text: str) -> bool:
 
 
 Model = Annotated[str, typer.Option(metavar="NAME", help="An embedded model, a folder or a Hub id: see 'rnri models'.")]
-Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", metavar="NAME…", help="Models or folders.", show_default=EMBEDDED_MODELS),
-]
+Models = Annotated[list[str] | None, typer.Option("--model", help="Models or folders.", show_default=EMBEDDED)]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Guidance = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=MAX_GUIDANCE,
-        metavar="NUMBER",
-        help="Guidance scale; above 1 it mostly takes twice the time.",
-        show_default=OWN,
-    ),
-]
-Negative = Annotated[str | None, typer.Option(metavar="TEXT", help="Negative prompt; it needs guidance.")]
-Steps = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Sampling steps between noise and image.", show_default=OWN)
-]
-StepsList = Annotated[list[int] | None, typer.Option("--steps", min=1, metavar="N…", show_default="4 20")]
-Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of all noise.")]
-ResultSize = Annotated[
-    Size | None,
-    typer.Option("--size", parser=size, metavar="WxH", help="Size of the results in pixels.", show_default=False),
-]
-Count = Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_IMAGES, metavar="N", help="Number of images.")]
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all noise.")]
+StepsList = Annotated[list[int] | None, typer.Option("--steps", min=1, help="Sampling steps.", show_default="4 20")]
+Count = Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_IMAGES, help="Number of images.")]
 Split = Annotated[Literal["heldout", "tuning"], typer.Option(help="Scenes: held out, or to choose settings by.")]
-Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Number of images.")]
+Limit = Annotated[int, typer.Option(min=1, help="Number of images.")]
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of measurements and report.")]
-Captioner = Annotated[
-    str,
-    typer.Option(metavar="NAME", help="BLIP model, folder or Hub id, that captions the image for the prompt auto."),
-]
+ResultSize = Annotated[Size | None, typer.Option("--size", parser=size, metavar="WxH", help="Size of the results.")]
+Prompt = Annotated[str, typer.Option(parser=prompt, metavar="TEXT", help="Source prompt, or auto.")]
+Captioner = Annotated[str, typer.Option(metavar="NAME", help="BLIP model, folder or Hub id, for the prompt auto.")]
 CAPTIONER = "Salesforce/blip-image-captioning-base"
 
+MAPS = ("--noise-maps/--no-noise-maps", "--residual-correction/--no-residual-correction")
+INVERTER = ("A preset, a solver or an inverter without a solver: see 'rnri solvers'.", "--inverter", "--solver")
+_SCALE = {"min": 0.0, "max": MAX_GUIDANCE}
+_GUIDANCE = "Guidance scale; above 1 it mostly takes twice the time."
 
 
 def load_all(names: list[str] | None, device: str, **how: Any) -> dict[str, LoadedModel]:
@@ -161,88 +143,40 @@ def load_all(names: list[str] | None, device: str, **how: Any) -> dict[str, Load
     return {name: models.load(name, device=device, **how) for name in names or list(models.EMBEDDED)}
 
 
-_INVERTER = f"{SPEC}[+…]"
-_INVERTER_HELP = "Inverter: a preset, a solver or an inverter without a solver, see 'rnri solvers'."
-
-
 @dataclass(frozen=True)
 class InversionOptions:
     """The settings of an inversion, each by the name of its field in ``InversionConfig``; ``None`` is not given."""
 
     PANEL: ClassVar[str] = "Inversion"
 
-    inverter: Annotated[
-        str | None,
-        typer.Option("--inverter", "--solver", metavar=_INVERTER, help=_INVERTER_HELP, show_default="auto"),
-    ] = None
-    steps: Steps = None
-    strength: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0, max=1.0, metavar="NUMBER", help="Share of the steps that is inverted and edited.", show_default="1"
-        ),
-    ] = None
-    guidance: Annotated[
-        float | None,
-        typer.Option(
-            "--source-guidance",
-            min=0.0,
-            max=MAX_GUIDANCE,
-            metavar="NUMBER",
-            help="Guidance scale of the inversion, which is most accurate without.",
-            show_default="none",
-        ),
-    ] = None
-    iterations: Annotated[
-        Any,
-        typer.Option(
-            "--iterations",
-            "--budget",
-            parser=iterations,
-            metavar="N[,N…]",
-            help="Iterations of each step, or a plan from the image outwards whose last entry repeats.",
-            show_default="the preset's; 2 for a solver",
-        ),
-    ] = None
-    calls: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Network evaluations of a preset in all.", show_default="the preset's"),
-    ] = None
-    tol: Annotated[
-        float | None,
-        typer.Option(
-            parser=positive,
-            metavar="NUMBER",
-            help="Residual at which an image stops iterating.",
-            show_default="all iterations",
-        ),
-    ] = None
-    init: Annotated[
-        Literal["clean", "noised", "predicted", "noised-predicted"] | None,
-        typer.Option(help="Initial guess of each step.", show_default="the preset's; clean"),
-    ] = None
-    noise_maps: Annotated[
-        bool | None,
-        typer.Option(
-            "--noise-maps/--no-noise-maps",
-            "--residual-correction/--no-residual-correction",
-            help="Store what each step misses, and add it when sampling.",
-            show_default="the preset's; no for a solver",
-        ),
-    ] = None
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, max=MAX_SEED, metavar="N", help="Seed of all noise.", show_default="0"),
-    ] = None
-    resolution: Annotated[
-        Size | None,
-        typer.Option(
-            parser=size,
-            metavar="WxH",
-            help="Size at which the network works, in multiples that it takes; results have the size of IMAGE.",
-            show_default="about the model's own",
-        ),
-    ] = None
+    inverter: str | None = option(None, *INVERTER, metavar=SPEC, show_default="auto")
+    steps: int | None = option(None, "Sampling steps between noise and image.", min=1, show_default=OWN)
+    strength: float | None = option(
+        None, "Share of the steps that is inverted and edited.", min=0.0, max=1.0, show_default="1"
+    )
+    guidance: float | None = option(
+        None, "Guidance scale while inverting, best without.", "--source-guidance", **_SCALE, show_default="none"
+    )
+    iterations: Any = option(
+        None,
+        "Iterations of each step, or a plan from the image outwards whose last entry repeats.",
+        *("--iterations", "--budget"),
+        **{"parser": iterations, "metavar": "N[,N…]", "show_default": "the preset's; 2 for a solver"},
+    )
+    calls: int | None = option(None, "Network evaluations of a preset in all.", min=1, show_default="the preset's")
+    tol: float | None = option(
+        None, "Residual at which an image stops.", parser=positive, metavar="NUMBER", show_default="all iterations"
+    )
+    init: Literal["clean", "noised", "predicted", "noised-predicted"] | None = option(
+        None, "Initial guess of each step.", show_default="the preset's; clean"
+    )
+    noise_maps: bool | None = option(
+        None, "Store what each step misses, and add it when sampling.", *MAPS, show_default="the preset's; no"
+    )
+    seed: int | None = option(None, "Seed of all noise.", min=0, max=MAX_SEED, show_default="0")
+    resolution: Size | None = option(
+        None, "Size at which the network works.", parser=size, metavar="WxH", show_default=f"about {OWN}"
+    )
 
     def config(self, **defaults: Any) -> InversionConfig:
         """The config of the options that were given, over these defaults."""
@@ -256,46 +190,35 @@ class InversionOptions:
 class FaithfulInversionOptions(InversionOptions):
     """The same, with the preset ``faithful`` by default."""
 
-    inverter: Annotated[
-        str | None,
-        typer.Option("--inverter", "--solver", metavar=_INVERTER, help=_INVERTER_HELP, show_default=FAITHFUL),
-    ] = FAITHFUL
+    inverter: str | None = option(FAITHFUL, *INVERTER, metavar=SPEC)
 
 
 @dataclass(frozen=True)
-class EditOptions:
+class SamplingOptions:
+    """Guidance of sampling."""
+
+    PANEL: ClassVar[str] = "Sampling"
+
+    guidance: float | None = option(None, _GUIDANCE, **_SCALE, show_default=OWN)
+    negative: str | None = option(None, "Negative prompt; it needs guidance.", metavar="TEXT")
+
+
+@dataclass(frozen=True)
+class EditOptions(SamplingOptions):
     """The settings of an edit, each by the name of its field in ``EditConfig``, and what becomes controls."""
 
     PANEL: ClassVar[str] = "Edit"
 
-    guidance: Guidance = None
-    negative: Negative = None
-    controls: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--control",
-            metavar=SPEC,
-            help="Control of the edit, see 'rnri controls'; repeat it for several.",
-            show_default="the automatic mask, with noise maps",
-        ),
-    ] = None
-    weight: Annotated[
-        list[WordWeight] | None,
-        typer.Option(parser=word_weight, metavar="WORD=NUMBER", help="Attention to a target word; repeat it."),
-    ] = None
-    mask: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Mask image, white where the edit may change IMAGE.")
-    ] = None
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--edit-steps",
-            min=1,
-            metavar="N",
-            help="Steps of the edit, counted over the whole sampler.",
-            show_default="as many as inverted",
-        ),
-    ] = None
+    controls: list[str] | None = option(
+        None, "See 'rnri controls'; repeat it.", "--control", metavar=SPEC, show_default="automatic mask"
+    )
+    weight: list[WordWeight] | None = option(
+        None, "Attention to a target word; repeat it.", parser=word_weight, metavar="WORD=NUMBER"
+    )
+    mask: Path | None = option(None, "Mask image, white where the edit may change IMAGE.", metavar="FILE")
+    steps: int | None = option(
+        None, "Steps of the edit, over the whole sampler.", "--edit-steps", min=1, show_default="as many as inverted"
+    )
 
     def config(self) -> EditConfig:
         """The config: controls as named, then the mask, then the weights of words."""
@@ -319,14 +242,9 @@ class ModelOptions:
 
     PANEL: ClassVar[str] = "Model"
 
-    name: Annotated[
-        str,
-        typer.Option("--model", metavar="NAME", help="An embedded model, a folder or a Hub id: see 'rnri models'."),
-    ] = MODEL
-    device: Device = "auto"
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of the networks.")
-    ] = "float32"
+    name: str = option(MODEL, "An embedded model, a folder or a Hub id: see 'rnri models'.", "--model", metavar="NAME")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps.", metavar="NAME")
+    dtype: Literal["float32", "bfloat16", "float16"] = option("float32", "Precision of the networks.")
     loading: Loading = field(default_factory=Loading)
 
     def load(self) -> LoadedModel:

@@ -19,12 +19,15 @@ _out, _err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
 def say(line: str = "", style: str | None = None) -> None:
-    """One line of a result."""
-    _out.print(line, style=style, markup=False, soft_wrap=True)
+    """One line of a result, in a style on a terminal."""
+    if style and _out.is_terminal:
+        _out.print(line, style=style, markup=False, soft_wrap=True)
+    else:
+        say_exactly(line)
 
 
 def say_exactly(text: str) -> None:
-    """A result for machines: these characters and a line end."""
+    """These characters and a line end."""
     _out.file.write(f"{text}\n")
     _out.file.flush()
 

@@ -11,14 +11,23 @@ import typer
 from rnri_core.errors import RnriError
 
 from rnri.cli import options, screen
+from rnri.cli.groups import option
 
 if TYPE_CHECKING:
     from rnri.web.engine import Limits
 
-NEEDS = ("fastapi", "uvicorn", "python_multipart", "prometheus_fastapi_instrumentator", "cachetools", "websockets", "httpx")
+NEEDS = (
+    "fastapi",
+    "uvicorn",
+    "python_multipart",
+    "prometheus_fastapi_instrumentator",
+    "cachetools",
+    "websockets",
+    "httpx",
+)
 
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 is any that is free.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any that is free.")]
 
 
 @dataclass(frozen=True)
@@ -27,36 +36,21 @@ class LimitOptions:
 
     PANEL: ClassVar[str] = "Limits"
 
-    queue: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Requests that may wait.")] = 64
-    batch: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Images sampled in the same calls.")] = 8
-    wait: Annotated[
-        float,
-        typer.Option(min=0.0, max=1000.0, metavar="MS", help="Milliseconds an edit waits for others to share its calls."),
-    ] = 5
-    cache: Annotated[
-        int, typer.Option(min=1, max=2**20, metavar="MIB", help="Memory for stored inversions.")
-    ] = 256
-    deadline: Annotated[
-        float, typer.Option(min=0.001, max=3600.0, metavar="SECONDS", help="Time after which a request is given up.")
-    ] = 60
-    grace: Annotated[
-        float, typer.Option(min=0.0, max=3600.0, metavar="SECONDS", help="Time to finish in after a signal to stop.")
-    ] = 30
-    max_pixels: Annotated[int, typer.Option(min=1, max=2**30, metavar="N", help="Pixels of an image.")] = 16_000_000
-    max_bytes: Annotated[int, typer.Option(min=1, max=2**30, metavar="N", help="Bytes of a request.")] = 20 * 2**20
+    queue: int = option(64, "Requests that may wait.", min=1, max=10_000)
+    batch: int = option(8, "Images sampled in the same calls.", min=1, max=256)
+    wait: float = option(5.0, "Milliseconds an edit waits for others to share its calls.", min=0.0, max=1000.0)
+    cache: int = option(256, "MiB of stored inversions.", min=1, max=2**20)
+    deadline: float = option(60.0, "Seconds after which a request is given up.", min=0.001, max=3600.0)
+    grace: float = option(30.0, "Seconds to finish in after a signal to stop.", min=0.0, max=3600.0)
+    max_pixels: int = option(16_000_000, "Pixels of an image.", min=1, max=2**30)
+    max_bytes: int = option(20 * 2**20, "Bytes of a request.", min=1, max=2**30)
 
     def engine(self) -> Limits:
         """Those of the engine."""
         from rnri.web.engine import Limits
 
-        return Limits(
-            queue=self.queue,
-            batch=self.batch,
-            wait=self.wait / 1000,
-            bytes=self.cache * 2**20,
-            seconds=self.deadline,
-            pixels=self.max_pixels,
-        )
+        wait, memory = self.wait / 1000, self.cache * 2**20
+        return Limits(self.queue, self.batch, wait=wait, bytes=memory, seconds=self.deadline, pixels=self.max_pixels)
 
 
 def serve(
@@ -64,17 +58,9 @@ def serve(
     limits: LimitOptions,
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keys, one a line, of which every request must carry one."),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Serve everyone on the network, without a key.")
-    ] = False,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="URL", help="A page whose scripts may use it; repeat it for several.", show_default="none"),
-    ] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="Keys, one a line; every request carries one.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Serve everyone on the network, without a key.")] = False,
+    allow_origin: Annotated[list[str] | None, typer.Option(help="A page whose scripts may use it; repeat it.")] = None,
 ) -> None:
     """Serve edits over HTTP, to this computer alone by default.
 

@@ -17,12 +17,8 @@ def ui(
     model: options.ModelOptions,
     host: Host = "127.0.0.1",
     port: Port = 7860,
-    memory: Annotated[
-        int, typer.Option(min=1, metavar="MB", help="Memory for inversions; above it, the oldest are made again.")
-    ] = 256,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen on an address that others reach; everyone may then use the page.")
-    ] = False,
+    memory: Annotated[int, typer.Option(min=1, help="MB of inversions; above it, the oldest are made again.")] = 256,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Serve everyone on the network.")] = False,
 ) -> None:
     """Edit images live in a browser.
 

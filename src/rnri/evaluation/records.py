@@ -72,9 +72,9 @@ def run(
     """Add to the file at ``path`` what it lacks of ``images`` × ``configurations``; returns how many that were.
 
     ``measure`` gets a configuration and up to ``batch`` images that lack it, and returns a dataclass for each. All
-    configurations of the first images come first. ``about`` describes the run. An ``RnriError`` of ``measure`` is given
-    to ``failed`` if there is one, the run goes on, and its images are left to another run. What a killed run left unfinished, at
-    most one line, is dropped. Raises ``ValueError`` for a file that is something else, or that another run is writing.
+    configurations of the first images come first. ``about`` describes the run. ``failed``, if given, gets each
+    ``RnriError`` of ``measure``; its images are left to a later run. What a killed run left unfinished, at most one
+    line, is dropped. Raises ``ValueError`` for a file that is something else, or that another run is writing.
     """
     with path.open("ab+") as file:
         _claim(file, path)
