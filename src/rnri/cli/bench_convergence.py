@@ -36,7 +36,13 @@ class GridOptions:
         *("--calls", "--budget"),
         **{"parser": options.positive, "metavar": "NUMBER", "show_default": "1 1.2 1.5 2 3 5 10"},
     )
-    inverters: list[str] | None = option(None, *options.INVERTER, metavar=options.SPEC, show_default="all")
+    inverters: list[str] | None = option(
+        None,
+        "Presets, solvers, edit-friendly, edict, bdia.",
+        *options.INVERTER,
+        metavar=options.SPEC,
+        show_default="all",
+    )
     schemes: list[str] | None = option(
         None,
         "Allotment of calls to steps, and initial guess: published (even, clean), informed (by the spectrum, "

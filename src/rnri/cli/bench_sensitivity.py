@@ -18,9 +18,11 @@ def sensitivity(
     models: options.Models = None,
     steps: options.StepsList = None,
     inverters: Annotated[
-        list[str] | None, typer.Option("--inverter", "--solver", show_default="auto faithful gnri")
+        list[str] | None, typer.Option(*options.INVERTER, help="Presets or solvers.", show_default="auto faithful gnri")
     ] = None,
-    conditions: Annotated[list[str] | None, typer.Option("--condition", show_default="every condition")] = None,
+    conditions: Annotated[
+        list[str] | None, typer.Option("--condition", help="What differs.", show_default="all")
+    ] = None,
     limit: options.Limit = 12,
     tol: Annotated[float, typer.Option(parser=options.positive, help="Residual at which an image stops.")] = 0.01,
     seed: options.Seed = 0,

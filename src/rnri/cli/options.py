@@ -131,7 +131,8 @@ Captioner = Annotated[str, typer.Option(metavar="NAME", help="BLIP model, folder
 CAPTIONER = "Salesforce/blip-image-captioning-base"
 
 MAPS = ("--noise-maps/--no-noise-maps", "--residual-correction/--no-residual-correction")
-INVERTER = ("A preset, a solver or an inverter without a solver: see 'rnri solvers'.", "--inverter", "--solver")
+INVERTER = ("--inverter", "--solver")
+_INVERTER = "A preset, a solver or an inverter without a solver: see 'rnri solvers'."
 _SCALE = {"min": 0.0, "max": MAX_GUIDANCE}
 _GUIDANCE = "Guidance scale; above 1 it mostly takes twice the time."
 
@@ -149,7 +150,7 @@ class InversionOptions:
 
     PANEL: ClassVar[str] = "Inversion"
 
-    inverter: str | None = option(None, *INVERTER, metavar=SPEC, show_default="auto")
+    inverter: str | None = option(None, _INVERTER, *INVERTER, metavar=SPEC, show_default="auto")
     steps: int | None = option(None, "Sampling steps between noise and image.", min=1, show_default=OWN)
     strength: float | None = option(
         None, "Share of the steps that is inverted and edited.", min=0.0, max=1.0, show_default="1"
@@ -190,7 +191,7 @@ class InversionOptions:
 class FaithfulInversionOptions(InversionOptions):
     """The same, with the preset ``faithful`` by default."""
 
-    inverter: str | None = option(FAITHFUL, *INVERTER, metavar=SPEC)
+    inverter: str | None = option(FAITHFUL, _INVERTER, *INVERTER, metavar=SPEC)
 
 
 @dataclass(frozen=True)

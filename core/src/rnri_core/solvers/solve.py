@@ -119,8 +119,8 @@ def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float
     point so measured, one that diverges at the best point seen, so a batch equals its images one by one.
     With ``tol=None`` nothing waits for the device: a fixed budget, no branch on data.
 
-    >>> import rnri
-    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), rnri.solver("anderson"), max_iter=20, tol=1e-6)
+    >>> from rnri_core.solvers import solver
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), solver("anderson"), max_iter=20, tol=1e-6)
     >>> round(solution.z.item(), 4), solution.status[0].name
     (0.7391, 'CONVERGED')
     """
