@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -22,26 +22,38 @@ if TYPE_CHECKING:
 DEFAULT_CALLS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
-@dataclass(frozen=True)
-class GridOptions:
-    """The grid of settings: every value of one option with every value of the others."""
+@dataclass(frozen=True, kw_only=True)
+class SolverOptions:
+    """The grid that benchmarks of inverters have in common."""
 
     PANEL: ClassVar[str] = "Grid"
 
-    models: list[str] | None = option(None, "Models or folders.", "--model", show_default=options.EMBEDDED)
+    output: Path = option(..., "Folder of measurements and report.", "--output", "-o", metavar="DIR")
+    models: list[str] | None = option(None, "Models or folders.", "--model", show_default="all embedded ones")
     steps: list[int] | None = option(None, "Sampling steps.", min=1, show_default="4 20")
+    inverters: list[str] | None = option(
+        None, "Presets, solvers, edit-friendly, edict, bdia.", *options.INVERTER, show_default="all"
+    )
+    limit: int = option(100, "Number of images.", min=1)
+    seed: int = option(0, "Seed of all noise.", min=0, max=options.MAX_SEED)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps.", metavar="NAME")
+
+    def load(self, **how: Any) -> dict[str, Model]:
+        """The models, by name."""
+        from rnri import models
+
+        return {name: models.load(name, device=self.device, **how) for name in self.models or list(models.EMBEDDED)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions(SolverOptions):
+    """Every value of one option with every value of the others."""
+
     calls: list[float] | None = option(
         None,
         "Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
         *("--calls", "--budget"),
         **{"parser": options.positive, "metavar": "NUMBER", "show_default": "1 1.2 1.5 2 3 5 10"},
-    )
-    inverters: list[str] | None = option(
-        None,
-        "Presets, solvers, edit-friendly, edict, bdia.",
-        *options.INVERTER,
-        metavar=options.SPEC,
-        show_default="all",
     )
     schemes: list[str] | None = option(
         None,
@@ -58,7 +70,6 @@ class GridOptions:
         None, "Folder of a run with --split tuning, whose best guidance is used.", metavar="DIR"
     )
     split: Literal["heldout", "tuning"] = option("heldout", "Scenes: held out, or to choose settings by.")
-    seed: int = option(0, "Seed of all noise.", min=0, max=options.MAX_SEED)
 
     def configurations(self, models: Mapping[str, Model], own: Own) -> list[Configuration]:
         """One for each point of the grid."""
@@ -82,12 +93,9 @@ class GridOptions:
 
 
 def convergence(
-    output: options.Folder,
     grid: GridOptions,
-    limit: options.Limit = 100,
     spectra: Annotated[int, typer.Option(min=0, help="Images at which Jacobians are measured.")] = 4,
     batch: Annotated[int, typer.Option(min=1, help="Images inverted at once.")] = 1,
-    device: options.Device = "auto",
 ) -> None:
     """Measure inverters at equal numbers of network calls: inversion error, reconstruction and edits.
 
@@ -96,7 +104,7 @@ def convergence(
     """
     if grid.tuned and grid.split == "tuning":
         raise RnriError("--tuned is for what is reported", hint="leave it out, or use --split heldout")
-    outputs.check_directory(output)
+    outputs.check_directory(grid.output)
 
     from rnri.evaluation.records import environment, run
     from rnri.evaluation.reports import CONVERGENCE
@@ -106,38 +114,36 @@ def convergence(
     chosen = guidances.read(grid.tuned) if grid.tuned else []
     with screen.progress() as tell:
         tell("loading")
-        models = options.load_all(grid.models, device)
-        measure = Convergence(models, max(limit, spectra))
+        models = grid.load()
+        measure = Convergence(models, max(grid.limit, spectra))
         wanted = grid.configurations(models, guidances.own(chosen))
         affordable = [each for each in wanted if measure.affordable(each)]
     about = environment(next(iter(models.values())).device)
-    output.mkdir(parents=True, exist_ok=True)
+    grid.output.mkdir(parents=True, exist_ok=True)
     if chosen:
-        guidances.write(output, chosen)
+        guidances.write(grid.output, chosen)
     failures = Failures()
     with screen.bar("measurement") as done:
-        file, images = output / CONVERGENCE, range(limit)
+        file, images = grid.output / CONVERGENCE, range(grid.limit)
         new = run(file, about, images, affordable, measure, batch=batch, progress=done, failed=failures.add)
     failures.check(new)
     if spectra:
-        _spectra(output, about, range(spectra), measure, grid.steps or (4, 20), grid.seed)
+        _spectra(grid, about, range(spectra), measure)
     screen.say(f"{new} new measurements; {len(wanted) - len(affordable)} of {len(wanted)} settings cannot be afforded")
-    report(output)
+    report(grid.output)
     failures.exit()
 
 
-def _spectra(
-    output: Path, about: Mapping[str, Any], images: range, measure: Convergence, steps: Sequence[int], seed: int
-) -> None:
+def _spectra(grid: GridOptions, about: Mapping[str, Any], images: range, measure: Convergence) -> None:
     """Measure the Jacobians of the fixed-point equations."""
     from rnri.evaluation.records import run
     from rnri.evaluation.reports import SPECTRA
     from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration
 
     settings = [
-        SpectrumConfiguration(name, each.fingerprint, count, products=20, seed=seed)
+        SpectrumConfiguration(name, each.fingerprint, count, products=20, seed=grid.seed)
         for name, each in measure.models.items()
-        for count in steps
+        for count in grid.steps or (4, 20)
     ]
     with screen.bar("spectrum") as done:
-        run(output / SPECTRA, about, images, settings, Spectra(measure), progress=done)
+        run(grid.output / SPECTRA, about, images, settings, Spectra(measure), progress=done)

@@ -18,12 +18,8 @@ if TYPE_CHECKING:
     from rnri.editing.editor import Editor
     from rnri.evaluation.datasets import Dataset
     from rnri.evaluation.edits.run import Edits, Setting
-    from rnri.metrics import Networks
 
 _LOG = logging.getLogger(__name__)
-
-Limit = Annotated[int | None, typer.Option(min=1, help="Number of edits, kinds in turn.", show_default="all")]
-EditCount = Annotated[int, typer.Option("--limit", min=1, help="Number of edits, kinds in turn.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +33,7 @@ class MethodOptions:
         None, "Repeat it for several.", "--method", metavar=options.SPEC, show_default="all that the model serves"
     )
     model: str = option(options.MODEL, "An embedded model, a folder or a Hub id.", metavar="NAME")
+    limit: int | None = option(None, "Edits, kinds in turn.", min=1, show_default="all; 550 scenes, 88 tuning")
     seeds: list[int] | None = option(
         None, "Seed of all noise; repeat it.", "--seed", min=0, max=options.MAX_SEED, show_default="0"
     )
@@ -45,99 +42,69 @@ class MethodOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SetOptions(MethodOptions):
-    """The same of a set of edits, and its report."""
+    """The same of a set of edits, with metrics, their networks, and the report."""
 
     metrics: list[str] | None = option(
         None, "Repeat it for several.", "--metric", metavar="NAME", show_default="those of the benchmark"
     )
     tuned: Path | None = option(None, "Settings of 'rnri bench tune', for methods without options.", metavar="DIR")
+    clip: str | None = option(None, "Another CLIP of metrics: a folder or Hub id.", metavar="NAME")
+    dino: str | None = option(None, "Another ViT of metrics: a folder or Hub id.", metavar="NAME")
+    lpips: Path | None = option(None, "Folder of LPIPS's files.", metavar="DIR", show_default="torch's cache")
     as_json: bool = option(False, "Print one JSON object and nothing else.", "--json")
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetworkOptions:
-    """The networks of metrics."""
-
-    PANEL: ClassVar[str] = "Networks of metrics"
-
-    clip: str | None = option(None, "Another CLIP: a folder or Hub id.", metavar="NAME")
-    dino: str | None = option(None, "Another ViT: a folder or Hub id.", metavar="NAME")
-    lpips: Path | None = option(None, "Folder of LPIPS's files.", metavar="DIR", show_default="torch's cache")
-
-    def networks(self, editor: Editor) -> Networks:
-        """Those that are given, the others by default."""
-        from rnri.metrics import Networks
-
-        plain = Networks()
-        clip, dino = self.clip or plain.clip_source, self.dino or plain.dino_source
-        return Networks(clip, dino, self.lpips, editor.model.device)
-
-
-def scenes(
-    measured: SetOptions,
-    limit: EditCount = 550,
-    split: options.Split = "heldout",
-) -> None:
+def scenes(measured: SetOptions, split: options.Split = "heldout") -> None:
     """Measure methods on edits of the embedded scenes, whose ground truth is rendered.
 
     A stopped run is continued, and new measurements are added; then the report is written.
     """
-    _measure(_scenes(split, limit), measured)
+    _measure(_scenes(split, measured.limit or 550), measured)
 
 
 def pie(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of mapping_file.json and annotation_images.")],
     measured: SetOptions,
-    networks: NetworkOptions,
-    limit: Limit = None,
 ) -> None:
     """Measure methods on PIE-Bench, by its own metrics and by normalised ones.
 
     A stopped run is continued, and new measurements are added; then the report is written.
     """
-
     from rnri.evaluation.datasets.pie import Pie
 
-    _measure(lambda _editor: Pie(root), measured, networks, limit)
+    _measure(lambda _editor: Pie(root), measured)
 
 
 def coco(
     pictures: Annotated[Path, typer.Argument(metavar="PICTURES", help="The folder of images.")],
     captions: Annotated[Path, typer.Argument(metavar="CAPTIONS", help="The JSON file of captions.")],
     measured: SetOptions,
-    networks: NetworkOptions,
-    limit: Limit = None,
 ) -> None:
     """Measure reconstruction of images from their own captions, in the layout of COCO.
 
     A stopped run is continued, and new measurements are added; then the report is written.
     """
-
     from rnri.evaluation.datasets.coco import Coco
 
-    _measure(lambda _editor: Coco(pictures, captions), measured, networks, limit)
+    _measure(lambda _editor: Coco(pictures, captions), measured)
 
 
 def folder(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv or .jsonl of image, source, target[, mask].")],
     measured: SetOptions,
-    networks: NetworkOptions,
-    limit: Limit = None,
 ) -> None:
     """Measure methods on your own images.
 
     A stopped run is continued, and new measurements are added; then the report is written.
     """
-
     from rnri.evaluation.datasets.folder import Folder
 
-    _measure(lambda _editor: Folder(file), measured, networks, limit)
+    _measure(lambda _editor: Folder(file), measured)
 
 
 def tune(
     measured: MethodOptions,
     by: Annotated[str, typer.Option(metavar="METRIC", help="Metric by which settings are chosen.")] = "reader-distance",
-    limit: EditCount = 88,
 ) -> None:
     """Choose the settings of each method on other scenes than those that are reported.
 
@@ -146,7 +113,7 @@ def tune(
     from rnri.evaluation.edits import tuning
 
     tuning.check(by)
-    _measure(_scenes("tuning", limit), measured, usual=tuning.candidates())
+    _measure(_scenes("tuning", measured.limit or 88), measured, usual=tuning.candidates())
     chosen = tuning.choose(measured.output, by)
     screen.pairs([(name, spec) for name, spec in chosen.methods.items()])
 
@@ -157,13 +124,7 @@ def _scenes(split: Literal["heldout", "tuning"], limit: int) -> Callable[[Editor
     return lambda editor: Scenes(split, limit, editor.model.image_size[0])
 
 
-def _measure(
-    open_set: Callable[[Editor], Dataset],
-    measured: MethodOptions,
-    networks: NetworkOptions | None = None,
-    limit: int | None = None,
-    usual: Sequence[str] = (),
-) -> None:
+def _measure(open_set: Callable[[Editor], Dataset], measured: MethodOptions, usual: Sequence[str] = ()) -> None:
     """Add what is lacking to the lines in the output folder, and write the report.
 
     ``usual`` are the methods where none are given, all by default; those that the model cannot serve are left out.
@@ -177,6 +138,7 @@ def _measure(
     from rnri.evaluation.edits.run import Edits
     from rnri.evaluation.records import environment, run
     from rnri.evaluation.reports import EDITS
+    from rnri.metrics import Networks
 
     statistics.require()
     more = measured if isinstance(measured, SetOptions) else SetOptions(output=measured.output)
@@ -187,7 +149,10 @@ def _measure(
         tell("loading")
         editor = Editor.from_pretrained(measured.model, device=measured.device)
         dataset = open_set(editor)
-        edits = Edits(editor, dataset, (networks or NetworkOptions()).networks(editor), measured.output)
+        plain = Networks()
+        clip, dino = more.clip or plain.clip_source, more.dino or plain.dino_source
+        networks = Networks(clip, dino, more.lpips, editor.model.device)
+        edits = Edits(editor, dataset, networks, measured.output)
         settings = edits.settings(names, measured.model, metrics=more.metrics or (), seeds=measured.seeds or (0,))
         if not measured.methods:
             tell("trying every method")
@@ -196,7 +161,7 @@ def _measure(
     about = environment(editor.model.device) | ({"tuned": settings_of.about} if settings_of else {})
     failures = Failures()
     with screen.bar("edit") as done:
-        keys = list(dataset.keys)[:limit]
+        keys = list(dataset.keys)[: measured.limit]
         new = run(measured.output / EDITS, about, keys, settings, edits, progress=done, failed=failures.add)
     failures.check(new)
     if not more.as_json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from rnri.cli import options, screen
 
@@ -11,8 +13,10 @@ if TYPE_CHECKING:
 
 
 def embedded(
-    models: options.Models = None,
-    limit: options.Limit = 200,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Repeat it.", show_default="all embedded ones")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 200,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     as_json: options.Json = False,

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
 
-import typer
 from rnri_core.errors import RnriError
 
 from rnri.cli import options, outputs, screen
+from rnri.cli.bench_convergence import SolverOptions
 from rnri.cli.bench_report import Failures
+from rnri.cli.groups import option
 
 LINES = "sensitivity.jsonl"
 
 
-def sensitivity(
-    output: options.Folder,
-    models: options.Models = None,
-    steps: options.StepsList = None,
-    inverters: Annotated[
-        list[str] | None, typer.Option(*options.INVERTER, help="Presets or solvers.", show_default="auto faithful gnri")
-    ] = None,
-    conditions: Annotated[
-        list[str] | None, typer.Option("--condition", help="What differs.", show_default="all")
-    ] = None,
-    limit: options.Limit = 12,
-    tol: Annotated[float, typer.Option(parser=options.positive, help="Residual at which an image stops.")] = 0.01,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class SensitivityOptions(SolverOptions):
+    """The grid, and what differs."""
+
+    inverters: list[str] | None = option(
+        None, "Presets or solvers.", *options.INVERTER, show_default="auto faithful gnri"
+    )
+    limit: int = option(12, "Number of images.", min=1)
+    conditions: list[str] | None = option(None, "What differs.", "--condition", show_default="every condition")
+    tol: float = option(0.01, "Residual at which an image stops.", parser=options.positive, metavar="NUMBER")
+
+
+def sensitivity(grid: SensitivityOptions) -> None:
     """Invert with a wrong prompt, without one, guided, in bfloat16, and photographs.
 
     The table shows residuals, values that are not finite, and whether every status is true. Presets run without noise
     maps, which would reconstruct any image. A stopped run is continued.
     """
-    outputs.check_directory(output)
+    outputs.check_directory(grid.output)
 
     import torch
     from rnri_core.inversion.presets import check
@@ -42,35 +41,35 @@ def sensitivity(
     from rnri.evaluation.solvers.convergence import Convergence
     from rnri.evaluation.solvers.sensitivity import CONDITIONS, HEADS, Sensitivity, SensitivityConfiguration, summary
 
-    for name in conditions or ():
+    for name in grid.conditions or ():
         if name not in CONDITIONS:
             raise RnriError(f"--condition {name!r} is not one of {', '.join(CONDITIONS)}")
-    names = inverters or ["auto", "faithful", "gnri"]
+    names = grid.inverters or ["auto", "faithful", "gnri"]
     for name in names:
         check(name)
     failures = Failures()
     with screen.progress() as tell:
         tell("loading")
-        loaded = options.load_all(models, device)
-        coarse = options.load_all(models, device, dtype=torch.bfloat16)
+        loaded = grid.load()
+        coarse = grid.load(dtype=torch.bfloat16)
         settings = [
-            SensitivityConfiguration(name, each.fingerprint, count, inverter, condition, tol, seed)
+            SensitivityConfiguration(name, each.fingerprint, count, inverter, condition, grid.tol, grid.seed)
             for name, each in loaded.items()
-            for count in steps or (4, 20)
+            for count in grid.steps or (4, 20)
             for inverter in names
             for condition in CONDITIONS
-            if not conditions or condition in conditions
+            if not grid.conditions or condition in grid.conditions
         ]
-        output.mkdir(parents=True, exist_ok=True)
+        grid.output.mkdir(parents=True, exist_ok=True)
         new = run(
-            output / LINES,
+            grid.output / LINES,
             environment(next(iter(loaded.values())).device),
-            range(limit),
+            range(grid.limit),
             settings,
-            Sensitivity(Convergence(loaded, limit), coarse),
+            Sensitivity(Convergence(loaded, grid.limit), coarse),
             progress=lambda done, total: tell(f"measurement {done} of {total}"),
             failed=failures.add,
         )
     failures.check(new)
-    screen.table(HEADS, summary(read(output / LINES)))
+    screen.table(HEADS, summary(read(grid.output / LINES)))
     failures.exit()

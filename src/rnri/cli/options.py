@@ -29,7 +29,6 @@ FAITHFUL = "faithful"
 """The inverter whose noise explains the image without noise maps: to mix noise, or to sample it in other steps."""
 
 OWN = "the model's own"
-EMBEDDED = "all embedded ones"
 MAX_GUIDANCE, MAX_SEED, MAX_SIDE, MAX_IMAGES = 100.0, 2**63 - 1, 16384, 10_000
 SPEC = "NAME[:FIELD=VALUE,…][+…]"
 
@@ -114,17 +113,12 @@ def _counts(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= 1
 
 
-Model = Annotated[str, typer.Option(metavar="NAME", help="An embedded model, a folder or a Hub id: see 'rnri models'.")]
-Models = Annotated[list[str] | None, typer.Option("--model", help="Models or folders.", show_default=EMBEDDED)]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all noise.")]
-StepsList = Annotated[list[int] | None, typer.Option("--steps", min=1, help="Sampling steps.", show_default="4 20")]
 Count = Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_IMAGES, help="Number of images.")]
 Split = Annotated[Literal["heldout", "tuning"], typer.Option(help="Scenes: held out, or to choose settings by.")]
-Limit = Annotated[int, typer.Option(min=1, help="Number of images.")]
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of measurements and report.")]
 ResultSize = Annotated[Size | None, typer.Option("--size", parser=size, metavar="WxH", help="Size of the results.")]
 Prompt = Annotated[str, typer.Option(parser=prompt, metavar="TEXT", help="Source prompt, or auto.")]
 Captioner = Annotated[str, typer.Option(metavar="NAME", help="BLIP model, folder or Hub id, for the prompt auto.")]
@@ -135,13 +129,6 @@ INVERTER = ("--inverter", "--solver")
 _INVERTER = "A preset, a solver or an inverter without a solver: see 'rnri solvers'."
 _SCALE = {"min": 0.0, "max": MAX_GUIDANCE}
 _GUIDANCE = "Guidance scale; above 1 it mostly takes twice the time."
-
-
-def load_all(names: list[str] | None, device: str, **how: Any) -> dict[str, LoadedModel]:
-    """The models of these names, all embedded ones by default."""
-    from rnri import models
-
-    return {name: models.load(name, device=device, **how) for name in names or list(models.EMBEDDED)}
 
 
 @dataclass(frozen=True)
