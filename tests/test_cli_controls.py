@@ -74,6 +74,14 @@ def test_controls_reach_the_editor(edit: Run, model: Path) -> None:
     assert not same("out.png", "plain.png")
 
 
+def test_none_is_no_control(edit: Run, model: Path) -> None:
+    assert edit("--control", "none", "-o", "none.png")[0] == edit("-o", "auto.png")[0] == 0
+    editor = Editor.from_pretrained(model, device="cpu")
+    editor.edit(editor.invert("picture.png", SOURCE), TARGET, controls=()).picture.save("expected.png")
+    assert same("none.png", "expected.png")
+    assert not same("none.png", "auto.png")
+
+
 def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
     mask = np.zeros((20, 30), np.uint8)
     mask[:, 20:] = 255

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rnri_core.errors import RnriError
 
 from rnri.cli import options, outputs, report, screen, sources
 from rnri.cli.options import FaithfulInversionOptions, ModelOptions
@@ -41,6 +42,8 @@ def interpolate(
         names = [f"frame-{n:0{len(str(count))}}.png" for n in range(1, count + 1)]
         paths = outputs.check_folder(output, names, force=force)
     model.check_preview()
+    if inversion.guidance is not None:
+        raise RnriError("frames are sampled without --source-guidance", hint="leave it out")
     config = inversion.config(noise_maps=True)
 
     from rnri import images
@@ -68,13 +71,13 @@ def interpolate(
 
 def concept(
     image: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="A few images of it: PNG, JPEG or WebP.")],
-    prompt: options.Prompt,
+    prompt: Annotated[str, typer.Option(parser=options.prompt, metavar="TEXT", help="Prompt of all images.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of new-1.png and so on.")],
     inversion: FaithfulInversionOptions,
-    sampling: options.SamplingOptions,
     model: ModelOptions,
     count: options.Count = 4,
     variety: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of fresh noise.")] = 0.3,
+    guidance: options.Guidance = None,
     force: options.Force = False,
 ) -> None:
     """Sample new images of a rare subject.
@@ -99,7 +102,7 @@ def concept(
             tell(f"inverting {each.name}")
             scaled = images.resize(picture, size)
             inversions.append(sources.invert(editor, scaled, prompt, config, inversion, timings))
-        new = concept(editor, inversions, prompt, count, variety=variety, guidance=sampling.guidance, seed=config.seed)
+        new = concept(editor, inversions, prompt, count, variety=variety, guidance=guidance, seed=config.seed)
         _write(_counted(new, count, tell), paths, force=force)
     _show(model.name, inversions, [("references", ", ".join(map(str, image)))], paths)
 

@@ -124,6 +124,8 @@ Prompt = Annotated[str, typer.Option(parser=prompt, metavar="TEXT", help="Source
 Captioner = Annotated[str, typer.Option(metavar="NAME", help="BLIP model, folder or Hub id, for the prompt auto.")]
 CAPTIONER = "Salesforce/blip-image-captioning-base"
 
+Guidance = Annotated[float | None, typer.Option(min=0.0, max=MAX_GUIDANCE, help="Guidance scale.", show_default=OWN)]
+
 MAPS = ("--noise-maps/--no-noise-maps", "--residual-correction/--no-residual-correction")
 INVERTER = ("--inverter", "--solver")
 _INVERTER = "A preset, a solver or an inverter without a solver: see 'rnri solvers'."
@@ -198,7 +200,7 @@ class EditOptions(SamplingOptions):
     PANEL: ClassVar[str] = "Edit"
 
     controls: list[str] | None = option(
-        None, "See 'rnri controls'; repeat it.", "--control", metavar=SPEC, show_default="automatic mask"
+        None, "See 'rnri controls', or none; repeat it.", "--control", metavar=SPEC, show_default="automatic mask"
     )
     weight: list[WordWeight] | None = option(
         None, "Attention to a target word; repeat it.", parser=word_weight, metavar="WORD=NUMBER"
@@ -209,7 +211,7 @@ class EditOptions(SamplingOptions):
     )
 
     def config(self) -> EditConfig:
-        """The config: controls as named, then the mask, then the weights of words."""
+        """The config: controls as named (``none`` for none), then the mask, then the weights of words."""
         from rnri.controls import control
         from rnri.controls.keep import Keep
         from rnri.controls.reweight import Reweight
@@ -217,11 +219,12 @@ class EditOptions(SamplingOptions):
 
         if self.mask is not None and not self.mask.is_file():
             raise RnriError(f"--mask {self.mask} is no file", hint="give an image, white where the edit may change it")
-        controls = [control(spec) for spec in self.controls or ()]
+        controls = [control(spec) for spec in self.controls or () if spec != "none"]
         controls += [Keep(mask=self.mask)] if self.mask else []
         controls += [Reweight(word=word, weight=weight) for word, weight in self.weight or ()]
+        chosen: Any = tuple(controls) if self.controls or controls else "auto"
         with naming(self):
-            return EditConfig(self.guidance, self.negative, tuple(controls) or "auto", self.steps)
+            return EditConfig(self.guidance, self.negative, chosen, self.steps)
 
 
 @dataclass(frozen=True)
