@@ -81,7 +81,7 @@ def test_tables_are_shown_without_torch(arguments: str) -> None:
 
 
 def test_the_catalog_is_that_of_the_registries() -> None:
-    assert json.loads(catalog.PATH.read_text()) == catalog.build(), "run 'python -m rnri.cli.catalog'"
+    assert json.loads(catalog.PATH.read_text()) == catalog.build(), "run 'python docs/make_catalog.py'"
 
 
 # --- exit codes -------------------------------------------------------------------------------------------------

@@ -44,21 +44,13 @@ def embedded(
 
 def _show(report: EmbeddedReport) -> None:
     """The shares of right attributes, with their 95 % intervals."""
-    screen.table(
-        ("model", "steps", "guidance", "autoencoder dB", "kept by it %", "sampled as asked %", "seconds each"),
-        [
-            (
-                each.model,
-                str(each.settings.steps),
-                f"{each.settings.guidance:g}",
-                f"{each.autoencoder.psnr_db:.1f}",
-                _percent(each.autoencoder.against_render),
-                _percent(each.generation),
-                f"{each.seconds:.2f}",
-            )
-            for each in report.models
-        ],
-    )
+    heads = ("model", "steps", "guidance", "autoencoder dB", "kept by it %", "sampled as asked %", "seconds each")
+    rows = []
+    for each in report.models:
+        settings = (str(each.settings.steps), f"{each.settings.guidance:g}", f"{each.autoencoder.psnr_db:.1f}")
+        shares = (_percent(each.autoencoder.against_render), _percent(each.generation))
+        rows.append((each.model, *settings, *shares, f"{each.seconds:.2f}"))
+    screen.table(heads, rows)
     screen.say(
         f"{report.limit} held-out scenes, on {report.device}; the reader of attributes: {_percent(report.reader)} %"
     )

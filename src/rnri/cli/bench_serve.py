@@ -49,24 +49,15 @@ def serve(
 def _show(report: ServeReport) -> None:
     from rnri.evaluation.serving import LEVELS
 
-    screen.table(
-        ("clients", "batching", "requests/s", "p50 s", "p95 s", "p99 s", "in a batch", "calls", "wrong", "MiB"),
-        [
-            (
-                str(row.clients),
-                "yes" if row.batching else "no",
-                f"{row.throughput:.2f}",
-                f"{row.p50:.3f}",
-                f"{row.p95:.3f}",
-                f"{row.p99:.3f}",
-                f"{row.batch:.2f}",
-                str(row.calls),
-                str(row.wrong),
-                "" if row.resident is None else f"{row.resident:.0f}",
-            )
-            for row in report.rows
-        ],
-    )
+    heads = ("clients", "batching", "requests/s", "p50 s", "p95 s", "p99 s", "in a batch", "calls", "wrong", "MiB")
+    rows = []
+    for row in report.rows:
+        seconds = (f"{value:.3f}" for value in (row.p50, row.p95, row.p99))
+        counts = (f"{row.batch:.2f}", str(row.calls), str(row.wrong))
+        memory = "" if row.resident is None else f"{row.resident:.0f}"
+        batching = "yes" if row.batching else "no"
+        rows.append((str(row.clients), batching, f"{row.throughput:.2f}", *seconds, *counts, memory))
+    screen.table(heads, rows)
     for count, gain in report.gains.items():
         screen.say(f"batching makes {count} clients {gain:.2f} times as fast")
     screen.say(f"wrong are answers that differ by more than {LEVELS} of 255 levels; on {report.about['device']}")

@@ -91,21 +91,12 @@ def _built(model: options.ModelOptions, architecture: str, *, random_weights: bo
 
 
 def _show(report: SpeedReport) -> None:
-    screen.table(
-        ("stage", "solver", "seconds", "fastest", "slowest", "calls", "overhead %"),
-        [
-            (
-                each.stage,
-                each.solver or "",
-                f"{each.seconds:.4g}",
-                f"{each.fastest:.4g}",
-                f"{each.slowest:.4g}",
-                str(each.calls) if each.calls else "",
-                "" if each.overhead is None else f"{100 * each.overhead:.1f}",
-            )
-            for each in report.stages
-        ],
-    )
+    stages = []
+    for each in report.stages:
+        seconds = (f"{value:.4g}" for value in (each.seconds, each.fastest, each.slowest))
+        overhead = "" if each.overhead is None else f"{100 * each.overhead:.1f}"
+        stages.append((each.stage, each.solver or "", *seconds, str(each.calls or ""), overhead))
+    screen.table(("stage", "solver", "seconds", "fastest", "slowest", "calls", "overhead %"), stages)
     rows = [
         ("model", f"{report.model}, {report.parameters / 1e6:.0f} M parameters, {report.dtype}"),
         ("call", f"{report.bare:.4g} s, {report.gflop:.4g} GFLOP, {report.gflop / report.bare / 1e3:.3g} TFLOP/s"),

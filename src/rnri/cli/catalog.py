@@ -1,6 +1,6 @@
 """The tables of `rnri solvers`, `controls`, `methods` and `models`, without an import of torch.
 
-``python -m rnri.cli.catalog`` writes them, from the registries, to ``catalog.json`` beside this file; a test holds the
+``python docs/make_catalog.py`` writes them, from the registries, to ``catalog.json`` beside this file; a test holds the
 file equal to the registries. With components of other distributions, which come by entry points, the tables are made
 from the registries when they are shown.
 """
@@ -93,7 +93,3 @@ def _range(option: Option) -> str:
     if low is None or high is None:
         return f"at least {low}" if low else f"at most {high}" if high else f"any {option.kind.__name__}"
     return f"{low} to {high}"
-
-
-if __name__ == "__main__":
-    PATH.write_text(json.dumps(build(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -16,21 +16,19 @@ if TYPE_CHECKING:
 
     from rnri.editing.editor import Editor, Timings
     from rnri.editing.fidelity import Fidelity
-    from rnri.images import ImageLike, Picture
+    from rnri.editing.result import EditResult
+    from rnri.images import ImageLike
     from rnri.scenes.edits import Edit
 
 FOLDER = Path("demo")
 
 
-@dataclass(frozen=True)
-class _Edited:
-    """One edit: its name, target prompt and cost, and its PSNR to the ground truth."""
+class _Edited(NamedTuple):
+    """One edit: its name, result and cost, and its PSNR to the ground truth."""
 
     name: str
-    prompt: str
-    picture: Picture
+    result: EditResult
     timings: Timings
-    nfe: int
     psnr: float
 
 
@@ -71,10 +69,10 @@ def demo(
         for name, each in EDITS.items():
             tell(f"editing: {name}")
             results.append(_edited(editor, inverted, name, each, sampling))
-        edits = [(each.name, each.prompt, each.picture) for each in results]
+        edits = [(each.name, each.result.prompts[0], each.result.picture) for each in results]
         sheet = report.sheet(original, inverted.prompt, quality, edits)
         folder.mkdir(parents=True, exist_ok=True)
-        pictures: list[ImageLike] = [original, quality.picture, *(each.picture for each in results), sheet]
+        pictures: list[ImageLike] = [original, quality.picture, *(picture for _, _, picture in edits), sheet]
         for path, picture in zip(paths, pictures, strict=True):
             images.write(picture, path, overwrite=overwrite)
     report.warn(inverted)
@@ -84,7 +82,7 @@ def demo(
             ("model", f"{model.name}, {len(inverted.schedule)} steps, loaded in {first.load:.1f} s"),
             ("status", f"{inverted.status.name}: {inverted.status.value}"),
             ("source", inverted.prompt),
-            *((each.name, each.prompt) for each in results),
+            *((name, prompt) for name, prompt, _ in edits),
             ("sheet", str(paths[-1])),
         ]
     )
@@ -99,7 +97,7 @@ def _edited(editor: Editor, inverted: Inversion, name: str, edit: Edit, sampling
     timings = Timings()
     result = editor.edit(inverted, edit.target_prompt, timings=timings, **asdict(sampling))
     psnr = decibels(result.picture, images.read(render(edit.target)))
-    return _Edited(name, edit.target_prompt, result.picture, timings, result.nfe, psnr)
+    return _Edited(name, result, timings, psnr)
 
 
 def _show(inverted: Inversion, quality: Fidelity, edits: list[_Edited], first: Timings, again: Timings) -> None:
@@ -114,7 +112,10 @@ def _show(inverted: Inversion, quality: Fidelity, edits: list[_Edited], first: T
             ("autoencoder alone", "", "", "", _decibels(quality.autoencoder_bound)),
             ("inversion", _seconds(first), calls, error, ""),
             ("reconstruction", _seconds(again), reconstruction, "", _decibels(quality.reconstruction)),
-            *((each.name, _seconds(each.timings), report.calls(each.nfe), "", _decibels(each.psnr)) for each in edits),
+            *(
+                (each.name, _seconds(each.timings), report.calls(each.result.nfe), "", _decibels(each.psnr))
+                for each in edits
+            ),
         ],
     )
     screen.say("PSNR is to the original; that of an edit, to the rendered ground truth.")
