@@ -318,10 +318,10 @@ def test_the_command_measures_goes_on_and_reports(run: Run, model: Path) -> None
         "bench", "convergence", *common, *ways, "--inverter", "explicit", "newton-krylov", "--spectra", 1
     )
     assert code == 0
-    assert out.startswith("8 new measurements; 4 of 8 settings cannot be afforded")
+    assert out.startswith("8 new measurements; 4 of 8 settings have too few calls")
     more = ("--inverter", "explicit", "fixed-point", "--scheme", "informed", "noised", "--spectra", 0)
     code, out, _ = run("bench", "convergence", *common, *more)
-    assert (code, out.splitlines()[0]) == (0, "12 new measurements; 0 of 8 settings cannot be afforded")
+    assert (code, out.splitlines()[0]) == (0, "12 new measurements; 0 of 8 settings have too few calls")
 
     folder = Path("found")
     lines = list(read(folder / "convergence.jsonl"))

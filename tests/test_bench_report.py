@@ -297,7 +297,7 @@ def test_guidance_that_was_tuned_is_used_and_reported(run: Run, model: Path) -> 
     assert "## Guidance, chosen on the tuning split" in Path("tuning/report.md").read_text()
 
     code, out, err = run("bench", "convergence", *common, "--tuned", "tuning", "-o", "heldout")
-    assert (code, out.splitlines()[0]) == (0, "4 new measurements; 0 of 2 settings cannot be afforded"), err
+    assert (code, out.splitlines()[0]) == (0, "4 new measurements; 0 of 2 settings have too few calls"), err
     lines = list(read(Path("heldout/convergence.jsonl")))
     assert all(line.configuration["guidance"] == chosen[line.configuration["solver"]].guidance for line in lines)
     assert "edits at the guidance tuned for each method" in Path("heldout/report.md").read_text()
@@ -305,4 +305,4 @@ def test_guidance_that_was_tuned_is_used_and_reported(run: Run, model: Path) -> 
     code, _, err = run("bench", "convergence", *common, "--tuned", "nowhere", "-o", "other")
     assert (code, "nowhere holds no guidance.json: make one with" in err) == (2, True)
     code, _, err = run("bench", "convergence", *common, "--tuned", "tuning", "--split", "tuning", "-o", "other")
-    assert (code, "--tuned is for what is reported" in err) == (2, True)
+    assert (code, "--tuned needs held-out scenes" in err) == (2, True)

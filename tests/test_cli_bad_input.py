@@ -132,7 +132,7 @@ BAD: list[tuple[str, str]] = [
     (f"{EDIT} --source S -o taken.png", "taken.png exists: choose another name, or overwrite it with --force"),
     (f"{EDIT} --source S --sheet taken.png", "taken.png exists: choose another name, or overwrite it with --force"),
     (f"{EDIT} --source S -o out.gif", "cannot write out.gif: its suffix is '.gif', use .png, .jpg, .jpeg, .webp"),
-    (f"{EDIT} --source S -o x.png --sheet x.png", "x.png is asked for twice: give every result its own name"),
+    (f"{EDIT} --source S -o x.png --sheet x.png", "x.png is the path of two results: give every result its own name"),
     (f"{EDIT} --source S -o no/x.png", "cannot write no/x.png: there is no directory no, create it first"),
     (f"{EDIT} --source S -o dir.png", "cannot write dir.png: it is a directory, give a file name"),
     ("invert picture.png --prompt S -o x.png", "cannot write x.png: its suffix is '.png', use .safetensors"),

@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             _LOG.debug("the command failed", exc_info=True)
             code, line = answer(error)
-            screen.complain(line)
+            screen.show_error(line)
             return code
     if code == Exit.STOPPED:
-        screen.complain("interrupted")
+        screen.show_error("interrupted")
     return code if isinstance(code, int) else Exit.DONE

@@ -33,7 +33,7 @@ app.add_typer(bench, name="bench")
 
 def _version(requested: bool) -> None:
     if requested:
-        screen.say(f"rnri {rnri.__version__}")
+        screen.show(f"rnri {rnri.__version__}")
         raise typer.Exit
 
 
@@ -49,4 +49,4 @@ def root(
     """Edit real images by text: invert a diffusion model's sampler, then sample with another prompt."""
     screen.set_level(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
     if context.invoked_subcommand is None:
-        screen.say_exactly(context.get_help())
+        screen.write(context.get_help())

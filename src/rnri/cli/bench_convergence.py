@@ -103,7 +103,7 @@ def convergence(
     step are left out.
     """
     if grid.tuned and grid.split == "tuning":
-        raise RnriError("--tuned is for what is reported", hint="leave it out, or use --split heldout")
+        raise RnriError("--tuned needs held-out scenes", hint="leave it out, or use --split heldout")
     outputs.check_directory(grid.output)
 
     from rnri.evaluation.records import environment, run
@@ -129,7 +129,7 @@ def convergence(
     failures.check(new)
     if spectra:
         _spectra(grid, about, range(spectra), measure)
-    screen.say(f"{new} new measurements; {len(wanted) - len(affordable)} of {len(wanted)} settings cannot be afforded")
+    screen.show(f"{new} new measurements; {len(wanted) - len(affordable)} of {len(wanted)} settings have too few calls")
     report(grid.output)
     failures.exit()
 

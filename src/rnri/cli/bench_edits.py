@@ -165,7 +165,7 @@ def _measure(open_set: Callable[[Editor], Dataset], measured: MethodOptions, usu
         new = run(measured.output / EDITS, about, keys, settings, edits, progress=done, failed=failures.add)
     failures.check(new)
     if not more.as_json:
-        screen.say(f"{new} new measurements")
+        screen.show(f"{new} new measurements")
     report(measured.output, as_json=more.as_json)
     failures.exit()
 

@@ -37,21 +37,21 @@ def embedded(
             progress=lambda stage, done, total: tell(f"{stage} {done} of {total}"),
         )
     if as_json:
-        screen.say_exactly(report.to_json())
+        screen.write(report.to_json())
     else:
         _show(report)
 
 
 def _show(report: EmbeddedReport) -> None:
     """The shares of right attributes, with their 95 % intervals."""
-    heads = ("model", "steps", "guidance", "autoencoder dB", "kept by it %", "sampled as asked %", "seconds each")
+    heads = ("model", "steps", "guidance", "autoencoder dB", "kept by it %", "sampled right %", "seconds each")
     rows = []
     for each in report.models:
         settings = (str(each.settings.steps), f"{each.settings.guidance:g}", f"{each.autoencoder.psnr_db:.1f}")
         shares = (_percent(each.autoencoder.against_render), _percent(each.generation))
         rows.append((each.model, *settings, *shares, f"{each.seconds:.2f}"))
     screen.table(heads, rows)
-    screen.say(
+    screen.show(
         f"{report.limit} held-out scenes, on {report.device}; the reader of attributes: {_percent(report.reader)} %"
     )
 

@@ -49,13 +49,13 @@ def report(
     """Write tables and figures of all measurements in a folder, without measuring anything."""
     from rnri.evaluation import reports
 
-    page, tables, drawn = reports.write(output, ours=reference)
-    if not drawn:
+    page, tables, has_figures = reports.write(output, ours=reference)
+    if not has_figures:
         _LOG.warning("without matplotlib there are no figures: pip install 'rnri[bench]'")
     if as_json:
-        screen.say_exactly(json.dumps({"page": str(page), "edits": tables}, allow_nan=False))
+        screen.write(json.dumps({"page": str(page), "edits": tables}, allow_nan=False))
     else:
-        screen.say(str(page))
+        screen.show(str(page))
 
 
 def fetch(
@@ -68,4 +68,4 @@ def fetch(
         with screen.progress() as tell:
             tell(f"fetching {weights.FETCHED.get(each, each)}")
             weights.fetch(each)
-        screen.say(f"{each} is there")
+        screen.show(f"{each} is downloaded")

@@ -39,7 +39,7 @@ def serve(
         editor = model.editor(Timings(), tell)
         report = measure(editor, clients=counts, requests=requests, pictures=pictures, seed=seed, progress=tell)
     if as_json:
-        screen.say_exactly(report.to_json())
+        screen.write(report.to_json())
     else:
         _show(report)
     if report.wrong:
@@ -59,5 +59,5 @@ def _show(report: ServeReport) -> None:
         rows.append((str(row.clients), batching, f"{row.throughput:.2f}", *seconds, *counts, memory))
     screen.table(heads, rows)
     for count, gain in report.gains.items():
-        screen.say(f"batching makes {count} clients {gain:.2f} times as fast")
-    screen.say(f"wrong are answers that differ by more than {LEVELS} of 255 levels; on {report.about['device']}")
+        screen.show(f"batching makes {count} clients {gain:.2f} times as fast")
+    screen.show(f"wrong are answers that differ by more than {LEVELS} of 255 levels; on {report.about['device']}")

@@ -58,7 +58,7 @@ def speed(
             progress=tell,
         )
     if as_json:
-        screen.say_exactly(report.to_json())
+        screen.write(report.to_json())
     else:
         _show(report)
 

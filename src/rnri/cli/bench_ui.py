@@ -27,7 +27,7 @@ def ui(
         tell("loading")
         measured = latency(model.load(), edits, progress=lambda done, total: tell(f"edit {done} of {total}"))
     if as_json:
-        screen.say_exactly(measured.to_json())
+        screen.write(measured.to_json())
         return
     screen.pairs(
         [

@@ -118,7 +118,7 @@ def _show(inverted: Inversion, quality: Fidelity, edits: list[_Edited], first: T
             ),
         ],
     )
-    screen.say("PSNR is to the original; that of an edit, to the rendered ground truth.")
+    screen.show("PSNR is to the original; that of an edit, to the rendered ground truth.")
 
 
 def _seconds(timings: Timings) -> str:

@@ -113,8 +113,8 @@ def option_names(group: object) -> dict[str, str]:
     return {name: info.default.partition("/")[0] for name, _, info in _declared(kind)[0]}
 
 
-def given(group: object) -> dict[str, Any]:
-    """The options of a group that were given: field, and value."""
+def set_fields(group: object) -> dict[str, Any]:
+    """Field and value of each option of a group that was set."""
     return {name: value for name in option_names(group) if (value := getattr(group, name)) is not None}
 
 
@@ -165,9 +165,9 @@ def _parameters(kind: Any, prefix: str, panel: str) -> Iterator[inspect.Paramete
         yield from _parameters(group, f"{prefix}{name}_", panel)
 
 
-def _build(kind: Any, prefix: str, given: dict[str, Any]) -> Any:
-    """The group made of its options, which are taken out of ``given``."""
+def _build(kind: Any, prefix: str, parsed: dict[str, Any]) -> Any:
+    """The group made of its options, which are taken out of ``parsed``."""
     options, inner = _declared(kind)
-    values = {name: given.pop(prefix + name) for name, _, _ in options}
+    values = {name: parsed.pop(prefix + name) for name, _, _ in options}
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return kind(**values, **{name: _build(group, f"{prefix}{name}_", given) for name, group in inner.items()})
+    return kind(**values, **{name: _build(group, f"{prefix}{name}_", parsed) for name, group in inner.items()})

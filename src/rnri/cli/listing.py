@@ -22,7 +22,7 @@ def models(
     heads, *rows = tables["families"]
     if markdown:
         for row in (heads, ["---"] * len(heads), *rows):
-            screen.say(f"| {' | '.join(row)} |")
+            screen.show(f"| {' | '.join(row)} |")
         return
     if families:
         screen.table(heads, rows)
@@ -32,36 +32,38 @@ def models(
         weights = sum(file.stat().st_size for file in (WEIGHTS / name).rglob("*.safetensors"))
         rows.append((name, steps, guidance, f"{weights / 1e6:.0f} MB" if weights else "not in this copy", about))
     screen.table(("model", "steps", "guidance", "weights", "images"), rows)
-    screen.say()
-    screen.say("Any other by its folder in the diffusers layout, or by its Hub id owner/name, with safetensors.")
-    screen.say("The families of pipelines: rnri models --families")
+    screen.show()
+    screen.show("Any other by its folder in the diffusers layout, or by its Hub id owner/name, with safetensors.")
+    screen.show("The families of pipelines: rnri models --families")
 
 
 def solvers() -> None:
     """List presets, solvers, inverters and wrappers: source, behaviour and fields of each."""
     _show("solvers")
-    screen.say("Fields are set after a colon: --inverter gnri:eta=0.2,beta=dense")
-    screen.say("A name with + is a wrapper, around the solver before it: --inverter gnri+polish:steps=2")
+    screen.show("Fields are set after a colon: --inverter gnri:eta=0.2,beta=dense")
+    screen.show("A name with + is a wrapper, around the solver before it: --inverter gnri+polish:steps=2")
 
 
 def controls() -> None:
     """List the controls of an edit: effect, source and fields of each."""
     _show("controls")
-    screen.say("Fields are set after a colon: --control keep-difference:threshold=0.5,grow=2")
+    screen.show("Fields are set after a colon: --control keep-difference:threshold=0.5,grow=2")
 
 
 def methods() -> None:
     """List the methods of editing that are compared: behaviour, source and fields of each."""
     _show("methods")
-    screen.say("Fields are set after a colon, values with commas in quotes: \"inversion:inverter='anderson:memory=2'\"")
+    screen.show(
+        "Fields are set after a colon, values with commas in quotes: \"inversion:inverter='anderson:memory=2'\""
+    )
 
 
 def _show(table: str) -> None:
     for name, row in catalog.read()[table].items():
-        screen.say(name, style="bold")
+        screen.show(name, style="bold")
         for line in row["about"]:
-            screen.say(f"  {line}")
+            screen.show(f"  {line}")
         widths = [max(map(len, column)) for column in zip(*row["fields"], strict=True)]
         for default, values, text in row["fields"]:
-            screen.say(f"    {default.ljust(widths[0])}  {values.ljust(widths[1])}  {text}")
-        screen.say()
+            screen.show(f"    {default.ljust(widths[0])}  {values.ljust(widths[1])}  {text}")
+        screen.show()

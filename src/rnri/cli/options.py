@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 import typer
 from rnri_core.errors import RnriError
 
-from rnri.cli.groups import given, naming, option
+from rnri.cli.groups import naming, option, set_fields
 from rnri.load_options import Loading
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ _GUIDANCE = "Guidance scale; above 1 it mostly takes twice the time."
 
 @dataclass(frozen=True)
 class InversionOptions:
-    """The settings of an inversion, each by the name of its field in ``InversionConfig``; ``None`` is not given."""
+    """The settings of an inversion, each by the name of its field in ``InversionConfig``; ``None`` is not set."""
 
     PANEL: ClassVar[str] = "Inversion"
 
@@ -169,11 +169,11 @@ class InversionOptions:
     )
 
     def config(self, **defaults: Any) -> InversionConfig:
-        """The config of the options that were given, over these defaults."""
+        """The config of the options that were set, over these defaults."""
         from rnri_core.inversion.config import InversionConfig
 
         with naming(self):
-            return InversionConfig(**defaults | given(self))
+            return InversionConfig(**defaults | set_fields(self))
 
 
 @dataclass(frozen=True)

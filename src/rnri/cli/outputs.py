@@ -38,7 +38,7 @@ def check(paths: Sequence[Path], *, suffixes: Sequence[str] = PICTURES, force: b
             raise RnriError(f"{path} exists", hint="choose another name, or overwrite it with --force")
     for n, path in enumerate(paths):
         if path.resolve() in [other.resolve() for other in paths[:n]]:
-            raise RnriError(f"{path} is asked for twice", hint="give every result its own name")
+            raise RnriError(f"{path} is the path of two results", hint="give every result its own name")
 
 
 def check_folder(folder: Path, names: Sequence[str], *, force: bool = False) -> list[Path]:

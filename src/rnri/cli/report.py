@@ -46,7 +46,7 @@ def show(
     warn(source)
     run = _record(source, timings, model, quality, outputs)
     if as_json:
-        screen.say_exactly(json.dumps(run, allow_nan=False))
+        screen.write(json.dumps(run, allow_nan=False))
         return
     reached, bound = run["psnr_db"].values()
     width, height = run["image_size"]

@@ -18,21 +18,21 @@ _LOG = logging.getLogger(__name__)
 _out, _err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
-def say(line: str = "", style: str | None = None) -> None:
+def show(line: str = "", style: str | None = None) -> None:
     """One line of a result, in a style on a terminal."""
     if style and _out.is_terminal:
         _out.print(line, style=style, markup=False, soft_wrap=True)
     else:
-        say_exactly(line)
+        write(line)
 
 
-def say_exactly(text: str) -> None:
+def write(text: str) -> None:
     """These characters and a line end."""
     _out.file.write(f"{text}\n")
     _out.file.flush()
 
 
-def complain(message: str) -> None:
+def show_error(message: str) -> None:
     """One line on stderr, whatever the message holds."""
     _tell(f"rnri: {' '.join(message.split())}")
 
@@ -53,14 +53,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in (heads, *rows):
         cells = zip(row, widths, right, strict=True)
-        say("  ".join(cell.rjust(width) if figures else cell.ljust(width) for cell, width, figures in cells).rstrip())
+        show("  ".join(cell.rjust(width) if figures else cell.ljust(width) for cell, width, figures in cells).rstrip())
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values, one pair a line."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        say(f"{name.ljust(width)}  {value}")
+        show(f"{name.ljust(width)}  {value}")
 
 
 @contextmanager
@@ -99,7 +99,7 @@ class _Lines(logging.Handler):
     """Shows each record of the log as a line on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(f"{record.levelname.lower()}: {record.getMessage()}")
+        show_error(f"{record.levelname.lower()}: {record.getMessage()}")
         if record.exc_info:
             _tell(logging.Formatter().formatException(record.exc_info))
 

@@ -84,8 +84,8 @@ def serve(
     with Engine(editor, limits.engine()) as engine:
         api = create_app(engine, Options(access, limits.max_bytes))
         server = Server(api, engine, Address(host, port), grace=limits.grace)
-        finished = server.run(lambda: screen.say(f"serving {model.name} at {server.url}; Ctrl-C or SIGTERM stops it"))
-    screen.say("stopped" if finished else "stopped; what was not done in time was given up")
+        finished = server.run(lambda: screen.show(f"serving {model.name} at {server.url}; Ctrl-C or SIGTERM stops it"))
+    screen.show("stopped" if finished else "stopped; what was not done in time was given up")
     leave(engine)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rnri_core.errors import RnriError
 
 from rnri.cli import outputs
-from rnri.cli.groups import given, naming, option_names
+from rnri.cli.groups import naming, option_names, set_fields
 from rnri.cli.options import InversionOptions, ModelOptions
 from rnri.cli.screen import Tell
 
@@ -37,7 +37,7 @@ def check(path: Path, prompt: str | None, inversion: InversionOptions, *, paste:
         if prompt is None:
             raise RnriError("--source is missing", hint=f"describe {path}, or give auto")
         return
-    names = ["--source"] * (prompt is not None) + [option_names(inversion)[name] for name in given(inversion)]
+    names = ["--source"] * (prompt is not None) + [option_names(inversion)[name] for name in set_fields(inversion)]
     if names:
         raise RnriError(f"{names[0]} has no effect on {path}, which is inverted already", hint="leave it out")
     if paste:

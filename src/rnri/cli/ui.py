@@ -44,5 +44,5 @@ def ui(
         page.leave_a_core(editor.model.device)
     with Engine(editor, Limits(bytes=memory * 2**20)) as engine:
         server = Server(page.app(engine, access), engine, Address(host, port))
-        server.run(lambda: screen.say(f"{model.name} at {server.url}; Ctrl-C or SIGTERM stops it"))
+        server.run(lambda: screen.show(f"{model.name} at {server.url}; Ctrl-C or SIGTERM stops it"))
     leave(engine)

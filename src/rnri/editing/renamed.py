@@ -25,27 +25,27 @@ RENAMED = {
 
 
 def configured(config: _Config, options: dict[str, Any]) -> _Config:
-    """A config with options given by name, to be called by what takes them; RnriTypeError for a name that is no field.
+    """A config with the fields that ``options`` sets by name; RnriTypeError for a name that is no field.
 
     Of two names for one field the present one wins.
     """
     known = [each.name for each in fields(config)]
     old = {name: value for name, value in options.items() if name in RENAMED and RENAMED[name] in known}
-    given = {name: value for name, value in options.items() if name not in old}
-    for name in given:
+    current = {name: value for name, value in options.items() if name not in old}
+    for name in current:
         if name not in known:
             raise RnriTypeError(f"{name!r} is not an option", hint=f"options are {', '.join(known)}", field=name)
     for name in old:
         warnings.warn(f"option {name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", DeprecationWarning, 4)
-    whole = {RENAMED[name]: value for name, value in old.items() if RENAMED[name] != "init"} | given
-    if old.keys() & {"start", "predictor"} and "init" not in given:
+    whole = {RENAMED[name]: value for name, value in old.items() if RENAMED[name] != "init"} | current
+    if old.keys() & {"start", "predictor"} and "init" not in current:
         how = whole.get("inverter", getattr(config, "inverter", None))
         whole["init"] = init_of(how, start=old.get("start"), predictor=old.get("predictor"))
     return replace(config, **whole)
 
 
 def init_of(inverter: object, *, start: str | None = None, predictor: bool | None = None) -> Init | None:
-    """The initial guess that two options of 0.1 say; what is not given is the preset's own, or from clean latents.
+    """The initial guess of two options of 0.1; ``None`` is the preset's own, or else from clean latents.
 
     >>> init_of("auto", predictor=False), init_of("gnri", predictor=True), init_of("auto")
     ('noised', 'predicted', None)
