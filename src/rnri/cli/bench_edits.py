@@ -30,7 +30,11 @@ class MethodOptions:
 
     output: Path = option(..., "Folder of measurements and report.", "--output", "-o", metavar="DIR")
     methods: list[str] | None = option(
-        None, "Repeat it for several.", "--method", metavar=options.SPEC, show_default="all that the model serves"
+        None,
+        "See 'rnri methods'; repeat it.",
+        "--method",
+        metavar=options.SPEC,
+        show_default="all that the model serves",
     )
     model: str = option(options.MODEL, "An embedded model, a folder or a Hub id.", metavar="NAME")
     limit: int | None = option(None, "Edits, kinds in turn.", min=1, show_default="all; 550 scenes, 88 tuning")
@@ -45,7 +49,7 @@ class SetOptions(MethodOptions):
     """The same of a set of edits, with metrics, their networks, and the report."""
 
     metrics: list[str] | None = option(
-        None, "Repeat it for several.", "--metric", metavar="NAME", show_default="those of the benchmark"
+        None, "A metric; repeat it for several.", "--metric", metavar="NAME", show_default="those of the benchmark"
     )
     tuned: Path | None = option(None, "Settings of 'rnri bench tune', for methods without options.", metavar="DIR")
     clip: str | None = option(None, "Another CLIP of metrics: a folder or Hub id.", metavar="NAME")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def embedded(
     models: Annotated[
-        list[str] | None, typer.Option("--model", help="Repeat it.", show_default="all embedded ones")
+        list[str] | None, typer.Option("--model", help="Model or folder; repeat it.", show_default="all embedded ones")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 200,
     seed: options.Seed = 0,

@@ -42,7 +42,8 @@ class Failures:
 def report(
     output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of measurements.")],
     reference: Annotated[
-        str | None, typer.Option("--reference", "--ours", help="Compare with it.", show_default="the first measured")
+        str | None,
+        typer.Option("--reference", "--ours", help="The method to compare with.", show_default="the first measured"),
     ] = None,
     as_json: options.Json = False,
 ) -> None:

@@ -22,7 +22,9 @@ class SensitivityOptions(SolverOptions):
         None, "Presets or solvers.", *options.INVERTER, show_default="auto faithful gnri"
     )
     limit: int = option(12, "Number of images.", min=1)
-    conditions: list[str] | None = option(None, "What differs.", "--condition", show_default="every condition")
+    conditions: list[str] | None = option(
+        None, "Conditions of the inversion.", "--condition", show_default="every condition"
+    )
     tol: float = option(0.01, "Residual at which an image stops.", parser=options.positive, metavar="NUMBER")
 
 

@@ -25,7 +25,7 @@ def speed(
         bool, typer.Option("--random-weights", help="Build it at full size: no download.")
     ] = False,
     inverters: Annotated[
-        list[str] | None, typer.Option(*options.INVERTER, help="Repeat it.", show_default="auto, gnri")
+        list[str] | None, typer.Option(*options.INVERTER, help="Inverters; repeat it.", show_default="auto, gnri")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps between noise and image.")] = 4,
     iterations: Annotated[int, typer.Option("--iterations", "--budget", min=1, help="Iterations of each step.")] = 1,

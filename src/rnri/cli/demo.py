@@ -36,7 +36,9 @@ def demo(
     inversion: InversionOptions,
     model: ModelOptions,
     sampling: SamplingOptions,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder.", show_default=str(FOLDER))] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the results.", show_default=str(FOLDER))
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Edit an example in three ways.
