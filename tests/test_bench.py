@@ -15,7 +15,7 @@ import torch
 from rnri_core.solvers.equation import Equation
 
 from rnri import models
-from rnri.cli.bench_convergence import DEFAULT_BUDGETS
+from rnri.cli.bench_convergence import DEFAULT_CALLS
 from rnri.evaluation.records import Run
 from rnri.evaluation.solvers.convergence import (
     CONVERGENCE,
@@ -154,7 +154,7 @@ def test_a_method_is_reported_at_its_own_guidance(bench: Convergence) -> None:
 
 @pytest.mark.parametrize(("steps", "wanted"), [(4, {6, 8, 12, 20, 40}), (20, {24, 40, 60, 100})])
 def test_the_default_budgets_hold_those_of_the_figures(bench: Convergence, steps: int, wanted: set[int]) -> None:
-    budgets = [float(each) for each in DEFAULT_BUDGETS]
+    budgets = [float(each) for each in DEFAULT_CALLS]
     found = grid(bench.models, steps=[steps], budgets=budgets, solvers=["gnri"], ways=list(WAYS))
     assert wanted <= {each.calls for each in found}
     assert {each.way for each in found} == {"published", "informed", "noised"}
@@ -225,17 +225,17 @@ def test_intervals_are_those_of_the_textbook() -> None:
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
 def test_the_command_measures_goes_on_and_reports(run: Command, model: Path) -> None:
-    common = ("--model", model, "--steps", 2, "--budget", 1, 2, "--limit", 2, "--device", "cpu", "-o", "found")
-    ways = ("--way", "published", "informed")
+    common = ("--model", model, "--steps", 2, "--calls", 1, 2, "--limit", 2, "--device", "cpu", "-o", "found")
+    schemes = ("--scheme", "published", "informed")
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(sys.modules, "rnri.evaluation.solvers.figures", None)
-        first = ("--solver", "explicit", "newton-krylov", "--spectra", 1)
-        code, out, err = run("bench", "convergence", *common, *ways, *first)
+        first = ("--inverter", "explicit", "newton-krylov", "--spectra", 1)
+        code, out, err = run("bench", "convergence", *common, *schemes, *first)
     assert (code, "without matplotlib there are no figures" in err) == (0, True)
-    assert out.startswith("8 new measurements; 4 of 8 settings cannot be afforded")
-    more = ("--solver", "explicit", "fixed-point", "--way", "informed", "noised", "--spectra", 0)
+    assert out.startswith("8 new measurements; 4 of 8 settings have too few calls")
+    more = ("--inverter", "explicit", "fixed-point", "--scheme", "informed", "noised", "--spectra", 0)
     code, out, _ = run("bench", "convergence", *common, *more)
-    assert (code, out.splitlines()[0]) == (0, "12 new measurements; 0 of 8 settings cannot be afforded")
+    assert (code, out.splitlines()[0]) == (0, "12 new measurements; 0 of 8 settings have too few calls")
 
     folder = Path("found")
     lines = CONVERGENCE.read(folder)
@@ -285,11 +285,11 @@ def test_there_must_be_something_to_report(run: Command) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--budget", "0", "--budget 0 is out of range"),
-        ("--steps", "x", "--steps 'x' is not a whole number"),
-        ("--split", "train", "--split 'train' is not known: use heldout or tuning"),
-        ("--guidance", "-1", "--guidance -1 is out of range"),
-        ("--limit", "0", "--limit 0 is out of range"),
+        ("--calls", "0", "--calls 0 is not accepted"),
+        ("--steps", "x", "--steps x is not accepted: give a whole number"),
+        ("--split", "train", "--split 'train' is not one of 'heldout', 'tuning'"),
+        ("--guidance", "-1", "--guidance -1 is not accepted"),
+        ("--limit", "0", "--limit 0 is not accepted"),
         ("--output", "picture.png", "picture.png is a file"),
     ],
 )

@@ -77,11 +77,11 @@ def test_measurements_are_continued_and_reported_again(run: Command, model: Path
     assert run(*common, "--limit", 1)[1].startswith("0 new measurements")
     assert Path("found/edits.jsonl").stat().st_size == size
     assert run(*common, "--limit", 3)[1].startswith("4 new measurements")
-    code, out, _ = run("bench", "report", "found", "--ours", ONCE, "--json")
+    code, out, _ = run("bench", "report", "found", "--reference", ONCE, "--json")
     [table] = json.loads(out)["edits"]
     assert (code, table["pictures"], table["methods"][0]["method"]) == (0, 3, ONCE)
     assert f"Ours is `{ONCE}`" in Path("found/report.md").read_text()
-    code, _, err = run("bench", "report", "found", "--ours", "sdedit")
+    code, _, err = run("bench", "report", "found", "--reference", "sdedit")
     assert (code, "method 'sdedit' is not among those measured: unedited" in err) == (2, True)
 
 
@@ -269,8 +269,8 @@ def test_there_must_be_something_to_report(run: Command) -> None:
         (("--method", ONCE, "--method", ONCE), "is given twice"),
         (("--metric", "beauty"), "no metric is called 'beauty'"),
         (("--metric", "lpips-alex", "--lpips", "nowhere"), "fetch it with 'rnri bench fetch lpips-alex'"),
-        (("--limit", "0"), "--limit 0 is out of range"),
-        (("--seed", "x"), "--seed 'x' is not a whole number"),
+        (("--limit", "0"), "--limit 0 is not accepted"),
+        (("--seed", "x"), "--seed x is not accepted: give a whole number"),
         (("-o", "picture.png"), "picture.png is a file"),
     ],
 )

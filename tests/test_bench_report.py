@@ -284,8 +284,8 @@ def test_every_figure_is_drawn_of_what_fails_and_of_what_is_exact(tmp_path: Path
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
 def test_guidance_that_was_tuned_is_used_and_reported(run: Command, model: Path, no_figures: None) -> None:
-    common: tuple[object, ...] = ("--model", model, "--steps", 2, "--budget", 1, "--limit", 2, "--device", "cpu")
-    common += ("--spectra", 0, "--way", "published", "--solver", "explicit", "edict")
+    common: tuple[object, ...] = ("--model", model, "--steps", 2, "--calls", 1, "--limit", 2, "--device", "cpu")
+    common += ("--spectra", 0, "--scheme", "published", "--inverter", "explicit", "edict")
     code, _, err = run("bench", "convergence", *common, "--split", "tuning", "--guidance", 1, 2, 4, "-o", "tuning")
     assert code == 0, err
     chosen = {each.method: each for each in guidances.read(Path("tuning"))}
@@ -300,7 +300,7 @@ def test_guidance_that_was_tuned_is_used_and_reported(run: Command, model: Path,
     assert "## Guidance, chosen on the tuning split" in Path("tuning/report.md").read_text()
 
     code, out, err = run("bench", "convergence", *common, "--tuned", "tuning", "-o", "heldout")
-    assert (code, out.splitlines()[0]) == (0, "4 new measurements; 0 of 2 settings cannot be afforded"), err
+    assert (code, out.splitlines()[0]) == (0, "4 new measurements; 0 of 2 settings have too few calls"), err
     settings = [line.configuration for line in CONVERGENCE.read(Path("heldout"))]
     assert all(each.guidance == chosen[each.solver].guidance for each in settings)
     assert "edits at the guidance tuned for each method" in Path("heldout/report.md").read_text()
@@ -308,4 +308,4 @@ def test_guidance_that_was_tuned_is_used_and_reported(run: Command, model: Path,
     code, _, err = run("bench", "convergence", *common, "--tuned", "nowhere", "-o", "other")
     assert (code, "nowhere holds no guidance.json: make one with" in err) == (2, True)
     code, _, err = run("bench", "convergence", *common, "--tuned", "tuning", "--split", "tuning", "-o", "other")
-    assert (code, "--tuned is for what is reported" in err) == (2, True)
+    assert (code, "--tuned needs held-out scenes" in err) == (2, True)

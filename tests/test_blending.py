@@ -174,21 +174,21 @@ def test_interpolate_writes_frames_or_an_animation(run: Run, model: Path) -> Non
     Image.fromarray(picture(30, 20)).save("other.png")
     pair = ("interpolate", "picture.png", "other.png", "--prompt-a", SOURCE, "--prompt-b", TARGET, "--model", model)
     code, _, err = run(*pair, "-n", 3, "-o", "new/frames", "--resolution", "41x24")
-    assert (code, "resolution=41x24 is not to be had" in err) == (2, True)
+    assert (code, "--resolution 41x24 is not to be had" in err) == (2, True)
     code, out, err = run(*pair, "-n", 3, "-o", "new/frames", "--path", "slerp")
     assert code == 0
     assert sorted(path.name for path in Path("new/frames").iterdir()) == ["frame-1.png", "frame-2.png", "frame-3.png"]
     with Image.open("new/frames/frame-3.png") as frame:
         assert frame.size == (30, 20)
     assert out.splitlines()[1:4] == [f"picture.png  {SOURCE}", f"other.png    {TARGET}", "path         slerp"]
-    assert "frame 3 of 3" in err
+    assert "image 3 of 3" in err
     assert run(*pair, "-n", 3, "-o", "film.webp", "--steps", 8)[0] == 0  # of which auto would draw
     with Image.open("film.webp") as film:
         assert (film.format, getattr(film, "n_frames", 1)) == ("WEBP", 4)
     code, _, err = run(*pair, "-o", "film.webp")
     assert (code, err) == (2, "rnri: film.webp exists: choose another name, or overwrite it with --force\n")
     code, _, err = run(*pair, "-o", "x.gif", "--path", "jump")
-    assert (code, err) == (2, "rnri: --path 'jump' is not known: use nao, slerp, lerp\n")
+    assert (code, err) == (2, "rnri: --path 'jump' is not one of 'nao', 'slerp', 'lerp'\n")
 
 
 def test_concept_writes_new_pictures(run: Run, model: Path) -> None:
@@ -201,4 +201,4 @@ def test_concept_writes_new_pictures(run: Run, model: Path) -> None:
         assert new.size == (40, 24)
     assert "new/new-2.png" in out
     code, _, err = run(*several, "-o", "new", "--variety", 2)
-    assert (code, err) == (2, "rnri: --variety 2 is out of range: give 0 to 1\n")
+    assert (code, err) == (2, "rnri: --variety 2 is not accepted: give a number from 0 to 1\n")

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import pytest
 import torch
-from rnri_core.inversion.budget import CAP, cost
+from rnri_core.inversion.budget import CAP, allot, cost
 from rnri_core.sampling.steps import Schedule, ddim, flow
-from rnri_core.solvers import SOLVERS
+from rnri_core.solvers import SOLVERS, solver
 from rnri_core.solvers.solve import solve
 
-from rnri import Inversion, allot, invert, solver
+from rnri import Inversion, invert
 from tests.problems import ALPHAS_CUMPROD, PROBLEMS, gaussian_denoiser, normal
 
 

@@ -14,7 +14,7 @@ from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGenera
 
 from rnri import images
 from rnri.baselines import METHODS
-from rnri.cli import steering
+from rnri.cli import sources
 from rnri.controls import CONTROLS
 from rnri.editing.captioning import describe
 from rnri.editing.editor import Editor
@@ -74,15 +74,12 @@ def test_controls_reach_the_editor(edit: Run, model: Path) -> None:
     assert not same("out.png", "plain.png")
 
 
-def test_none_is_an_edit_without_the_default_control(edit: Run, model: Path) -> None:
-    assert edit("--control", "none", "-o", "out.png")[0] == 0
+def test_none_is_no_control(edit: Run, model: Path) -> None:
+    assert edit("--control", "none", "-o", "none.png")[0] == edit("-o", "auto.png")[0] == 0
     editor = Editor.from_pretrained(model, device="cpu")
-    inversion = editor.invert("picture.png", SOURCE)
-    expected = {name: editor.edit(inversion, TARGET, controls=name).picture for name in ("auto", ())}
-    expected[()].save("expected.png")
-    expected["auto"].save("auto.png")
-    assert same("out.png", "expected.png")
-    assert not same("out.png", "auto.png")
+    editor.edit(editor.invert("picture.png", SOURCE), TARGET, controls=()).picture.save("expected.png")
+    assert same("none.png", "expected.png")
+    assert not same("none.png", "auto.png")
 
 
 def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
@@ -103,7 +100,7 @@ def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
         (["--weight", "blue"], "--weight 'blue' is not a word and its weight: give one like ball=2.0"),
         (["--weight", "=2"], "--weight '=2' is not a word and its weight"),
         (["--weight", "cube=2"], "the prompt has no word 'cube' to weight: give one of a, blue, ball, on, sand"),
-        (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give a picture, white where"),
+        (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give an image, white where"),
         (["--paste"], "there is nothing to paste: add a control with a mask, such as mask"),
     ],
 )
@@ -117,7 +114,7 @@ def test_controls_that_make_no_sense(edit: Run, options: list[str], complaint: s
 def test_a_stored_inversion_has_nothing_to_paste(run: Run, model: Path) -> None:
     code, _, err = run("edit", "way.safetensors", "--target", TARGET, "--paste", "--model", model)
     assert (code, err) == (
-        2, "rnri: --paste needs the picture itself, and way.safetensors is its inversion: give the picture\n"
+        2, "rnri: --paste needs the image itself, and way.safetensors is its inversion: give the image\n"
     )  # fmt: skip
 
 
@@ -155,6 +152,6 @@ def test_auto_says_what_it_saw(run: Run, model: Path, blip: Path) -> None:
     assert code == 0
     said = json.loads(out)["source"]
     assert f"it shows: {said} …" in err
-    code, out, _ = run("invert", "picture.png", "--prompt", steering.AUTO, *how, "-o", "way.safetensors")
+    code, out, _ = run("invert", "picture.png", "--prompt", sources.AUTO, *how, "-o", "way.safetensors")
     assert code == 0
     assert [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("source")] == [said]

@@ -12,9 +12,10 @@ import torch
 from rnri_core.inversion.inversion import sample
 from rnri_core.inversion.presets import invert
 from rnri_core.sampling.steps import Denoiser
+from rnri_core.solvers import solver
 from torch import Tensor
 
-from rnri import Status, models, solver
+from rnri import Status, models
 from rnri.editing import edit as editing
 from rnri.editing.editor import Editor
 from rnri.models import ModelAdapter

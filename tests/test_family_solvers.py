@@ -7,9 +7,9 @@ import torch
 from rnri_core.inversion.inversion import sample
 from rnri_core.inversion.presets import invert
 from rnri_core.sampling.steps import Denoiser, Schedule
-from rnri_core.solvers import SOLVERS
+from rnri_core.solvers import SOLVERS, solver
 
-from rnri import Status, models, solver
+from rnri import Status, models
 from rnri.models import ModelAdapter
 from tests import tiny_families
 from tests.tiny_families import CASES

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 import torch
 from rnri_core.errors import RnriError
+from rnri_core.inversion.budget import allot
 from rnri_core.inversion.coupled import Bdia, Edict
 from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.implicit import Implicit
-from rnri_core.inversion.presets import TOL_ITERATIONS, inverter, spec
+from rnri_core.inversion.presets import PRESETS, TOL_ITERATIONS, inverter, spec
 from rnri_core.sampling.steps import Schedule, ddim, flow
+from rnri_core.solvers import solver
 from torch import Tensor
 
-from rnri import PRESETS, Status, allot, invert, sample, solver
+from rnri import Status, invert, sample
 from tests.problems import ALPHAS_CUMPROD, BARS, gaussian_denoiser, normal
 
 

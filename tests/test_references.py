@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rnri_core.solvers import SOLVERS
+from rnri_core.solvers import SOLVERS, solver
 
 import rnri
 from rnri import models
@@ -22,7 +22,7 @@ def test_a_method_and_a_model_are_two_entries(model: Path) -> None:
     for given in (loaded, str(model), "StableDiffusionPipeline", "scenes-turbo"):
         assert keys(rnri.citation("gnri", given)) == ["samuel2025gnri", "rombach2022latent"]
     for spec in ("anderson:memory=2", "anderson+polish"):
-        assert keys(rnri.citation(rnri.solver(spec))) == keys(citation(spec)) == ["walker2011anderson", "pan2023aidi"]
+        assert keys(rnri.citation(solver(spec))) == keys(citation(spec)) == ["walker2011anderson", "pan2023aidi"]
     assert keys(citation("newton-krylov", "scenes")) == ["knoll2004jfnk", "eisenstat1996forcing", "rombach2022latent"]
 
 

@@ -11,6 +11,7 @@ import torch
 from rnri_core.inversion.budget import cost
 from rnri_core.inversion.implicit import Implicit
 from rnri_core.inversion.presets import inverter
+from rnri_core.solvers import solver
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.renoise import Renoise
 from rnri_core.solvers.solve import Status, solve
@@ -19,7 +20,7 @@ from rnri_core.solvers.white_noise import PATCH, Whitening, autocorrelation, pat
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from rnri import invert, sample, solver
+from rnri import invert, sample
 from rnri.evaluation.solvers.convergence import correlation
 from tests.problems import gaussian_denoiser, gaussian_schedule, normal, saturating
 from tests.test_solvers import no_waiting

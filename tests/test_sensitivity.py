@@ -118,7 +118,7 @@ def test_photographs_come_with_scikit_image(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_command_measures_and_goes_on(run: Run, model: Path) -> None:
-    common = ("--model", model, "--steps", 2, "--solver", "auto", "--limit", 1, "--device", "cpu", "-o", "found")
+    common = ("--model", model, "--steps", 2, "--inverter", "auto", "--limit", 1, "--device", "cpu", "-o", "found")
     code, out, err = run("bench", "sensitivity", *common, "--condition", "as is", "bfloat16")
     assert code == 0, err
     lines = Path("found/sensitivity.jsonl").read_text().splitlines()
@@ -133,9 +133,9 @@ def test_the_command_measures_and_goes_on(run: Run, model: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--condition", "dark", "--condition 'dark' is not known: use as is, prompt wrong"),
-        ("--solver", "magic", "no solver is called 'magic'"),
-        ("--tol", "0", "--tol 0 is out of range"),
+        ("--condition", "dark", "--condition 'dark' is not one of as is, prompt wrong"),
+        ("--inverter", "magic", "no solver is called 'magic'"),
+        ("--tol", "0", "--tol 0 is not accepted"),
         ("--output", "picture.png", "picture.png is a file"),
     ],
 )

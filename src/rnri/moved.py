@@ -1,4 +1,4 @@
-"""Module paths of 0.1, importable until 0.3: one table and one import hook. Options: `rnri_core.registry.RENAMED`."""
+"""Module paths and names of 0.1, importable until 0.3; those of options are in `rnri_core.registry.RENAMED`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 MOVED = {
     "rnri.equation": "rnri_core.solvers.equation",
@@ -98,6 +98,22 @@ CLASSES = {
 }
 """Class of 0.1 → its present name; importable under the old one from the module's old path."""
 
+NAMES = {
+    "CONTROLS": "rnri.controls",
+    "Equation": "rnri_core.solvers.equation",
+    "METHODS": "rnri.baselines",
+    "PRESETS": "rnri_core.inversion.presets",
+    "SOLVERS": "rnri_core.solvers",
+    "Solution": "rnri_core.solvers.solve",
+    "Step": "rnri_core.sampling.steps",
+    "allot": "rnri_core.inversion.budget",
+    "control": "rnri.controls",
+    "method": "rnri.baselines",
+    "solve": "rnri_core.solvers.solve",
+    "solver": "rnri_core.solvers",
+}
+"""Name of ``rnri`` in 0.1 → the module that has it."""
+
 
 def new_path(name: str) -> str | None:
     """The present dotted name of a module of 0.1; ``None`` where the module has not moved.
@@ -114,13 +130,17 @@ def new_path(name: str) -> str | None:
     return None
 
 
-class _Moved(MetaPathFinder, Loader):
-    """Imports an old path as the module that took its place, with a ``DeprecationWarning``."""
+class _Moved:
+    """Imports an old path as the module that took its place, with a ``DeprecationWarning``.
+
+    A finder and loader of importlib by its methods alone; the import of their base classes takes longer than the rest.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if name.startswith("rnri.") and new_path(name) else None
+        loader: Any = self
+        return ModuleSpec(name, loader) if name.startswith("rnri.") and new_path(name) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         new = new_path(spec.name)

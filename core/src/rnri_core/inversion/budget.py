@@ -37,7 +37,7 @@ def cost(solver: Solver, iterations: int) -> int:
         solver: the solver.
         iterations: iterations on one equation, from 1.
 
-    >>> from rnri import solver
+    >>> from rnri_core.solvers import solver
     >>> [cost(solver(name), 3) for name in ("explicit", "fixed-point", "gnri", "newton-krylov:directions=2")]
     [1, 3, 7, 9]
     """
@@ -71,7 +71,7 @@ def allot(schedule: Schedule, calls: int, solver: Solver | None = None, *, sprea
         RnriError: where ``calls`` are too few for one iteration of every step.
 
     >>> from rnri_core.sampling import steps as schedule
-    >>> from rnri import solver
+    >>> from rnri_core.solvers import solver
     >>> steps = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
     >>> allot(steps, 12), allot(steps, 12, spread="even"), allot(steps, 12, solver("gnri"), spread="even")
     ([9, 1, 1, 1], [3, 3, 3, 3], [2, 2, 1, 1])

@@ -43,7 +43,8 @@ class Chebyshev(Method):
     ``lowest``, whichever is less; a single one is then a fixed-point step. Where a network breaks the bounds and a
     residual grows, that image goes back to its best point and starts afresh with 1 − low doubled.
 
-    >>> from rnri import Equation, solve
+    >>> from rnri_core.solvers.equation import Equation
+    >>> from rnri_core.solvers.solve import solve
     >>> line = Equation(lambda z: 0.6 * z, bounds=(0.0, 0.6))
     >>> round(solve(line, torch.ones(1, 1), Chebyshev(), max_iter=3).z.item(), 3)  # fixed point: 0.6³ = 0.216
     0.023

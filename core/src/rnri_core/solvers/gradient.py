@@ -22,7 +22,8 @@ class Gradient(Method):
     where ρ < 2/‖A‖², slowly where A is nearly singular, as the condition is that of A squared; a longer ρ diverges.
 
     >>> import torch
-    >>> from rnri import Equation, solve
+    >>> from rnri_core.solvers.equation import Equation
+    >>> from rnri_core.solvers.solve import solve
     >>> eq, one = Equation(lambda z: -1.6 * z), torch.ones(1, 1)  # A = 2.6, 2/‖A‖² = 0.296
     >>> [solve(eq, one, Gradient(rate), max_iter=9).z.abs().item() < 1.6 for rate in (0.29, 0.3)]
     [True, False]

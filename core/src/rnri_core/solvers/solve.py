@@ -216,8 +216,8 @@ def solve(eq: Equation, z0: Tensor, solver: Solver, *, max_iter: int, tol: float
     Raises:
         RnriError: for ``max_iter`` below 1 and for ``tol`` that is not positive.
 
-    >>> import rnri
-    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), rnri.solver("anderson"), max_iter=20, tol=1e-6)
+    >>> from rnri_core.solvers import solver
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), solver("anderson"), max_iter=20, tol=1e-6)
     >>> round(solution.z.item(), 4), solution.status[0].name
     (0.7391, 'CONVERGED')
     """
