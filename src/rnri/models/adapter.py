@@ -50,11 +50,10 @@ class ModelAdapter(ABC):
     Args:
         name: the model's name in messages: an embedded one, a folder, a Hub id.
         pipe: the pipeline, whose weights are shared and which is not changed.
-        words: the words of the model's vocabulary; without them prompts are checked for length alone.
+        words: the model's vocabulary; without it prompts are checked for length alone.
         defaults: steps and guidance, where the family's own do not hold.
         preview: a tiny autoencoder for previews.
-        scheduler: name of the scheduler to use instead of the pipeline's.
-        spacing: where its steps lie, where not as the checkpoint has it.
+        scheduler, spacing: see `Loading`.
     """
 
     title: ClassVar[str]
@@ -110,10 +109,7 @@ class ModelAdapter(ABC):
     def from_folder(
         cls, name: str, folder: Path, *, device: torch.device, dtype: torch.dtype, loading: Loading
     ) -> ModelAdapter:
-        """The model in a folder in the layout of diffusers.
-
-        Raises RnriError naming the component that is missing, incomplete or of another family.
-        """
+        """The model in a folder in the layout of diffusers; see :func:`rnri.models.load`."""
         acceleration.check_place(device, loading)
         loaded = load_components(name, folder, {**cls.components, "scheduler": ()}, dtype, loading)
         loaded["scheduler"] = choose(loaded["scheduler"], loading.scheduler, loading.spacing)
@@ -263,10 +259,7 @@ class ModelAdapter(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of some 64 values of every weight tensor, rounded to bfloat16.
-
-        Neither the device nor bfloat16 changes it; float16, which rounds elsewhere, may.
-        """
+        """Digest of the weights in bfloat16, which neither device nor bfloat16 changes; float16 may."""
         with running(alone=self.one_at_a_time):
             return digest(self.networks, str(self.vae.config.get("scaling_factor")))
 
@@ -306,10 +299,7 @@ class ModelAdapter(ABC):
             return self._wide_vae
 
     def _send_back(self, *, but: Any = None) -> None:
-        """Return networks that are offloaded whole to main memory, all but one.
-
-        By themselves they return only when the next in the pipeline's own order is called.
-        """
+        """Return offloaded networks to main memory, all but one; by themselves they return in the pipeline's order."""
         for hook in getattr(self.pipe, "_all_hooks", ()):
             if hook.model is not but:
                 hook.offload()
