@@ -97,7 +97,7 @@ def warnings_shown() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *_place: Any, **_more: Any) -> None:
         text = str(message)
-        if category.__module__.startswith("rnri.") and text not in said:
+        if category.__module__.startswith(("rnri.", "rnri_core.")) and text not in said:
             said.add(text)
             warn(text)
 
