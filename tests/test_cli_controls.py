@@ -74,6 +74,15 @@ def test_controls_reach_the_editor(edit: Run, model: Path) -> None:
     assert not same("out.png", "plain.png")
 
 
+def test_an_old_name_works_and_is_remarked_on(edit: Run) -> None:
+    code, _, shown = edit("--control", "hold:grow=0", "-o", "old.png")
+    assert code == 0
+    assert "'hold' is now 'automatic-mask'; the old name goes in 0.3" in shown
+    assert "'grow' is now 'dilate'; the old name goes in 0.3" in shown
+    assert edit("--control", "automatic-mask:dilate=0", "-o", "new.png")[0] == 0
+    assert same("old.png", "new.png")
+
+
 def test_none_is_no_control(edit: Run, model: Path) -> None:
     assert edit("--control", "none", "-o", "none.png")[0] == edit("-o", "auto.png")[0] == 0
     editor = Editor.from_pretrained(model, device="cpu")

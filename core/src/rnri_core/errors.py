@@ -23,3 +23,7 @@ class RnriError(ValueError):
 
 class RnriTypeError(RnriError, TypeError):
     """An object of the wrong type, or a model that lacks an ability; a ``TypeError`` as well until 0.3."""
+
+
+class RenamedWarning(DeprecationWarning):
+    """A name of the previous minor version was used; it goes in the next one."""

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from rnri_core.errors import RnriError
+from rnri_core.errors import RenamedWarning, RnriError
 
 RENAMED = {
     "depth": "start-step",
@@ -160,7 +160,7 @@ def current(name: str, known: Container[str]) -> str:
     """
     if name in known or RENAMED.get(name) not in known:
         return name
-    warnings.warn(f"{name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", DeprecationWarning, stacklevel=4)
+    warnings.warn(f"{name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", RenamedWarning, stacklevel=4)
     return RENAMED[name]
 
 

@@ -120,7 +120,7 @@ def log_shown() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *_place: Any, **_more: Any) -> None:
         text = str(message)
-        if category.__module__.startswith("rnri.") and text not in seen:
+        if category.__module__.startswith(("rnri.", "rnri_core.")) and text not in seen:
             seen.add(text)
             _LOG.warning("%s", text)
 

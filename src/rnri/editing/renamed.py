@@ -6,7 +6,7 @@ import warnings
 from dataclasses import fields, replace
 from typing import Any, TypeVar, cast
 
-from rnri_core.errors import RnriTypeError
+from rnri_core.errors import RenamedWarning, RnriTypeError
 from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.implicit import Init
 from rnri_core.inversion.presets import PRESETS
@@ -34,7 +34,7 @@ def configured(config: _Config, options: dict[str, Any]) -> _Config:
         if name not in known:
             raise RnriTypeError(f"{name!r} is not an option", hint=f"options are {', '.join(known)}", field=name)
     for name in old:
-        warnings.warn(f"option {name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", DeprecationWarning, 4)
+        warnings.warn(f"option {name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", RenamedWarning, 4)
     whole = {RENAMED[name]: value for name, value in old.items() if RENAMED[name] != "init"} | present
     if old.keys() & {"start", "predictor"} and "init" not in present:
         how = whole.get("inverter", getattr(config, "inverter", None))
