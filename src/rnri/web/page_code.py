@@ -51,10 +51,10 @@ class Recipe:
     def command(self) -> str:
         """The command line, with every setting that is not the default.
 
-        >>> config = InversionConfig(strength=0.5, noise_maps=False)
+        >>> config = InversionConfig(strength=0.5, guidance=1.5, noise_maps=False, resolution=(48, 24))
         >>> print(Recipe("scenes", "photo.jpg", "a ball", "a cube", config, 2.0).command())
         rnri edit photo.jpg --source 'a ball' --target 'a cube' --output photo-edited.png --model scenes \\
-          --guidance 2 --strength 0.5 --no-noise-maps
+          --guidance 2 --strength 0.5 --source-guidance 1.5 --no-noise-maps --resolution 48x24
         """
         required = ["rnri", "edit", self.name, "--source", self.source, "--target", self.target]
         required += ["--output", self.output, "--model", self.model]
@@ -62,12 +62,13 @@ class Recipe:
         if self.controls != "auto":
             options += [f"--control {shlex.quote(control)}" for control in self.controls or ("none",)]
         for name, value in self._changed().items():
-            option = name.replace("_", "-")
+            option = "source-guidance" if name == "guidance" else name.replace("_", "-")
             if isinstance(value, bool):
                 options.append(f"--{option}" if value else f"--no-{option}")
             else:
-                text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                options.append(f"--{option} {shlex.quote(text)}")
+                separator = "x" if name == "resolution" else ","
+                text = separator.join(map(str, value)) if isinstance(value, tuple) else value
+                options.append(f"--{option} {shlex.quote(str(text))}")
         return f"{shlex.join(required)} \\\n  {' '.join(options)}"
 
     def python(self, *, masked: bool = False) -> str:
