@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from rnri_core.sampling.steps import Step, ddim
+from rnri_core.sampling.schedules import ddim
+from rnri_core.sampling.steps import Step
 from rnri_core.solvers import solver
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.solve import Solution, solve

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import pytest
 import torch
 from rnri_core.inversion.budget import CAP, allot, cost
-from rnri_core.sampling.steps import Schedule, ddim, flow
+from rnri_core.sampling.schedules import ddim, flow
+from rnri_core.sampling.steps import Schedule
 from rnri_core.solvers import SOLVERS, solver
 from rnri_core.solvers.solve import solve
 

@@ -15,7 +15,8 @@ from rnri_core.controls.sampling import default_controls, resample
 from rnri_core.controls.start_step import StartStep
 from rnri_core.inversion.inversion import Inversion
 from rnri_core.inversion.presets import invert
-from rnri_core.sampling.steps import Denoiser, flow
+from rnri_core.sampling.schedules import flow
+from rnri_core.sampling.steps import Denoiser
 from torch import Tensor
 
 STEPS = flow([1.0, 0.75, 0.5, 0.25, 0.0], [1000, 750, 500, 250])

@@ -7,7 +7,8 @@ import torch
 from rnri_core.inversion.coupled import Bdia, Coupled, Edict
 from rnri_core.inversion.presets import invert
 from rnri_core.registry import Source
-from rnri_core.sampling.steps import Schedule, ddim, euler, euler_ancestral, flow
+from rnri_core.sampling.schedules import ddim, euler, euler_ancestral, flow
+from rnri_core.sampling.steps import Schedule
 from torch import Tensor
 
 from tests.problems import ALPHAS_CUMPROD, normal

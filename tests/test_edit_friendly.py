@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from rnri_core.inversion.edit_friendly import EditFriendly
-from rnri_core.sampling.steps import Schedule, euler, euler_ancestral, flow
+from rnri_core.sampling.schedules import euler, euler_ancestral, flow
+from rnri_core.sampling.steps import Schedule
 from rnri_core.solvers.solve import Status
 from torch import Tensor
 

@@ -11,7 +11,8 @@ from rnri_core.errors import RnriError
 from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.inversion import Inversion, Trajectory, sample, stacked
 from rnri_core.inversion.presets import invert
-from rnri_core.sampling.steps import Schedule, euler_ancestral, flow
+from rnri_core.sampling.schedules import euler_ancestral, flow
+from rnri_core.sampling.steps import Schedule
 from rnri_core.solvers import SOLVERS, solver
 from rnri_core.solvers.equation import norm
 from rnri_core.solvers.solve import Status

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rnri_core.sampling.steps import Schedule, flow
+from rnri_core.sampling.schedules import flow
+from rnri_core.sampling.steps import Schedule
 from rnri_core.sampling.strength import last
 from torch import Tensor
 

@@ -12,7 +12,8 @@ from rnri_core.inversion.coupled import Bdia, Edict
 from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.implicit import Implicit
 from rnri_core.inversion.presets import PRESETS, TOL_ITERATIONS, inverter, spec
-from rnri_core.sampling.steps import Schedule, ddim, flow
+from rnri_core.sampling.schedules import ddim, flow
+from rnri_core.sampling.steps import Schedule
 from rnri_core.solvers import solver
 from torch import Tensor
 

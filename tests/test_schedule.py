@@ -14,7 +14,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
 )
-from rnri_core.sampling.steps import Denoiser, Schedule, Step, ddim, euler, euler_ancestral, flow, lcm
+from rnri_core.sampling.schedules import ddim, euler, euler_ancestral, flow, lcm
+from rnri_core.sampling.steps import Denoiser, Schedule, Step
 from rnri_core.solvers.step_equation import priors
 from torch import Tensor
 

@@ -17,7 +17,7 @@ MOVED = {
     "rnri.solvers.method": "rnri_core.solvers.base",
     "rnri.solvers.sources": "rnri_core.publications",
     "rnri.registry": "rnri_core.registry",
-    "rnri.schedule": "rnri_core.sampling.steps",
+    "rnri.schedule": "rnri_core.sampling.schedules",
     "rnri.guidance": "rnri_core.sampling.guidance",
     "rnri.paths": "rnri_core.sampling.noise_paths",
     "rnri.inversion": "rnri_core.inversion.inversion",
@@ -89,6 +89,9 @@ MOVED = {
 }
 """Module or package of 0.1 → where it is now; what lies in a package moved with it unless it has a line of its own."""
 
+SPLIT = {"rnri.schedule": "rnri_core.sampling.steps"}
+"""Module of 0.1 → a second module that has names of it."""
+
 CLASSES = {
     "Depth": "StartStep",
     "Hold": "AutomaticMask",
@@ -148,6 +151,9 @@ class _Moved:
         warnings.warn(f"{spec.name} is now {new}; the old path goes in 0.3", DeprecationWarning, stacklevel=2)
         module = importlib.import_module(new)
         self._own = (module.__spec__, module.__loader__)
+        if spec.name in SPLIT:
+            for name, value in vars(importlib.import_module(SPLIT[spec.name])).items():
+                vars(module).setdefault(name, value)
         for old, name in CLASSES.items():
             if hasattr(module, name):
                 setattr(module, old, getattr(module, name))

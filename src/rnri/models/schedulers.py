@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from rnri_core.errors import RnriError
-from rnri_core.sampling.steps import Schedule, ddim, euler, euler_ancestral, flow, lcm
+from rnri_core.sampling.schedules import ddim, euler, euler_ancestral, flow, lcm
+from rnri_core.sampling.steps import Schedule
 
 from rnri.models.loading import SCHEDULERS
 from rnri.models.quiet import quiet

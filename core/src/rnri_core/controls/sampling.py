@@ -73,7 +73,7 @@ def resample(
         RnriError: where a control does not fit the inversion.
 
     >>> from rnri_core.inversion.presets import invert
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> schedule = flow([1.0, 0.5, 0.0], [1000, 500])
     >>> source = invert(lambda z, t: 0.1 * z, schedule, torch.ones(1, 4, 8, 8), "anderson", noise_maps=True)
     >>> [resample(lambda z, t: 0.1 * z, source, controls).latents.mean().item() for controls in ("auto", ())]

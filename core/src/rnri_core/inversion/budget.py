@@ -70,9 +70,9 @@ def allot(schedule: Schedule, calls: int, solver: Solver | None = None, *, sprea
     Raises:
         RnriError: where ``calls`` are too few for one iteration of every step.
 
-    >>> from rnri_core.sampling import steps as schedule
+    >>> from rnri_core.sampling.schedules import ddim
     >>> from rnri_core.solvers import solver
-    >>> steps = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
+    >>> steps = ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
     >>> allot(steps, 12), allot(steps, 12, spread="even"), allot(steps, 12, solver("gnri"), spread="even")
     ([9, 1, 1, 1], [3, 3, 3, 3], [2, 2, 1, 1])
     """

@@ -70,7 +70,7 @@ class Edict(Registered):
     float64.
 
     >>> import torch
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z.tanh()
     >>> inversion = Edict().invert(m, steps, torch.ones(1, 4))
     >>> torch.allclose(inversion.sample(m), torch.ones(1, 4)), inversion.nfe
@@ -121,7 +121,7 @@ class Bdia(Registered):
     One evaluation a step; inversion amplifies errors by 1/γ a step. For samplers that add no noise.
 
     >>> import torch
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z.tanh()
     >>> inversion = Bdia().invert(m, steps, torch.ones(1, 4))
     >>> torch.allclose(inversion.sample(m), torch.ones(1, 4)), inversion.nfe

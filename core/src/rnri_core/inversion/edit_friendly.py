@@ -27,7 +27,7 @@ class EditFriendly(Registered):
     sign of failure. ``shift`` noises each latent as that of so many steps later, which brings the noise maps of
     few-step samplers to the size that these expect (Deutch et al., SIGGRAPH Asia 2024, Section 4.1).
 
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
     >>> inversion = EditFriendly().invert(m, steps, torch.ones(1, 4))
     >>> torch.allclose(inversion.sample(m), torch.ones(1, 4)), inversion.nfe

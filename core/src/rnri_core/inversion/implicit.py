@@ -56,7 +56,7 @@ class Implicit:
             the clean latents back to rounding error whatever the solver did.
 
     >>> from rnri_core.inversion.inversion import sample
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> from rnri_core.solvers import solver
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
     >>> inversion = Implicit(solver("fixed-point"), iterations=9).invert(m, steps, torch.ones(1, 4))

@@ -32,7 +32,7 @@ class Trajectory:
     Raises:
         RnriError: where the numbers or shapes of latents and noise maps do not fit the schedule.
 
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> Trajectory(flow([1.0, 0.5, 0.0], [1000, 500]), (torch.ones(1, 4),) * 2)
     Traceback (most recent call last):
     rnri_core.errors.RnriError: 2 latents are not both ends of 2 steps
@@ -99,7 +99,7 @@ class Inversion:
     The attributes of trajectory and provenance can be read from the inversion itself.
 
     >>> from rnri_core.inversion.presets import invert
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
     >>> inversion = invert(m, steps, torch.ones(2, 4), "fixed-point", iterations=3)
     >>> inversion.noise.shape, inversion.residual.shape, inversion.nfe, inversion.status.name
@@ -287,7 +287,7 @@ def stacked(inversions: Sequence[Inversion]) -> Inversion:
         RnriError: where schedules differ, or only some have noise maps.
 
     >>> from rnri_core.inversion.presets import invert
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
     >>> inversion = invert(m, steps, torch.ones(2, 4), "fixed-point")
     >>> stacked([inversion.row(0), inversion.row(1)]).noise.equal(inversion.noise)
@@ -324,7 +324,7 @@ def sample(
     Returns:
         Clean latents (B, …), float32 or better; K network evaluations.
 
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> sample(lambda z, t: z, flow([1.0, 0.5, 0.0], [1000, 500]), torch.ones(1, 1)).item()
     0.25
     """

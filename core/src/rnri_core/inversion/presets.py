@@ -108,7 +108,7 @@ def inverter(
         RnriError: for an unknown name, for options that the inverter does not take, for too few ``calls``.
 
     >>> import torch
-    >>> from rnri_core.sampling.steps import ddim
+    >>> from rnri_core.sampling.schedules import ddim
     >>> steps = ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
     >>> auto = inverter("auto", steps)
     >>> auto.iterations, auto.init, auto.noise_maps
@@ -163,7 +163,7 @@ def invert(
         An :class:`Inversion`; a :class:`PairInversion` by EDICT and BDIA.
 
     >>> import torch
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
     >>> inversion = invert(m, steps, torch.ones(1, 4), "fixed-point", iterations=9)
     >>> torch.allclose(inversion.sample(m), torch.ones(1, 4))

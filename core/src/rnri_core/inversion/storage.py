@@ -33,7 +33,7 @@ def save(inversion: Inversion, path: str | os.PathLike[str]) -> None:
 
     >>> import tempfile
     >>> from rnri_core.inversion.presets import invert
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
     >>> inversion = invert(m, steps, torch.ones(1, 4))
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -65,7 +65,7 @@ class StepEquation(Equation):
     """z = g(z) of a sampling step, with its :class:`Priors`; made by :meth:`rnri_core.sampling.steps.Step.equation`.
 
     >>> import torch
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> equation = flow([0.75, 0.5], [750])[0].equation(lambda z, t: 0.1 * z, torch.ones(1, 1))
     >>> equation.priors.t, equation.priors.effective.mean.item()
     (750.0, 0.5)
