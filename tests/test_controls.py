@@ -192,7 +192,7 @@ def test_masks_of_several_controls_are_multiplied(editor: Editor, source: Invers
 
 
 def test_there_must_be_something_to_paste_around(editor: Editor, source: Inversion) -> None:
-    with pytest.raises(ValueError, match="nothing to paste: no control keeps"):
+    with pytest.raises(ValueError, match="nothing to paste: add a control with a mask"):
         editor.edit(source, TARGET, controls=["start-step:strength=0.5"], paste=picture())
 
 
