@@ -260,7 +260,9 @@ class Engine:
             return None
         id, owner, task = job.edit
         stored, config = self.store.get(id, owner), task.config
-        if stored is None or stored.inversion is None or config.chosen or config.steps is not None:
+        if stored is None or stored.inversion is None:
+            return None
+        if config.chosen not in ("auto", ()) or config.steps is not None:
             return None
         source = stored.inversion
         steps = stored.table[-strength_steps(task.strength, len(stored.table)) :]
