@@ -202,15 +202,15 @@ def samples() -> images.Picture:
 def strength(count: int = 44) -> Figure:
     """How far from the source held-out edits come as either slider of strength is drawn out, to the whole edit's 1."""
     editor, strengths = Editor.from_pretrained("scenes-turbo"), (0.0, 0.25, 0.5, 0.75, 1.0)
-    ways: dict[str, list[list[float]]] = {"depth": [], "embedding": []}
+    ways: dict[str, list[list[float]]] = {"start-step": [], "embedding": []}
     for edit in split_edits("heldout", count):
         source = editor.invert(edit.images().source, edit.source_prompt)
         for name, rows in ways.items():
             drawn = [
-                editor.draw(source, [edit.target_prompt], controls=[f"{name}:strength={each}", "hold"])
+                editor.sample(source, [edit.target_prompt], controls=[f"{name}:strength={each}", "automatic-mask"])
                 for each in strengths
             ]
-            lengths = [(each.latents[-1] - source.clean).norm().item() for each in drawn]
+            lengths = [(each.latents - source.clean).norm().item() for each in drawn]
             rows.append([length / lengths[-1] for length in lengths])
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     axes = figure.add_subplot(xlabel="strength", ylabel="distance from the source, of the whole edit's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return code, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports of benchmarks without figures, as where matplotlib is missing."""
+    for package in ("edits", "solvers"):
+        monkeypatch.setitem(sys.modules, f"rnri.evaluation.{package}.figures", None)
 
 
 @pytest.fixture

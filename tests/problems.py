@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from rnri_core.sampling.steps import Step, ddim
+from rnri_core.sampling.schedules import ddim
+from rnri_core.sampling.steps import Step
 from rnri_core.solvers import solver
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.solve import Solution, solve
@@ -97,7 +98,8 @@ def gaussian_schedule() -> tuple[Step, ...]:
 def gaussian_denoiser(z: Tensor, t: float) -> Tensor:
     """ε(z) for data N(0, 1/4 · I): σ z / (α²/4 + σ²)."""
     bar = BARS[int(t)]
-    return (1 - bar) ** 0.5 / (bar / 4 + 1 - bar) * z
+    output: Tensor = (1 - bar) ** 0.5 / (bar / 4 + 1 - bar) * z
+    return output
 
 
 PROBLEMS: dict[str, Callable[[torch.dtype], Problem]] = {

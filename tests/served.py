@@ -20,7 +20,7 @@ from rnri.web.serving import Address, Server, background
 from tests import tiny
 
 SOURCE, TARGET, OTHER = "a red ball on sand", "a blue ball on sand", "a small green cube"
-FAST = {"steps": 2, "budget": 1}
+FAST = {"steps": 2, "iterations": 1}
 
 
 @contextmanager

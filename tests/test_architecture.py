@@ -29,6 +29,8 @@ KEPT: dict[str, set[str]] = {
     "uvicorn": {"rnri.web"},
     "pydantic": {"rnri.web"},
     "prometheus_client": {"rnri.web"},
+    "prometheus_fastapi_instrumentator": {"rnri.web"},
+    "cachetools": {"rnri.web"},
     "httpx": {"rnri.web"},
     "typer": {"rnri.cli"},
     "rich": {"rnri.cli", "rnri.evaluation"},
@@ -117,3 +119,13 @@ def test_every_solver_file_is_one_solver() -> None:
 
     homes = [method.__module__ for method in SOLVERS.values()]
     assert len(set(homes)) == len(homes)
+
+
+def test_no_public_class_name_is_defined_twice() -> None:
+    """In both distributions together; every solver has a private ``State``."""
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name != "State":
+                homes.setdefault(node.name, []).append(f"{dotted(path)}:{node.lineno}")
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}

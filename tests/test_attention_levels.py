@@ -6,34 +6,29 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, LEditsPPPipelineStableDiffusion
 from diffusers.models.attention_processor import Attention
 from diffusers.models.downsampling import Downsample2D
-from PIL import Image
 from rnri_core.inversion.inversion import Inversion
 from torch import Tensor
 from torch.nn import functional
 
-from rnri.baselines.canvas import Canvas
-from rnri.baselines.ledits import Ledits
-from rnri.controls import Bound, Control, Job, control
-from rnri.controls.keep_words import KeepWords, _Watching
-from rnri.controls.word_maps import WordMaps
+from rnri.controls import AttentionState, EditContext, ModelControl, control
+from rnri.controls.local_blend import LocalBlend
 from rnri.editing.editor import Editor
-from rnri.models.attention import _Processor, _residual, attending, places
-from rnri.models.attention_hooks import AttentionHook, Place, grid
+from rnri.models.attention import _Current, _Processor, _residual, attending, attention_layers
+from rnri.models.attention_hooks import AttentionHook, AttentionLayer, Projections, grid
 from tests import tiny, tiny_levels
-from tests.test_editor import SOURCE, TARGET, picture
+from tests.test_editor import SOURCE, TARGET
 
 SIZES = [("sd", 64, 64), ("sd", 64, 48), ("sd", 37, 21), ("sd", 20, 13), ("sd", 9, 3)]
 SIZES += [("sdxl", 128, 128), ("sdxl", 64, 64), ("sdxl", 80, 52), ("sdxl", 61, 45), ("sdxl", 20, 13)]
 """Latents of SD 1.5 at 512², SDXL at 1024² and 512², and others: no multiples of 8, and 3 cells wide."""
 ACTING = {
-    "keep-words": "keep-words:threshold=0.9,grow=0",
+    "local-blend": "local-blend:threshold=0.9,dilate=0",
     "layout": "prompt-to-prompt:cross=0,layout=1",
     "words": "prompt-to-prompt:cross=1,layout=0",
     "reweight": "reweight:word=ball,weight=4",
@@ -49,38 +44,37 @@ def editors() -> dict[str, Editor]:
 
 
 @dataclass(frozen=True)
-class Spy(Control):
-    """Remembers keys as later layers take them, weights as they come and as they are used, by step and layer."""
+class Spy(ModelControl):
+    """Remembers keys as later layers take them, probabilities as they come and as they are used, by step and layer."""
 
-    keys: dict[tuple[int, Place], Tensor]
-    raw: dict[tuple[int, Place], Tensor]
-    used: dict[tuple[int, Place], Tensor]
+    keys: dict[tuple[int, AttentionLayer], Tensor]
+    raw: dict[tuple[int, AttentionLayer], Tensor]
+    used: dict[tuple[int, AttentionLayer], Tensor]
     neutral: ClassVar = {"keys": None}
-    attends: ClassVar = True
 
     @classmethod
     def new(cls) -> Spy:
         return cls({}, {}, {})
 
-    def bind(self, job: Job) -> Bound:
+    def state(self, context: EditContext) -> AttentionState:
         spy = self
 
-        class Watching(Bound):
-            def project(self, place: Place, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-                spy.keys[self.k, place] = k
+        class Watching(AttentionState):
+            def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
+                spy.keys[step, layer] = k
                 return q, k, v
 
-            def weighs(self, place: Place, cells: int) -> bool:
-                return place.cross
+            def needs_probabilities(self, step: int, layer: AttentionLayer) -> bool:
+                return layer.cross
 
-            def weigh(self, place: Place, weights: Tensor) -> Tensor:
-                spy.raw[self.k, place] = weights
-                return weights
+            def probabilities(self, step: int, layer: AttentionLayer, probabilities: Tensor) -> Tensor:
+                spy.raw[step, layer] = probabilities
+                return probabilities
 
-            def look(self, place: Place, weights: Tensor) -> None:
-                spy.used[self.k, place] = weights
+            def observe_probabilities(self, step: int, layer: AttentionLayer, probabilities: Tensor) -> None:
+                spy.used[step, layer] = probabilities
 
-        return Watching(job)
+        return Watching(context)
 
 
 # --- levels -----------------------------------------------------------------------------------------------------
@@ -104,14 +98,14 @@ def test_every_layer_has_the_grid_of_its_level(editors: dict[str, Editor], kind:
     editor, seen = editors[kind], {}
 
     class Counting(AttentionHook):
-        def project(self, place: Place, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            seen[place] = q.shape[2]
+        def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
+            seen[layer] = q.shape[2]
             return q, k, v
 
     with attending(editor.model, [Counting()]), torch.no_grad():
         editor.denoiser([SOURCE])(torch.zeros(1, 4, height, width), 500.0)
-    assert set(seen) == set(places(editor.model))
-    assert seen == {place: math.prod(grid((height, width), place.level)) for place in seen}
+    assert set(seen) == set(attention_layers(editor.model))
+    assert seen == {layer: math.prod(grid((height, width), layer.level)) for layer in seen}
 
 
 @pytest.mark.parametrize(
@@ -120,8 +114,8 @@ def test_every_layer_has_the_grid_of_its_level(editors: dict[str, Editor], kind:
 )
 def test_levels_are_those_of_the_blocks(editors: dict[str, Editor], kind: str, parts: dict[str, set[int]]) -> None:
     found: dict[str, set[int]] = {}
-    for place in places(editors[kind].model):
-        found.setdefault(place.part, set()).add(place.level)
+    for layer in attention_layers(editors[kind].model):
+        found.setdefault(layer.part, set()).add(layer.level)
     assert found == parts
 
 
@@ -139,7 +133,7 @@ def test_controls_change_the_edit_and_none_fails(
         drawn = editor.sample(source, [TARGET], guidance=1.0, controls=[spec])
         assert drawn.latents.isfinite().all(), name
         assert not torch.equal(drawn.latents, plain), name
-        if name == "keep-words":
+        if name == "local-blend":
             (mask,) = drawn.masks
             assert mask.shape[-2:] == (height, width)
             assert 0 < mask.mean() < 1
@@ -150,34 +144,18 @@ def test_the_layers_that_are_read_at_768(editors: dict[str, Editor]) -> None:
     """SD 2.1 at 768² has latents of 96²: the mask comes of grids of 24², more than 256 cells."""
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 96, 96, steps=1)
-    drawn = editor.sample(source, [TARGET], guidance=1.0, controls=[ACTING["keep-words"]])
+    drawn = editor.sample(source, [TARGET], guidance=1.0, controls=[ACTING["local-blend"]])
     assert 0 < drawn.masks[0].mean() < 1
     assert drawn.masks[0].reshape(24, 4, 24, 4).std((1, 3)).max() == 0
-
-
-@pytest.mark.parametrize(("kind", "height", "width"), [("sd", 20, 13), ("sd", 64, 64), ("sdxl", 61, 45)])
-def test_ledits_edits_part_of_the_picture(editors: dict[str, Editor], kind: str, height: int, width: int) -> None:
-    editor = editors[kind]
-    latents = torch.randn(1, 4, height, width, generator=torch.Generator().manual_seed(0))
-
-    def draw(**fields: Any) -> Tensor:
-        schedule = editor.schedule(latents, steps=2)
-        canvas = Canvas(editor, latents, schedule, SOURCE, [TARGET], torch.Generator().manual_seed(0))
-        return Ledits(strength=1.0, quantile=0.0, **fields).draw(canvas, 1.0)
-
-    everywhere, somewhere = draw(attention=0.0), draw(attention=0.75)
-    assert not torch.equal(everywhere, latents)
-    assert not torch.equal(somewhere, everywhere)
-    assert (somewhere - latents).norm() > 0.1 * (everywhere - latents).norm()
 
 
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("keep-words:level=7", "cross attention at level 7 for a picture of 160×104: set level=0 or 1 or 2"),
-        ("keep-words:level=3", "cross attention at level 3 for a picture of 160×104: set level=0 or 1 or 2"),
-        ("prompt-to-prompt:level=4", "self attention at level 4 or deeper for a picture of 160×104: set a smaller"),
-        ("masactrl:layers=1", "self attention after layers=1 for a picture of 160×104: give a smaller share"),
+        ("local-blend:level=7", "cross attention at level 7 for an image of 160×104: set level=0 or 1 or 2"),
+        ("local-blend:level=3", "cross attention at level 3 for an image of 160×104: set level=0 or 1 or 2"),
+        ("prompt-to-prompt:level=4", "self attention at level 4 or deeper for an image of 160×104: set a smaller"),
+        ("masactrl:layers=1", "self attention after layers=1 for an image of 160×104: give a smaller share"),
     ],
 )
 def test_a_control_that_finds_no_layer_says_so(editors: dict[str, Editor], spec: str, complaint: str) -> None:
@@ -190,25 +168,20 @@ def test_a_control_that_finds_no_layer_says_so(editors: dict[str, Editor], spec:
     assert editor.sample(source, [TARGET], guidance=1.0, controls=["prompt-to-prompt:level=4,layout=0"]).nfe == 2
 
 
-def test_methods_that_find_no_layer_say_so(editors: dict[str, Editor]) -> None:
-    with pytest.raises(ValueError, match=r"cross attention at level 5 for a picture of .*: set level=0 or 1 or 2"):
-        Ledits(level=5, steps=2).edit(editors["sd"], picture(), SOURCE, [TARGET])
-
-
 def test_a_decoder_without_attention_takes_features_alone() -> None:
     bare = {"down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",), "up_block_types": ("UpBlock2D",) * 4}
     editor = Editor.from_pipe(tiny_levels.pipeline("sd", **bare))
     source = tiny_levels.inverted(editor, 8, 8, steps=1)
-    with pytest.raises(ValueError, match="no self attention in the decoder for a picture of 64×64: set attention=0"):
+    with pytest.raises(ValueError, match="no self attention in the decoder for an image of 64×64: set attention=0"):
         editor.sample(source, [TARGET], controls=["plug-and-play"])
     assert editor.sample(source, [TARGET], guidance=1.0, controls=["plug-and-play:attention=0"]).nfe == 2
 
 
 def test_a_network_that_halves_otherwise_is_refused() -> None:
     editor = Editor.from_pipe(tiny_levels.pipeline("sd", downsample_padding=0))
-    assert editor.sample(tiny_levels.inverted(editor, 16, 16), [TARGET], controls=["keep-words"]).masks
-    with pytest.raises(ValueError, match="has no grid of 5×4 at level 2 for a picture of 104×160: use another size"):
-        editor.sample(tiny_levels.inverted(editor, 20, 13), [TARGET], controls=["keep-words"])
+    assert editor.sample(tiny_levels.inverted(editor, 16, 16), [TARGET], controls=["local-blend"]).masks
+    with pytest.raises(ValueError, match="has no grid of 5×4 at level 2 for an image of 104×160: use another size"):
+        editor.sample(tiny_levels.inverted(editor, 20, 13), [TARGET], controls=["local-blend"])
 
 
 # --- Prompt-to-Prompt -------------------------------------------------------------------------------------------
@@ -219,9 +192,9 @@ def test_layout_is_copied_from_half_the_latents_side_on(editors: dict[str, Edito
     editor, spy = editors["sd"], Spy.new()
     source = tiny_levels.inverted(editor, 16, 16)
     editor.sample(source, [TARGET], guidance=1.0, controls=["prompt-to-prompt:cross=0,layout=0.5", spy])
-    for (k, place), keys in spy.keys.items():
-        if not place.cross and place.index:  # before the first layer all is equal in the first step
-            assert torch.equal(keys[0], keys[1]) is (k == 0 and place.level >= 1)
+    for (k, layer), keys in spy.keys.items():
+        if not layer.cross and layer.index:  # before the first layer all is equal in the first step
+            assert torch.equal(keys[0], keys[1]) is (k == 0 and layer.level >= 1)
 
 
 def weighed(editor: Editor, source: Inversion, *specs: str) -> Spy:
@@ -236,8 +209,8 @@ def test_a_word_is_weighed_on_the_sources_attention_and_in_the_first_steps_alone
     source = tiny_levels.inverted(editor, 8, 8)
     spy = weighed(editor, source, "reweight:word=Ball,weight=-2,cross=0.5")
     blue, ball = 2, 3
-    for (k, place), used in spy.used.items():
-        theirs, ours = spy.raw[k, place]
+    for (k, layer), used in spy.used.items():
+        theirs, ours = spy.raw[k, layer]
         if k == 0:
             expected = theirs.clone()
             expected[..., ball] *= -2
@@ -253,8 +226,8 @@ def test_weights_meet_what_is_handed_over_in_any_order(editors: dict[str, Editor
     source = tiny_levels.inverted(editor, 8, 8)
     specs = ["reweight:word=ball,weight=3", "prompt-to-prompt:mode=replace,layout=0", "reweight:word=blue,weight=2"]
     spy = weighed(editor, source, *specs)
-    for (k, place), used in spy.used.items():
-        expected = spy.raw[k, place][0].clone()
+    for (k, layer), used in spy.used.items():
+        expected = spy.raw[k, layer][0].clone()
         expected[..., 2] *= 2  # "blue", which took over from "red"
         expected[..., 3] *= 3
         torch.testing.assert_close(used[1], expected)
@@ -266,20 +239,19 @@ def test_the_mask_is_the_published_local_blend(editors: dict[str, Editor]) -> No
     """A pooled over 3×3, stretched to the nearest, by its most, above 0.3; of either prompt."""
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 24, 16)
-    job = Job(editor.model, source, (TARGET,), beside=True, targets=slice(1, 2), length=tiny.LENGTH)
-    bound = KeepWords().bind(job)
-    assert isinstance(bound, _Watching)
-    bound.maps.heat = torch.rand(2, 1, 1, 6, 4, generator=torch.Generator().manual_seed(0)) ** 4 + 0.1
-    maps = functional.interpolate(functional.max_pool2d(bound.maps.heat[:, 0], 3, 1, 1), size=(24, 16))
+    context = EditContext(source=source, model=editor.model, prompts=(TARGET,), length=tiny.LENGTH, targets=slice(1, 2))
+    state = LocalBlend().state(context)
+    state.maps.heat = torch.rand(2, 1, 1, 6, 4, generator=torch.Generator().manual_seed(0)) ** 4 + 0.1
+    maps = functional.interpolate(functional.max_pool2d(state.maps.heat[:, 0], 3, 1, 1), size=(24, 16))
     above = maps / maps.amax((2, 3), keepdim=True) > 0.3
     assert 0 < above.float().mean() < 1
-    assert torch.equal(bound.mask(), (above[:1] | above[1:]).float())
+    assert torch.equal(state.mask(), (above[:1] | above[1:]).float())
 
 
 def test_latents_are_kept_after_a_fifth_of_the_steps(editors: dict[str, Editor]) -> None:
     editor = editors["sd"]
     source = tiny_levels.inverted(editor, 8, 8, steps=5)
-    drawn = editor.sample(source, [SOURCE], guidance=1.5, controls=["keep-words"])  # nothing differs: all is kept
+    drawn = editor.sample(source, [SOURCE], guidance=1.5, controls=["local-blend"])  # nothing differs: all is kept
     kept = [torch.equal(z, own) for z, own in zip(drawn.trajectory.latents[1:], source.latents[1:], strict=True)]
     assert kept == [False, True, True, True, True]
 
@@ -311,9 +283,9 @@ def test_masactrl_begins_where_it_is_published_to() -> None:
     """At step 4 of 50 and self-attention layer 10 of 16."""
     model = Editor.from_pipe(tiny_levels.pipeline("sd", layers_per_block=2)).model
     acting = control("masactrl")
-    layers = [place for place in places(model) if not place.cross]
+    layers = [layer for layer in attention_layers(model) if not layer.cross]
     assert len(layers) == 16
-    assert [place.index for place in layers if place.index >= acting.layers * place.count] == list(range(10, 16))  # type: ignore[attr-defined]
+    assert [layer.index for layer in layers if layer.index >= acting.layers * layer.count] == list(range(10, 16))  # type: ignore[attr-defined]
     assert [k for k in range(50) if k + 0.5 >= acting.start * 50] == list(range(4, 50))  # type: ignore[attr-defined]
 
 
@@ -328,72 +300,12 @@ def test_features_are_those_of_a_quarter_of_the_latents_side(kind: str, block: i
     assert _residual(pipe.unet) is pipe.unet.up_blocks[block].resnets[1].conv2
     spy, source = Spy.new(), tiny_levels.inverted(editor, 8, 8)
     editor.sample(source, [TARGET], guidance=1.0, controls=["plug-and-play:features=0,attention=0.5", spy])
-    decoder = [place for place in places(editor.model) if place.part == "up" and not place.cross]
-    first = [place for place in decoder if place.level == 2 and place.transformer == 0]
+    decoder = [layer for layer in attention_layers(editor.model) if layer.part == "up" and not layer.cross]
+    first = [layer for layer in decoder if layer.level == 2 and layer.transformer == 0]
     assert len(first) == {"sd": 1, "sdxl": 3}[kind]
-    for (k, place), keys in spy.keys.items():
-        if not place.cross and place.index:
-            assert torch.equal(keys[0], keys[1]) is (k == 0 and place in decoder and place not in first)
-
-
-# --- LEDITS++ ---------------------------------------------------------------------------------------------------
-
-
-class Whole(DDIMScheduler):  # type: ignore[misc]
-    """Takes the timesteps that the published pipeline gives it as floats, which do not serve as indices."""
-
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Any:
-        return super().add_noise(original_samples, noise, timesteps.long())
-
-
-def test_guidance_is_that_of_the_pipeline_in_diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told no source prompt, every step's guidance is the published pipeline's, masks and all, to rounding."""
-    editor = Editor.from_pipe(tiny_levels.pipeline("sd"))
-    parts = {name: getattr(editor.model.pipe, name) for name in ("vae", "text_encoder", "tokenizer", "unet")}  # type: ignore[attr-defined]
-    published = LEditsPPPipelineStableDiffusion(
-        **parts,
-        scheduler=Whole.from_config(dict(tiny.scheduler().config)),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    published.set_progress_bar_config(disable=True)
-    target, count = "a small blue ball", 5
-    encode = published.encode_prompt
-
-    def counted(**given: Any) -> tuple[Any, Any, Any]:
-        return (*encode(**given)[:2], [len(target.split())])  # newer tokenizers count padding as tokens
-
-    monkeypatch.setattr(published, "encode_prompt", counted)
-    published.invert(Image.fromarray(picture(64, 96)), num_inversion_steps=count, skip=0.0)
-    latents = [published.init_latents]
-
-    def keep(_: Any, __: int, ___: Any, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        latents.append(given["latents"])
-        return {}
-
-    fields = {"edit_guidance_scale": 3.0, "edit_threshold": 0.7, "output_type": "latent"}
-    published(editing_prompt=[target], callback_on_step_end=keep, **fields)
-    timesteps = [int(t) for t in published.inversion_steps]
-    assert timesteps[0] > 800 >= timesteps[1]
-    theirs = editor.denoiser([""])
-    job = Job(editor.model, stored(editor, latents[0]), (target,), True, slice(1, 2), tiny.LENGTH)
-    watching = WordMaps(job, 2)
-    m = Ledits(scale=3.0, quantile=0.7, attention=0.7).guided(editor.denoiser(["", target]), watching)
-    for k, t in enumerate(timesteps):
-        z = latents[k]
-        with torch.no_grad(), attending(editor.model, [watching]):
-            found = m(z, float(t))
-        with torch.no_grad():
-            found -= theirs(z, float(t))
-        expected = published.sem_guidance[k]
-        assert 0.05 < (expected != 0).float().mean() < 0.5
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
-
-
-def stored(editor: Editor, z: Tensor) -> Inversion:
-    """An inversion of latents of this size, told nothing."""
-    return tiny_levels.inverted(editor, z.shape[-2], z.shape[-1]).described(prompt="")
+    for (k, layer), keys in spy.keys.items():
+        if not layer.cross and layer.index:
+            assert torch.equal(keys[0], keys[1]) is (k == 0 and layer in decoder and layer not in first)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------
@@ -404,7 +316,7 @@ def test_scores_beyond_float16_are_weighed_in_float32(wanted: bool) -> None:
     """Scores of Stable Diffusion 2 overflow float16: where weights are seen, too, they come out finite."""
 
     class Weighing(AttentionHook):
-        weighs: Callable[..., bool] = lambda *_: wanted
+        needs_probabilities: Callable[..., bool] = lambda *_: wanted
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -412,10 +324,9 @@ def test_scores_beyond_float16_are_weighed_in_float32(wanted: bool) -> None:
         x = torch.randn(1, 6, 64)
     for projection in (layer.to_q, layer.to_k):
         projection.weight.data.mul_(100.0)
-    place = Place("mid", False, 0, 1, 2, 0)
     scores = layer.to_q(x) @ layer.to_k(x).transpose(1, 2)
     assert scores.abs().max() > torch.finfo(torch.float16).max
-    run = _Processor(place, [Weighing()], None, threading.get_ident())
+    run = _Processor(AttentionLayer("mid", False, 0, 1, 2, 0), [Weighing()], None, _Current(threading.get_ident()))
     with torch.no_grad():
         expected = run(layer, x)
         found = run(layer.half(), x.half())

@@ -20,14 +20,18 @@ HERE = {"dtype": torch.float32, "device": torch.device("cpu"), "generator": None
 
 def of_sdxl(pipe: Any) -> Tensor:
     like = diffusers.StableDiffusionXLImg2ImgPipeline
-    return like.prepare_latents(pipe, IMAGE, None, 2, 1, add_noise=False, **HERE)
+    output: Tensor = like.prepare_latents(pipe, IMAGE, None, 2, 1, add_noise=False, **HERE)
+    return output
 
 
 def of_sana(pipe: Any) -> Tensor:
     """As Sana's few-step relative starts from a picture, at the angle where there is no noise."""
     scheduler = SimpleNamespace(config=SimpleNamespace(sigma_data=1.0))
     like = SimpleNamespace(vae=pipe.vae, vae_scale_factor=pipe.vae_scale_factor, scheduler=scheduler)
-    return diffusers.SanaSprintImg2ImgPipeline.prepare_latents(like, IMAGE, torch.zeros(()), 2, 4, 32, 64, **HERE)
+    output: Tensor = diffusers.SanaSprintImg2ImgPipeline.prepare_latents(
+        like, IMAGE, torch.zeros(()), 2, 4, 32, 64, **HERE
+    )
+    return output
 
 
 ORACLES: dict[str, Callable[[Any], Tensor]] = {

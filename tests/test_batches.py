@@ -52,12 +52,14 @@ def test_what_was_encoded_before_serves_as_well(editor: Editor) -> None:
 
 
 def test_what_does_not_fit_is_said(editor: Editor) -> None:
-    with pytest.raises(ValueError, match="3 pictures and 2 prompts: give a prompt for each"):
+    with pytest.raises(ValueError, match="3 images and 2 prompts: give a prompt for each"):
         invert_all(editor, pictures(), PROMPTS[:2])
-    with pytest.raises(ValueError, match="0 pictures and 0 prompts"):
+    with pytest.raises(ValueError, match="0 images and 0 prompts"):
         invert_all(editor, [], [])
     tall = np.zeros((60, 20, 3), np.uint8)
-    with pytest.raises(ValueError, match=r"pictures of \(30, 20\) and \(20, 60\) pixels take latents of other shapes"):
+    with pytest.raises(
+        ValueError, match=r"images of \(30, 20\) and \(20, 60\) pixels have latents of different shapes"
+    ):
         invert_all(editor, [pictures()[0], tall], PROMPTS[:2])
 
 

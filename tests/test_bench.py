@@ -1,11 +1,11 @@
-"""The grid that survives being killed, what one of its cells measures, and the page made of it."""
+"""What the convergence benchmark measures in a setting, spectra, and the page made of the lines."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,113 +15,26 @@ import torch
 from rnri_core.solvers.equation import Equation
 
 from rnri import models
-from rnri.cli.bench_convergence import DEFAULT_BUDGETS
-from rnri.evaluation.records import environment, read, run
+from rnri.cli.bench_convergence import DEFAULT_CALLS
+from rnri.evaluation.records import Run
 from rnri.evaluation.solvers.convergence import (
+    CONVERGENCE,
     WAYS,
-    Configuration,
     Convergence,
-    Measurement,
+    InversionMeasurement,
+    SolverSetting,
     correlation,
     grid,
     kurtosis,
 )
-from rnri.evaluation.solvers.report import Row, markdown
-from rnri.evaluation.solvers.settings import Setting, grouped
-from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration, largest
+from rnri.evaluation.solvers.groups import SolverGroup, grouped
+from rnri.evaluation.solvers.report import SolverSummary, markdown
+from rnri.evaluation.solvers.spectra import Spectra, SpectrumSetting, largest
 from rnri.evaluation.statistics import Estimate
-from tests.conftest import Run
+from tests.conftest import Run as Command
 from tests.problems import normal
 
-ABOUT = {"device": "abacus"}
-
-
-@dataclass(frozen=True)
-class Setup:
-    power: int
-
-
-@dataclass(frozen=True)
-class Outcome:
-    value: float
-    history: list[float]
-
-
-def outcomes(setup: Setup, images: Sequence[int]) -> list[Outcome]:
-    return [Outcome(float(image**setup.power), [math.inf, math.nan, 1.0]) for image in images]
-
-
-SETUPS = [Setup(1), Setup(2)]
-
-
-def test_every_picture_and_configuration_gets_a_line(tmp_path: Path) -> None:
-    path, told = tmp_path / "lines.jsonl", list[tuple[int, int]]()
-    assert run(path, ABOUT, range(5), SETUPS, outcomes, batch=2, progress=lambda *at: told.append(at)) == 10
-    assert told == [(2, 10), (4, 10), (6, 10), (8, 10), (9, 10), (10, 10)]
-    lines = list(read(path))
-    assert [(line.image, line.configuration["power"]) for line in lines[:4]] == [(0, 1), (1, 1), (0, 2), (1, 2)]
-    assert all(line.measurement["value"] == line.image ** line.configuration["power"] for line in lines)
-    assert lines[0].measurement["history"] == [None, None, 1.0]
-    assert lines[0].run == ABOUT
-
-
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    path, whole = tmp_path / "lines.jsonl", tmp_path / "whole.jsonl"
-    left = [4]
-
-    def dying(setup: Setup, images: Sequence[int]) -> list[Outcome]:
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return outcomes(setup, images)
-
-    with pytest.raises(KeyboardInterrupt):
-        run(path, ABOUT, range(5), SETUPS, dying)
-    assert len(list(read(path))) == 4
-    with path.open("ab") as file:
-        file.write(b'{"image": 2, "configuration": {"pow')  # killed within a line
-    measured = list[tuple[int, int]]()
-
-    def noting(setup: Setup, images: Sequence[int]) -> list[Outcome]:
-        measured.extend((image, setup.power) for image in images)
-        return outcomes(setup, images)
-
-    assert run(path, {"device": "another"}, range(5), SETUPS, noting, batch=3) == 6
-    assert len(set(measured)) == len(measured) == 6
-    run(whole, ABOUT, range(5), SETUPS, outcomes)
-    both = [{(line.image, line.configuration["power"]): line.measurement for line in read(p)} for p in (path, whole)]
-    assert both[0] == both[1]
-    assert [line.run["device"] for line in read(path)] == ["abacus"] * 4 + ["another"] * 6
-    size = path.stat().st_size
-    assert run(path, ABOUT, range(5), SETUPS, outcomes) == 0
-    assert path.stat().st_size == size
-
-
-def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
-    path = tmp_path / "lines.jsonl"
-
-    def meddling(setup: Setup, images: Sequence[int]) -> list[Outcome]:
-        with pytest.raises(ValueError, match=r"another run is writing .*lines.jsonl"):
-            run(path, ABOUT, range(2), SETUPS, outcomes)
-        return outcomes(setup, images)
-
-    assert run(path, ABOUT, range(2), SETUPS, meddling) == 4
-    assert run(path, ABOUT, range(2), SETUPS, outcomes) == 0
-
-
-@pytest.mark.parametrize("text", ["nonsense", '{"image": 1}', "[1]", '{"run": 1, "image": 2}'])
-def test_a_file_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "lines.jsonl"
-    path.write_text(f'{{"run": {{}}}}\n{text}\n')
-    with pytest.raises(ValueError, match=r"lines.jsonl, line 2, is not a measurement"):
-        run(path, ABOUT, range(2), SETUPS, outcomes)
-
-
-def test_hardware_and_versions_are_told() -> None:
-    told = json.loads(json.dumps(environment(torch.device("cpu"))))
-    assert told["device"].startswith("cpu, ")
-    assert told["versions"]["torch"] == torch.__version__
-
+ABOUT = Run("now", "abacus", 1, "none", "3", {})
 
 # What a cell measures
 
@@ -131,7 +44,7 @@ def bench(model: Path) -> Convergence:
     return Convergence({"tiny": models.load(str(model), device="cpu")}, 9)
 
 
-def cell(bench: Convergence, **changes: object) -> Configuration:
+def cell(bench: Convergence, **changes: object) -> SolverSetting:
     [made] = grid(bench.models, steps=[3], budgets=[2], solvers=["fixed-point"], ways=["published"])
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -225,11 +138,11 @@ def test_guidance_is_tuned_on_other_pictures(bench: Convergence) -> None:
 
 
 def test_a_method_is_reported_at_its_own_guidance(bench: Convergence) -> None:
-    def own(told: Mapping[str, object]) -> float | None:
-        return 2.5 if told["way"] == "noised" else None
+    def tuned(setting: SolverSetting) -> float | None:
+        return 2.5 if setting.way == "noised" else None
 
     common = {"steps": [3], "budgets": [2], "solvers": ["gnri", "edict"], "ways": ["published", "noised"]}
-    found = grid(bench.models, **common, guidances=[1, 3], own=own)  # type: ignore[arg-type]
+    found = grid(bench.models, **common, guidances=[1, 3], tuned=tuned)  # type: ignore[arg-type]
     assert [(each.solver, each.way, each.guidance) for each in found] == [
         ("gnri", "published", 1),
         ("gnri", "published", 3),
@@ -241,7 +154,7 @@ def test_a_method_is_reported_at_its_own_guidance(bench: Convergence) -> None:
 
 @pytest.mark.parametrize(("steps", "wanted"), [(4, {6, 8, 12, 20, 40}), (20, {24, 40, 60, 100})])
 def test_the_default_budgets_hold_those_of_the_figures(bench: Convergence, steps: int, wanted: set[int]) -> None:
-    budgets = [float(each) for each in DEFAULT_BUDGETS]
+    budgets = [float(each) for each in DEFAULT_CALLS]
     found = grid(bench.models, steps=[steps], budgets=budgets, solvers=["gnri"], ways=list(WAYS))
     assert wanted <= {each.calls for each in found}
     assert {each.way for each in found} == {"published", "informed", "noised"}
@@ -282,16 +195,16 @@ def test_power_iteration_finds_the_norm() -> None:
     equation = Equation(lambda z: (matrix @ z.flatten()).view_as(z).tanh())
     z = 0.1 * normal(1, 6, seed=3)
     size, _ = largest(equation, z, 200, normal(1, 6, seed=4))
-    slope = torch.autograd.functional.jacobian(equation._g, z).view(6, 6)
+    slope = torch.func.jacrev(equation._g)(z).view(6, 6)
     assert size.item() == pytest.approx(torch.linalg.matrix_norm(slope, 2).item(), rel=1e-6)
     assert (equation.njvp, equation.nvjp) == (201, 200)
 
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
 def test_every_step_is_measured_beside_its_bounds(bench: Convergence) -> None:
-    how = SpectrumConfiguration("tiny", bench.models["tiny"].fingerprint, steps=3, products=3, seed=0)
+    how = SpectrumSetting("tiny", bench.models["tiny"].fingerprint, steps=2, products=2, seed=0)
     [found] = Spectra(bench)(how, [2])
-    assert len(found.t) == len(found.norm) == len(found.low) == 3
+    assert len(found.t) == len(found.norm) == len(found.low) == 2
     assert sorted(found.t, reverse=True) == found.t
     assert all(abs(q) <= size * (1 + 1e-5) for q, size in zip(found.quotient, found.norm, strict=True))
     assert all(0 <= low + 1e-9 < high <= 1 for low, high in zip(found.low, found.high, strict=True))
@@ -311,24 +224,27 @@ def test_intervals_are_those_of_the_textbook() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
-def test_the_command_measures_goes_on_and_reports(run: Run, model: Path) -> None:
-    common = ("--model", model, "--steps", 2, "--budget", 1, 2, "--limit", 2, "--device", "cpu", "-o", "found")
-    ways = ("--way", "published", "informed")
-    code, out, _ = run("bench", "convergence", *common, *ways, "--solver", "explicit", "newton-krylov", "--spectra", 1)
-    assert code == 0
-    assert out.startswith("8 new measurements; 4 of 8 settings cannot be afforded")
-    more = ("--solver", "explicit", "fixed-point", "--way", "informed", "noised", "--spectra", 0)
+def test_the_command_measures_goes_on_and_reports(run: Command, model: Path) -> None:
+    common = ("--model", model, "--steps", 2, "--calls", 1, 2, "--limit", 2, "--device", "cpu", "-o", "found")
+    schemes = ("--scheme", "published", "informed")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "rnri.evaluation.solvers.figures", None)
+        first = ("--inverter", "explicit", "newton-krylov", "--spectra", 1)
+        code, out, err = run("bench", "convergence", *common, *schemes, *first)
+    assert (code, "without matplotlib there are no figures" in err) == (0, True)
+    assert out.startswith("8 new measurements; 4 of 8 settings have too few calls")
+    more = ("--inverter", "explicit", "fixed-point", "--scheme", "informed", "noised", "--spectra", 0)
     code, out, _ = run("bench", "convergence", *common, *more)
-    assert (code, out.splitlines()[0]) == (0, "12 new measurements; 0 of 8 settings cannot be afforded")
+    assert (code, out.splitlines()[0]) == (0, "12 new measurements; 0 of 8 settings have too few calls")
 
     folder = Path("found")
-    lines = list(read(folder / "convergence.jsonl"))
+    lines = CONVERGENCE.read(folder)
     assert len(lines) == 20
     [row] = [
-        Row.of(name, some)
-        for setting, methods in grouped(lines).items()
+        SolverSummary(name, some)
+        for group, methods in grouped(lines).items()
         for name, some in methods.items()
-        if setting == Setting(str(model), "heldout", 1.0, 2, 4) and name == "fixed-point, noised"
+        if group == SolverGroup(str(model), "heldout", 1.0, 2, 4) and name == "fixed-point, noised"
     ]
     assert (row.pictures, row.calls, row.diverged) == (2, 4, 0)
     assert row.error.low <= row.error.value <= row.error.high
@@ -346,21 +262,20 @@ def test_the_command_measures_goes_on_and_reports(run: Run, model: Path) -> None
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
 def test_a_measurement_that_failed_counts_as_the_worst(bench: Convergence, tmp_path: Path) -> None:
-    path, how = tmp_path / "lines.jsonl", cell(bench)
-
-    def failing(configuration: Configuration, images: Sequence[int]) -> list[Measurement]:
-        [measured] = bench(configuration, images)
+    def failing(setting: SolverSetting, images: Sequence[int]) -> list[InversionMeasurement]:
+        [measured] = bench(setting, images)
         return [replace(measured, latent_rmse=math.nan, residual=[math.nan] * 3) if images[0] == 2 else measured]
 
-    run(path, ABOUT, range(3), [how], failing)
-    row = Row.of("fixed-point", list(read(path)))
+    CONVERGENCE.extend(tmp_path, ABOUT, range(3), [cell(bench)], failing)
+    lines = CONVERGENCE.read(tmp_path)
+    row = SolverSummary("fixed-point", lines)
     assert math.isfinite(row.error.value)
     assert math.isinf(row.error.high)
     assert row.converged <= 2 / 3
-    assert "inf" in markdown(list(read(path)))
+    assert "inf" in markdown(lines)
 
 
-def test_there_must_be_something_to_report(run: Run) -> None:
+def test_there_must_be_something_to_report(run: Command) -> None:
     code, _, err = run("bench", "report", "nowhere")
     assert (code, "nowhere holds no measurements: make some with" in err) == (2, True)
     with pytest.raises(ValueError, match="nothing to report"):
@@ -370,15 +285,15 @@ def test_there_must_be_something_to_report(run: Run) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--budget", "0", "--budget 0 is out of range"),
-        ("--steps", "x", "--steps 'x' is not a whole number"),
-        ("--split", "train", "--split 'train' is not known: use heldout or tuning"),
-        ("--guidance", "-1", "--guidance -1 is out of range"),
-        ("--limit", "0", "--limit 0 is out of range"),
+        ("--calls", "0", "--calls 0 is not accepted"),
+        ("--steps", "x", "--steps x is not accepted: give a whole number"),
+        ("--split", "train", "--split 'train' is not one of 'heldout', 'tuning'"),
+        ("--guidance", "-1", "--guidance -1 is not accepted"),
+        ("--limit", "0", "--limit 0 is not accepted"),
         ("--output", "picture.png", "picture.png is a file"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_loaded(run: Run, option: str, value: str, says: str) -> None:
+def test_mistakes_are_told_before_anything_is_loaded(run: Command, option: str, value: str, says: str) -> None:
     code, out, err = run("bench", "convergence", "-o", "found", option, value)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert says in err

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -17,45 +16,50 @@ from rnri_core.solvers import OURS, SOLVERS
 
 from rnri.evaluation import reports
 from rnri.evaluation.plotting import COLOURS, Look, apart
-from rnri.evaluation.records import Line, read
+from rnri.evaluation.records import Line, Run
 from rnri.evaluation.solvers import guidances
+from rnri.evaluation.solvers.convergence import CONVERGENCE, ConvergenceLine, InversionMeasurement, SolverSetting
+from rnri.evaluation.solvers.cost import InversionCost
+from rnri.evaluation.solvers.groups import grouped, scores
 from rnri.evaluation.solvers.guidances import Tuned, choose
-from rnri.evaluation.solvers.report import Row, markdown
-from rnri.evaluation.solvers.rivals import Entry, comparison, exact, origin
-from rnri.evaluation.solvers.settings import grouped, scores
+from rnri.evaluation.solvers.report import markdown
+from rnri.evaluation.solvers.rivals import Entry, comparison
+from rnri.evaluation.solvers.spectra import Spectrum, SpectrumLine, SpectrumSetting
 from rnri.evaluation.statistics import Estimate
-from tests.conftest import Run
+from tests.conftest import Run as Command
 
-RUN = {"device": "abacus", "threads": 1, "system": "none", "versions": {}}
+RUN = Run("now", "abacus", 1, "none", "3", {})
 
 
 def measured(
-    image: int, solver: str, way: str = "published", *, calls: int = 8, correct: bool = False, **found: Any
-) -> Line:
+    image: int, solver: str, way: str = "published", *, calls: int = 8, correct: bool = False, **changes: Any
+) -> ConvergenceLine:
     """A line as the benchmark writes it; even pictures are edited locally."""
-    configuration = {"model": "m", "fingerprint": "f", "steps": 2, "calls": calls, "solver": solver, "way": way}
-    configuration |= {"correct": correct, "guidance": 1.0, "split": "heldout", "seed": 0}
-    cost = {"nfe": calls, "njvp": 0, "nvjp": 0, "calls": calls, "batch": 1, "seconds": 0.5, "overhead": 0.02}
-    measurement = {
-        "kind": "replace",
-        "local": image % 2 == 0,
-        "plan": [2, 2],
-        "cost": cost | {"memory_mb": 300.0} | found.pop("cost", {}),
-        "status": ["FIXED_BUDGET", "FIXED_BUDGET"],
-        "residuals": [[0.3, 0.2], [0.5, 0.4]],
-        "residual": [0.1, 0.05],
-        "latent_rmse": 0.1,
-        "psnr_db": 30.0,
-        "bound_db": 34.0,
-        "noise_length": 1.0,
-        "noise_kurtosis": 0.0,
-        "noise_correlation": 0.0,
-        "edit_rmse": 0.2,
-        "edit_psnr_db": 27.0,
-        "unedited_rmse": 0.4,
-        "unedited_psnr_db": 22.0,
-    }
-    return Line(image, configuration, measurement | found, RUN)
+    cost = InversionCost(calls, 0, 0, calls, batch=1, seconds=0.5, overhead=0.02, memory_mb=300.0)
+    measurement = InversionMeasurement(
+        kind="replace",
+        local=image % 2 == 0,
+        plan=[2, 2],
+        cost=replace(cost, **changes.pop("cost", {})),
+        status=["FIXED_BUDGET", "FIXED_BUDGET"],
+        residuals=[[0.3, 0.2], [0.5, 0.4]],
+        residual=[0.1, 0.05],
+        latent_rmse=0.1,
+        psnr_db=30.0,
+        bound_db=34.0,
+        noise_length=1.0,
+        noise_kurtosis=0.0,
+        noise_correlation=0.0,
+        edit_rmse=0.2,
+        edit_psnr_db=27.0,
+        unedited_rmse=0.4,
+        unedited_psnr_db=22.0,
+    )
+    return Line(image, setting(solver, way, calls=calls, correct=correct), replace(measurement, **changes), RUN)
+
+
+def setting(solver: str, way: str = "published", *, calls: int = 8, correct: bool = False) -> SolverSetting:
+    return SolverSetting("m", "f", 2, calls, solver, way, correct, 1.0, "heldout", 0)
 
 
 def table(page: str, head: str, after: str = "") -> list[dict[str, str]]:
@@ -73,21 +77,20 @@ def table(page: str, head: str, after: str = "") -> list[dict[str, str]]:
 def test_every_solver_is_ours_or_published() -> None:
     assert set(OURS) < set(SOLVERS)
     for name in (*SOLVERS, *INVERTERS):
-        plain = {"solver": name, "way": "published", "correct": False}
-        assert (origin(plain) == "ours") is (name in OURS)
+        assert (setting(name).origin == "ours") is (name in OURS)
         if name not in OURS:
-            assert origin(plain) == "published"
-            assert origin(plain | {"correct": True}) == origin(plain | {"way": "noised"}) == "borrowed"
-        assert exact(plain) is (name in INVERTERS)
-        assert exact(plain | {"correct": True})
+            assert setting(name).origin == "published"
+            assert setting(name, correct=True).origin == setting(name, "noised").origin == "borrowed"
+        assert setting(name).exact is (name in INVERTERS)
+        assert setting(name, correct=True).exact
     for name, preset in PRESETS.items():
-        told = {"solver": name, "way": "preset", "correct": False}
-        assert origin(told) == "ours"
-        assert exact(told) is preset.noise_maps
-    assert origin({"solver": "barzilai-borwein+best-so-far", "way": "published", "correct": False}) == "ours"
+        assert setting(name, "preset").origin == "ours"
+        assert setting(name, "preset").exact is preset.noise_maps
+    assert setting("barzilai-borwein+best-so-far").origin == setting("chebyshev:margin=0").origin == "ours"
+    assert setting("chebyshev", "informed", correct=True).method == "chebyshev, informed, corrected"
 
 
-def contest() -> list[Line]:
+def contest() -> list[ConvergenceLine]:
     lines = []
     for image in range(6):
         worse = 1 + image / 10
@@ -153,8 +156,8 @@ def test_ratios_are_of_medians_and_resample_pictures_in_pairs() -> None:
 
 
 def test_a_picture_measured_twice_counts_once() -> None:
-    lines = [measured(0, "gnri", edit_rmse=value) for value in (0.1, 0.3)] + [measured(1, "gnri", edit_rmse=None)]
-    assert scores(lines, "edit_rmse") == {0: pytest.approx(0.2), 1: math.inf}
+    lines = [measured(0, "gnri", edit_rmse=value) for value in (0.1, 0.3)] + [measured(1, "gnri", edit_rmse=math.inf)]
+    assert scores(lines, lambda each: each.edit_rmse) == {0: pytest.approx(0.2), 1: math.inf}
     assert Entry.of("gnri", lines, {0, 1}, local=False).edits == {1: math.inf}
 
 
@@ -191,20 +194,17 @@ def test_columns_are_the_numbers_of_the_lines() -> None:
 
 
 def test_what_cannot_be_told_is_a_dash() -> None:
-    row = Row.of("gnri", [measured(0, "gnri", cost={"overhead": None, "memory_mb": None})])
-    assert math.isnan(row.overhead)
-    assert math.isnan(row.memory_mb)
     [cells] = table(markdown([measured(0, "gnri", cost={"overhead": None, "memory_mb": None})]), "memory MB")
     assert cells["memory MB"] == cells["outside the network %"] == "–"
 
 
-def told(line: Line, **changes: Any) -> Line:
-    return replace(line, configuration={**line.configuration, **changes})
+def under(line: ConvergenceLine, **changes: Any) -> ConvergenceLine:
+    return replace(line, configuration=replace(line.configuration, **changes))
 
 
 def test_guidance_is_chosen_among_the_same_pictures() -> None:
     lines = [
-        told(measured(image, name, edit_rmse=error), split="tuning", guidance=guidance)
+        under(measured(image, name, edit_rmse=error), split="tuning", guidance=guidance)
         for name, guidance, errors in (
             ("gnri", 1.0, [0.4, 0.4, 0.0]),  # the third was measured at this guidance alone
             ("gnri", 2.0, [0.3, 0.1]),
@@ -217,13 +217,13 @@ def test_guidance_is_chosen_among_the_same_pictures() -> None:
     assert (found.method, found.guidance, found.pictures) == ("gnri", 2.0, 2)
     assert [guidance for guidance, _ in found.tried] == [1.0, 2.0, 3.0]
     assert [error for _, error in found.tried] == pytest.approx([0.4, 0.2, 0.25])
-    assert choose([told(line, split="heldout") for line in lines]) == []
+    assert choose([under(line, split="heldout") for line in lines]) == []
 
 
 def test_methods_at_their_own_guidance_share_a_table() -> None:
-    lines = [told(measured(0, "gnri"), guidance=2.0), told(measured(0, "chebyshev", latent_rmse=0.05), guidance=1.0)]
+    lines = [under(measured(0, "gnri"), guidance=2.0), under(measured(0, "chebyshev", latent_rmse=0.05), guidance=1.0)]
     tuned = [
-        Tuned("m", "f", 2, name, at, 1, [(1.0, 0.1), (2.0, 0.2)]) for name, at in (("gnri", 2.0), ("chebyshev", 1.0))
+        Tuned("m", "f", 2, name, at, 1, ((1.0, 0.1), (2.0, 0.2))) for name, at in (("gnri", 2.0), ("chebyshev", 1.0))
     ]
     assert table(markdown(lines), "ratio") == []
     page = markdown(lines, tuned=tuned)
@@ -231,14 +231,15 @@ def test_methods_at_their_own_guidance_share_a_table() -> None:
     assert (row["guidance"], row["ours"], row["published"]) == ("tuned", "chebyshev: 0.05", "gnri: 0.1")
     ends = {row["method"]: row["best guidance"] for row in table(page, "best guidance")}
     assert ends == {"gnri": "2", "chebyshev": "1"}
-    others = [told(line, fingerprint="of other weights") for line in lines]
+    others = [under(line, fingerprint="of other weights") for line in lines]
     assert table(markdown(others, tuned=tuned), "ratio") == []
 
 
 def test_spectra_stand_beside_their_bounds() -> None:
-    def spectrum(image: int, norm: float, quotient: float) -> Line:
-        found = {"t": [999.0], "norm": [norm], "quotient": [quotient], "low": [-0.5], "high": [0.8]}
-        return Line(image, {"model": "m", "fingerprint": "f", "steps": 1, "products": 9, "seed": 0}, found, RUN)
+    def spectrum(image: int, norm: float, quotient: float) -> SpectrumLine:
+        return Line(
+            image, SpectrumSetting("m", "f", 1, 9, 0), Spectrum([999.0], [norm], [quotient], [-0.5], [0.8]), RUN
+        )
 
     spectra = [spectrum(0, 0.4, 0.4), spectrum(1, 1.6, -0.8), spectrum(2, 2.0, 1.5)]
     [row] = table(markdown([measured(0, "gnri")], spectra=spectra), "‖J‖")
@@ -260,7 +261,7 @@ def test_names_are_moved_apart_no_further_than_needed() -> None:
     assert apart([0.0, 0.5, 1.0], 0.3) == [0.0, 0.5, 1.0]
 
     def moved(places: Sequence[float]) -> float:
-        return sum((place - want) ** 2 for place, want in zip(places, wanted, strict=True))
+        return float(sum((place - want) ** 2 for place, want in zip(places, wanted, strict=True)))
 
     pushed = wanted[:1]
     for want in wanted[1:]:
@@ -269,10 +270,12 @@ def test_names_are_moved_apart_no_further_than_needed() -> None:
 
 
 def test_every_figure_is_drawn_of_what_fails_and_of_what_is_exact(tmp_path: Path) -> None:
-    lines = [*contest(), *(measured(image, "spd", latent_rmse=None, edit_rmse=None) for image in range(6))]
-    pages: list[Mapping[str, Any]] = [{"run": RUN}]
-    pages += [{"image": e.image, "configuration": e.configuration, "measurement": e.measurement} for e in lines]
-    (tmp_path / reports.CONVERGENCE).write_text("".join(f"{json.dumps(each)}\n" for each in pages))
+    lines = [*contest(), *(measured(image, "spd", latent_rmse=math.inf, edit_rmse=math.inf) for image in range(6))]
+    settings = list(dict.fromkeys(line.configuration for line in lines))
+    known = {(line.image, line.configuration): line.measurement for line in lines}
+    for each in settings:
+        keys = [image for image, other in known if other == each]
+        CONVERGENCE.extend(tmp_path, RUN, keys, [each], lambda how, some: [known[image, how] for image in some])
     page, _, drawn = reports.write(tmp_path)
     assert drawn
     assert len(list(tmp_path.glob("*.png"))) == 5
@@ -280,16 +283,16 @@ def test_every_figure_is_drawn_of_what_fails_and_of_what_is_exact(tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore::rnri.models.PromptWarning")
-def test_guidance_that_was_tuned_is_used_and_reported(run: Run, model: Path) -> None:
-    common: tuple[object, ...] = ("--model", model, "--steps", 2, "--budget", 1, "--limit", 2, "--device", "cpu")
-    common += ("--spectra", 0, "--way", "published", "--solver", "explicit", "edict")
+def test_guidance_that_was_tuned_is_used_and_reported(run: Command, model: Path, no_figures: None) -> None:
+    common: tuple[object, ...] = ("--model", model, "--steps", 2, "--calls", 1, "--limit", 2, "--device", "cpu")
+    common += ("--spectra", 0, "--scheme", "published", "--inverter", "explicit", "edict")
     code, _, err = run("bench", "convergence", *common, "--split", "tuning", "--guidance", 1, 2, 4, "-o", "tuning")
     assert code == 0, err
     chosen = {each.method: each for each in guidances.read(Path("tuning"))}
     for name, each in chosen.items():
-        measured = [line for line in read(Path("tuning/convergence.jsonl")) if line.configuration["solver"] == name]
+        measured = [line for line in CONVERGENCE.read(Path("tuning")) if line.configuration.solver == name]
         means = {
-            scale: np.mean([e.measurement["edit_rmse"] for e in measured if e.configuration["guidance"] == scale])
+            scale: np.mean([e.measurement.edit_rmse for e in measured if e.configuration.guidance == scale])
             for scale in (1, 2, 4)
         }
         assert each.guidance == min(means, key=lambda scale: means[scale])
@@ -297,12 +300,12 @@ def test_guidance_that_was_tuned_is_used_and_reported(run: Run, model: Path) -> 
     assert "## Guidance, chosen on the tuning split" in Path("tuning/report.md").read_text()
 
     code, out, err = run("bench", "convergence", *common, "--tuned", "tuning", "-o", "heldout")
-    assert (code, out.splitlines()[0]) == (0, "4 new measurements; 0 of 2 settings cannot be afforded"), err
-    lines = list(read(Path("heldout/convergence.jsonl")))
-    assert all(line.configuration["guidance"] == chosen[line.configuration["solver"]].guidance for line in lines)
+    assert (code, out.splitlines()[0]) == (0, "4 new measurements; 0 of 2 settings have too few calls"), err
+    settings = [line.configuration for line in CONVERGENCE.read(Path("heldout"))]
+    assert all(each.guidance == chosen[each.solver].guidance for each in settings)
     assert "edits at the guidance tuned for each method" in Path("heldout/report.md").read_text()
 
     code, _, err = run("bench", "convergence", *common, "--tuned", "nowhere", "-o", "other")
     assert (code, "nowhere holds no guidance.json: make one with" in err) == (2, True)
     code, _, err = run("bench", "convergence", *common, "--tuned", "tuning", "--split", "tuning", "-o", "other")
-    assert (code, "--tuned is for what is reported" in err) == (2, True)
+    assert (code, "--tuned needs held-out scenes" in err) == (2, True)

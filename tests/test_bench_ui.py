@@ -9,8 +9,10 @@ import pytest
 pytest.importorskip("gradio", reason="the page needs the extra ui: pip install 'rnri[ui]'")
 
 from rnri import models
+from rnri.evaluation.machine import Environment
 from rnri.evaluation.page import PAUSE, Latency, latency
 
+ON = Environment("now", "abacus", 1, "none", "3", {})
 SLOWED = 0.02
 """Seconds that a call of the network is made to take at least."""
 
@@ -29,6 +31,6 @@ def test_the_last_key_is_some_way_from_the_picture() -> None:
 
 
 def test_the_share_is_of_the_time_after_the_pause() -> None:
-    found = Latency(tuple(PAUSE + seconds for seconds in (1.0, 2.0, 4.0)), (0.75, 1.0, 1.0), 4, {})
+    found = Latency(tuple(PAUSE + seconds for seconds in (1.0, 2.0, 4.0)), (0.75, 1.0, 1.0), 4, ON)
     assert found.share == pytest.approx(0.5)
     assert found.median == PAUSE + 2.0

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 
 import pytest
 import torch
-from rnri_core.inversion.budget import CAP, cost
-from rnri_core.sampling.steps import Schedule, ddim, flow
-from rnri_core.solvers import SOLVERS
+from rnri_core.inversion.budget import CAP, allot, cost
+from rnri_core.sampling.schedules import ddim, flow
+from rnri_core.sampling.steps import Schedule
+from rnri_core.solvers import SOLVERS, solver
 from rnri_core.solvers.solve import solve
 
-from rnri import Inversion, allot, invert, solver
+from rnri import Inversion, invert
 from tests.problems import ALPHAS_CUMPROD, PROBLEMS, gaussian_denoiser, normal
 
 
@@ -24,9 +25,10 @@ def steps(count: int) -> Schedule:
 def inverted(name: str, calls: int, count: int = 4) -> Inversion:
     schedule = steps(count)
     method = solver(name)
-    return invert(
+    result: Inversion = invert(
         gaussian_denoiser, schedule, normal(2, 3, 4, 4, seed=0), method, iterations=allot(schedule, calls, method)
     )
+    return result
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 5])

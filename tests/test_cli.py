@@ -16,14 +16,13 @@ from PIL import Image
 from rich.console import Console
 from rnri_core.inversion.config import MAX_GUIDANCE, MAX_SEED, InversionConfig
 from rnri_core.inversion.inversion import Inversion
-from rnri_core.inversion.presets import INVERTERS
 from rnri_core.solvers import WRAPPERS
 
 import rnri
 from rnri import images, models
-from rnri.cli import outputs, screen, values
+from rnri.cli import options, outputs, screen
 from rnri.editing.editor import Editor
-from rnri.limits import MAX_SIDE
+from rnri.models.base import MAX_SIDE
 from tests import tiny
 from tests.conftest import SOURCE, TARGET, Run
 
@@ -41,7 +40,9 @@ def same(one: str | Path, other: str | Path) -> bool:
 
 
 def test_edit_says_all_in_one_object(edit: Run, model: Path) -> None:
-    code, out, err = edit("--json", "--solver", "fixed-point", "--budget", "9,3", "--tol", "1e-9", "-o", "out.webp")
+    code, out, err = edit(
+        "--json", "--inverter", "fixed-point", "--iterations", "9,3", "--tol", "1e-9", "-o", "out.webp"
+    )
     assert code == 0
     told = json.loads(out)
     assert list(told) == KEYS
@@ -61,7 +62,7 @@ def test_edit_says_all_in_one_object(edit: Run, model: Path) -> None:
         assert (picture.format, picture.size, picture.mode) == ("WEBP", (30, 20), "RGB")
     assert err.splitlines()[:3] == [f"loading {model} …", "inverting …", "editing …"]
     assert "rnri: warning: the inversion ended MAX_ITER at residual" in err
-    assert "raise --budget or change the --solver" in err
+    assert "raise --iterations or change the --inverter" in err
 
 
 def test_edit_says_the_same_to_people(edit: Run, model: Path) -> None:
@@ -90,7 +91,7 @@ def test_several_targets_get_numbered_names_and_a_sheet(edit: Run) -> None:
 
 
 def test_an_edit_of_a_stored_inversion_is_that_of_the_picture(edit: Run, run: Run, model: Path) -> None:
-    how = ("--solver", "anderson:memory=2", "--budget", 3, "--strength", 0.5, "--seed", 3, "--residual-correction")
+    how = ("--inverter", "anderson:memory=2", "--iterations", 3, "--strength", 0.5, "--seed", 3, "--noise-maps")
     code, out, _ = run(
         "invert", "picture.png", "--prompt", SOURCE, "-o", "way.safetensors", "--model", model, *how, "--json"
     )
@@ -163,7 +164,7 @@ def test_generated_pictures_are_named_after_their_seeds(run: Run, model: Path) -
     assert code == 0
     assert sorted(path.name for path in Path("new/dir").iterdir()) == ["seed-7.png", "seed-8.png", "seed-9.png"]
     assert "new/dir/seed-9.png" in out
-    assert "drawing seed-8.png" in err
+    assert "sampling seed-8.png" in err
     assert run("generate", TARGET, "-n", 1, "-o", "other", "--seed", 8, "--size", "32x32", *how)[0] == 0
     assert same("other/seed-8.png", "new/dir/seed-8.png")
     assert not same("new/dir/seed-7.png", "new/dir/seed-8.png")
@@ -171,7 +172,7 @@ def test_generated_pictures_are_named_after_their_seeds(run: Run, model: Path) -
 
 def test_the_demo_writes_a_sheet_and_a_table(run: Run, model: Path) -> None:
     for _ in range(2):  # it overwrites its own
-        code, out, err = run("demo", "--model", model, "--solver", "fixed-point", "--guidance", 2)
+        code, out, err = run("demo", "--model", model, "--inverter", "fixed-point", "--guidance", 2)
         assert code == 0
     names = ["original", "reconstruction", "colour", "shape", "light", "sheet"]
     assert {path.name for path in Path("demo").iterdir()} == {f"{name}.png" for name in names}
@@ -204,7 +205,7 @@ def test_models_and_solvers_are_listed(run: Run) -> None:
     code, out, err = run("solvers")
     assert (code, err) == (0, "")
     names = [line for line in out.splitlines() if line and not line.startswith(" ")][:-2]
-    assert names == [*rnri.PRESETS, *rnri.SOLVERS, *INVERTERS, *(f"+{name}" for name in WRAPPERS)]
+    assert names == [*rnri.list_solvers(), *(f"+{name}" for name in WRAPPERS)]
     assert "    eta=0.1" in out
     assert "Samuel et al., ICLR 2025, Eq. 9 and 10" in out
     assert "effective | dense" in out
@@ -236,7 +237,7 @@ def test_what_is_documented_as_default_is(run: Run) -> None:
         "inverter": "auto", "iterations": None, "strength": 1.0, "seed": 0, "noise_maps": None, "tol": None,
         "steps": None, "guidance": None, "calls": None, "init": None, "resolution": None,
     }  # fmt: skip
-    assert (values.MAX_GUIDANCE, values.MAX_SEED, values.MAX_SIDE) == (MAX_GUIDANCE, MAX_SEED, MAX_SIDE)
+    assert (options.MAX_GUIDANCE, options.MAX_SEED, options.MAX_SIDE) == (MAX_GUIDANCE, MAX_SEED, MAX_SIDE)
     assert set(outputs.PICTURES) == set(images.FORMATS)
 
 

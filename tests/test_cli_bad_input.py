@@ -70,19 +70,19 @@ BAD: list[tuple[str, str]] = [
         "--source has no effect on text.safetensors, which is inverted already: leave it out",
     ),
     (
-        "edit text.safetensors --target T --no-residual-correction",
-        "--residual-correction has no effect on text.safetensors, which is inverted already: leave it out",
+        "edit text.safetensors --target T --no-noise-maps",
+        "--noise-maps has no effect on text.safetensors, which is inverted already: leave it out",
     ),
     (
         "edit text.safetensors --target T --source-guidance 2",
         "--source-guidance has no effect on text.safetensors, which is inverted already: leave it out",
     ),
     # the prompts
-    ("edit picture.png --target T", "--source is missing: say what picture.png shows"),
-    (f"{EDIT} --source EMPTY", "--source ' ' is empty: say what the picture shows"),
-    ("edit picture.png --source S --target EMPTY", "--target ' ' is empty: say what the picture shows"),
-    ("invert picture.png --prompt EMPTY -o x.safetensors", "--prompt ' ' is empty: say what the picture shows"),
-    ("generate EMPTY -o dir", "PROMPT ' ' is empty: say what the picture shows"),
+    ("edit picture.png --target T", "--source is missing: describe picture.png, or give auto"),
+    (f"{EDIT} --source EMPTY", "--source ' ' is empty: describe the image"),
+    ("edit picture.png --source S --target EMPTY", "--target ' ' is empty: describe the image"),
+    ("invert picture.png --prompt EMPTY -o x.safetensors", "--prompt ' ' is empty: describe the image"),
+    ("generate EMPTY -o dir", "PROMPT ' ' is empty: describe the image"),
     # models, solvers, devices
     (
         f"{EDIT} --source S --model nil",
@@ -90,46 +90,49 @@ BAD: list[tuple[str, str]] = [
     ),
     (f"{EDIT} --source S --model .", ". is not a model: it needs a model_index.json, as diffusers writes it"),
     (f"{EDIT} --source S --device tpu", "device 'tpu' is not available here: use auto or cpu"),
-    (f"{EDIT} --source S --solver magic", "no solver is called 'magic'; there are explicit, fixed-point, …"),
-    (f"{EDIT} --source S --solver gnri:magic=1", "solver 'gnri' has no field 'magic'; its fields are weight, …"),
-    (f"{EDIT} --source S --solver gnri:eta=x", "solver 'gnri': eta='x' is not a float"),
-    (f"{EDIT} --source S --solver anderson:memory=0", "solver 'anderson': memory=0 is outside 1 to 50"),
+    (f"{EDIT} --source S --inverter magic", "no solver is called 'magic'; there are explicit, fixed-point, …"),
+    (f"{EDIT} --source S --inverter gnri:magic=1", "solver 'gnri' has no field 'magic'; its fields are weight, …"),
+    (f"{EDIT} --source S --inverter gnri:eta=x", "solver 'gnri': eta='x' is not a float"),
+    (f"{EDIT} --source S --inverter anderson:memory=0", "solver 'anderson': memory=0 is outside 1 to 50"),
     # numbers
-    (f"{EDIT} --source S --steps 0", "--steps 0 is out of range: give 1 or more"),
-    (f"{EDIT} --source S --steps 2.5", "--steps '2.5' is not a whole number: give 1 or more"),
-    (f"{EDIT} --source S --strength 0", "--strength 0 is out of range: give more than 0 to 1"),
-    (f"{EDIT} --source S --strength 1.5", "--strength 1.5 is out of range: give more than 0 to 1"),
-    (f"{EDIT} --source S --guidance -1", "--guidance -1 is out of range: give 0 to 100"),
-    (f"{EDIT} --source S --guidance nan", "--guidance nan is out of range: give 0 to 100"),
-    (f"{EDIT} --source S --source-guidance 101", "--source-guidance 101 is out of range: give 0 to 100"),
-    (f"{EDIT} --source S --guidance much", "--guidance 'much' is not a number: give 0 to 100"),
-    (f"{EDIT} --source S --seed -1", "--seed -1 is out of range: give one from 0 to 9223372036854775807"),
-    (f"{EDIT} --source S --seed x", "--seed 'x' is not a whole number: give one from 0 to 9223372036854775807"),
-    (f"{EDIT} --source S --tol 0", "--tol 0 is out of range: give more than 0"),
-    (f"{EDIT} --source S --tol inf", "--tol inf is out of range: give more than 0"),
-    (f"{EDIT} --source S --budget 5,0", "--budget '5,0' is no budget: give 1 or more iterations per step, like 2, …"),
+    (f"{EDIT} --source S --steps 0", "--steps 0 is not accepted: give a whole number from 1"),
+    (f"{EDIT} --source S --steps 2.5", "--steps 2.5 is not accepted: give a whole number from 1"),
+    (f"{EDIT} --source S --strength 0", "--strength 0.0 is out of range: give more than 0 and at most 1"),
+    (f"{EDIT} --source S --strength 1.5", "--strength 1.5 is not accepted: give a number from 0 to 1"),
+    (f"{EDIT} --source S --guidance -1", "--guidance -1 is not accepted: give a number from 0 to 100"),
+    (f"{EDIT} --source S --guidance nan", "--guidance nan is not accepted: give a number from 0 to 100"),
+    (f"{EDIT} --source S --source-guidance 101", "--source-guidance 101 is not accepted: give a number from 0 to 100"),
+    (f"{EDIT} --source S --guidance much", "--guidance much is not accepted: give a number from 0 to 100"),
+    (f"{EDIT} --source S --seed -1", "--seed -1 is not accepted: give a whole number from 0 to 9223372036854775807"),
+    (f"{EDIT} --source S --seed x", "--seed x is not accepted: give a whole number from 0 to 9223372036854775807"),
+    (f"{EDIT} --source S --tol 0", "--tol 0 is not accepted: give a number above 0"),
+    (f"{EDIT} --source S --tol inf", "--tol inf is not accepted: give a number above 0"),
+    (
+        f"{EDIT} --source S --iterations 5,0",
+        "--iterations '5,0' is no number of iterations: give 1 or more for each step, like 2 or 5,1",
+    ),
     (f"{EDIT} --source S --size 10", "--size '10' is not a size: give a width and a height up to 16384, like 640x480"),
     (f"{EDIT} --source S --size 0x9", "--size '0x9' is not a size: …"),
     (f"{EDIT} --source S --resolution 9", "--resolution '9' is not a size: …"),
     (
-        f"{EDIT} --source S --edit-steps 9 --control hold",
-        "--edit-steps and controls exclude each other: edit in as many as were inverted",
+        f"{EDIT} --source S --edit-steps 9 --control automatic-mask",
+        "--edit-steps 9 and controls exclude each other: edit in as many steps as were inverted",
     ),
     (
         "edit empty.safetensors --target T --resolution 64x64",
         "--resolution has no effect on empty.safetensors, which is inverted already: leave it out",
     ),
-    ("generate T -o dir -n 0", "--count 0 is out of range: give one from 1 to 10000"),
+    ("generate T -o dir -n 0", "--count 0 is not accepted: give a whole number from 1 to 10000"),
     (
         "generate T -o dir --seed 9223372036854775807",
-        "--seed 9223372036854775807 leaves no seeds for 4 pictures: give at most 9223372036854775804",
+        "--seed 9223372036854775807 leaves no seeds for 4 images: give at most 9223372036854775804",
     ),
-    ("bench embedded --limit 0", "--limit 0 is out of range: give 1 or more"),
+    ("bench embedded --limit 0", "--limit 0 is not accepted: give a whole number from 1"),
     # outputs
     (f"{EDIT} --source S -o taken.png", "taken.png exists: choose another name, or overwrite it with --force"),
     (f"{EDIT} --source S --sheet taken.png", "taken.png exists: choose another name, or overwrite it with --force"),
     (f"{EDIT} --source S -o out.gif", "cannot write out.gif: its suffix is '.gif', use .png, .jpg, .jpeg, .webp"),
-    (f"{EDIT} --source S -o x.png --sheet x.png", "x.png is asked for twice: give every result its own name"),
+    (f"{EDIT} --source S -o x.png --sheet x.png", "x.png is the path of two results: give every result its own name"),
     (f"{EDIT} --source S -o no/x.png", "cannot write no/x.png: there is no directory no, create it first"),
     (f"{EDIT} --source S -o dir.png", "cannot write dir.png: it is a directory, give a file name"),
     ("invert picture.png --prompt S -o x.png", "cannot write x.png: its suffix is '.png', use .safetensors"),
@@ -166,12 +169,12 @@ def test_bad_input_is_one_line_and_nothing_is_written(run: Run, tmp_path: Path, 
 
 
 NEEDS_MODEL = [
-    (("--steps", 1001), "steps=1001 is out of range: give a whole number from 1 to 1000"),
+    (("--steps", 1001), "--steps 1001 is out of range: give a whole number from 1 to 1000"),
     (
         ("--resolution", "30x20"),
-        "resolution=30x20 is not to be had: both sides have to be multiples of 4 up to 16384, such as 32x20",
+        "--resolution 30x20 is not to be had: both sides have to be multiples of 4 up to 16384, such as 32x20",
     ),
-    (("--strength", 0.1), "strength=0.1 is out of range: give 0.25 to 1 to keep 1 to 4 steps"),
+    (("--strength", 0.1), "--strength 0.1 is out of range: give 0.25 to 1 to keep 1 to 4 steps"),
     (("--negative", OTHER), f"the negative prompt {OTHER!r} has no effect at guidance 1: raise the guidance above 1"),
 ]
 
@@ -186,7 +189,9 @@ def test_so_is_what_only_the_model_knows(edit: Run, tmp_path: Path, more: tuple[
 
 
 def test_an_inversion_of_another_model_is_refused(edit: Run, run: Run, model: Path, tmp_path: Path) -> None:
-    run("invert", "picture.png", "--prompt", SOURCE, "-o", "way.safetensors", "--model", model, "--solver", "explicit")
+    run(
+        "invert", "picture.png", "--prompt", SOURCE, "-o", "way.safetensors", "--model", model, "--inverter", "explicit"
+    )
     other = tiny.save(tiny.pipeline(seed=1), tmp_path / "other")
     code, out, err = run("edit", "way.safetensors", "--target", TARGET, "--model", other, "-o", "out.png")
     assert (code, out) == (2, "")
@@ -231,7 +236,7 @@ def test_an_interrupt_leaves_no_half_file(model: Path, tmp_path: Path) -> None:
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if line.startswith("drawing"):
+        if line.startswith("sampling"):
             break
     time.sleep(0.5)
     running.send_signal(signal.SIGINT)

@@ -14,7 +14,7 @@ from transformers import BertTokenizerFast, BlipConfig, BlipForConditionalGenera
 
 from rnri import images
 from rnri.baselines import METHODS
-from rnri.cli import steering
+from rnri.cli import sources
 from rnri.controls import CONTROLS
 from rnri.editing.captioning import describe
 from rnri.editing.editor import Editor
@@ -63,15 +63,32 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_controls_reach_the_editor(edit: Run, model: Path) -> None:
-    how = ("--control", "depth:strength=0.6", "--control", "prompt-to-prompt", "--weight", "blue=3", "-o", "out.png")
-    assert edit(*how)[0] == 0
+    how = ["--control", "start-step:strength=0.6", "--control", "prompt-to-prompt", "--weight", "blue=3"]
+    assert edit(*how, "-o", "out.png")[0] == 0
     editor = Editor.from_pretrained(model, device="cpu")
     found = editor.invert("picture.png", SOURCE)
-    specs = ["depth:strength=0.6", "prompt-to-prompt", "reweight:word=blue,weight=3"]
+    specs = ["start-step:strength=0.6", "prompt-to-prompt", "reweight:word=blue,weight=3"]
     editor.edit(found, TARGET, controls=specs).picture.save("expected.png")
     assert same("out.png", "expected.png")
     assert edit("-o", "plain.png")[0] == 0
     assert not same("out.png", "plain.png")
+
+
+def test_an_old_name_works_and_is_remarked_on(edit: Run) -> None:
+    code, _, shown = edit("--control", "hold:grow=0", "-o", "old.png")
+    assert code == 0
+    assert "'hold' is now 'automatic-mask'; the old name goes in 0.3" in shown
+    assert "'grow' is now 'dilate'; the old name goes in 0.3" in shown
+    assert edit("--control", "automatic-mask:dilate=0", "-o", "new.png")[0] == 0
+    assert same("old.png", "new.png")
+
+
+def test_none_is_no_control(edit: Run, model: Path) -> None:
+    assert edit("--control", "none", "-o", "none.png")[0] == edit("-o", "auto.png")[0] == 0
+    editor = Editor.from_pretrained(model, device="cpu")
+    editor.edit(editor.invert("picture.png", SOURCE), TARGET, controls=()).picture.save("expected.png")
+    assert same("none.png", "expected.png")
+    assert not same("none.png", "auto.png")
 
 
 def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
@@ -87,13 +104,13 @@ def test_what_is_masked_is_pasted_to_the_bit(edit: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--control", "magic"], "no control is called 'magic'; there are depth, "),
-        (["--control", "depth:strength=2"], "control 'depth': strength=2.0 is outside 0 to 1"),
+        (["--control", "magic"], "no control is called 'magic'; there are start-step, "),
+        (["--control", "start-step:strength=2"], "control 'start-step': strength=2.0 is outside 0 to 1"),
         (["--weight", "blue"], "--weight 'blue' is not a word and its weight: give one like ball=2.0"),
         (["--weight", "=2"], "--weight '=2' is not a word and its weight"),
-        (["--weight", "cube=2"], "the prompt has no word 'cube' to weigh: give one of a, blue, ball, on, sand"),
-        (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give a picture, white where"),
-        (["--paste"], "there is nothing to paste: no control keeps a part of the picture"),
+        (["--weight", "cube=2"], "the prompt has no word 'cube' to weight: give one of a, blue, ball, on, sand"),
+        (["--mask", "nowhere.png"], "--mask nowhere.png is no file: give an image, white where"),
+        (["--paste"], "there is nothing to paste: add a control with a mask, such as mask"),
     ],
 )
 def test_controls_that_make_no_sense(edit: Run, options: list[str], complaint: str) -> None:
@@ -106,7 +123,7 @@ def test_controls_that_make_no_sense(edit: Run, options: list[str], complaint: s
 def test_a_stored_inversion_has_nothing_to_paste(run: Run, model: Path) -> None:
     code, _, err = run("edit", "way.safetensors", "--target", TARGET, "--paste", "--model", model)
     assert (code, err) == (
-        2, "rnri: --paste needs the picture itself, and way.safetensors is its inversion: give the picture\n"
+        2, "rnri: --paste needs the image itself, and way.safetensors is its inversion: give the image\n"
     )  # fmt: skip
 
 
@@ -144,6 +161,6 @@ def test_auto_says_what_it_saw(run: Run, model: Path, blip: Path) -> None:
     assert code == 0
     said = json.loads(out)["source"]
     assert f"it shows: {said} …" in err
-    code, out, _ = run("invert", "picture.png", "--prompt", steering.AUTO, *how, "-o", "way.safetensors")
+    code, out, _ = run("invert", "picture.png", "--prompt", sources.AUTO, *how, "-o", "way.safetensors")
     assert code == 0
     assert [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("source")] == [said]

@@ -21,7 +21,7 @@ def test_told_to_stop_it_finishes_what_it_does_and_refuses_what_comes(model: Pat
     patience = ("--grace", 200, "--deadline", 200)
     with process("--model", model, *patience) as (server, url), Client(url, seconds=200, retries=0) as client:
         assert client.edit(client.invert(picture(), SOURCE, FAST).id, TARGET).nfe == 2
-        long: dict[str, str | int] = {"steps": 20, "solver": "fixed-point", "budget": "12"}
+        long: dict[str, str | int] = {"steps": 20, "inverter": "fixed-point", "iterations": "12"}
         answers: list[str] = []
         asking = threading.Thread(target=lambda: answers.append(client.invert(picture(), SOURCE, long).status))
         asking.start()
@@ -40,7 +40,7 @@ def test_told_to_stop_it_finishes_what_it_does_and_refuses_what_comes(model: Pat
 
 def test_what_is_not_done_in_time_is_given_up(model: Path) -> None:
     with process("--model", model, "--grace", "0.1") as (server, url), httpx.Client(base_url=url, timeout=200) as http:
-        endless = {"prompt": SOURCE, "steps": "999", "solver": "fixed-point", "budget": "999"}
+        endless = {"prompt": SOURCE, "steps": "999", "inverter": "fixed-point", "iterations": "999"}
         answers = list[int]()
 
         def ask() -> None:
@@ -60,8 +60,8 @@ def test_what_is_not_done_in_time_is_given_up(model: Path) -> None:
     ("arguments", "complaint"),
     [
         (("--host", "0.0.0.0"), "--host 0.0.0.0 lets everyone on the network ask: give --api-key-file"),
-        (("--port", "70000"), "--port 70000 is out of range: give one from 0 to 65535"),
-        (("--deadline", "0"), "--deadline 0 is out of range: give more than 0 to 3600"),
+        (("--port", "70000"), "--port 70000 is not accepted: give a whole number from 0 to 65535"),
+        (("--deadline", "0"), "--deadline 0 is not accepted: give a number from 0.001 to 3600"),
         (("--api-key-file", "nowhere"), "nowhere: No such file or directory; check the path"),
         (("--api-key-file", "picture.png"), "picture.png is not text: write one key a line"),
         (("--model", "nothing"), "unknown model 'nothing'"),

@@ -60,9 +60,9 @@ def test_a_setting_of_an_inversion_that_is_refused_is_named(changes: dict[str, A
     [
         ({"guidance": -0.1}, "guidance"),
         ({"guidance": float("inf")}, "guidance"),
-        ({"controls": "hold"}, "controls"),
+        ({"controls": "automatic-mask"}, "controls"),
         ({"controls": None}, "controls"),
-        ({"controls": ("hold",), "steps": 4}, "steps"),
+        ({"controls": ("automatic-mask",), "steps": 4}, "steps"),
     ],
 )
 def test_a_setting_of_an_edit_that_is_refused_is_named(changes: dict[str, Any], field: str) -> None:
@@ -87,10 +87,10 @@ def test_settings_make_the_inverter() -> None:
 
 
 def test_specs_of_controls_are_resolved() -> None:
-    assert EditConfig().chosen is None
+    assert EditConfig().chosen == "auto"
     assert EditConfig(controls=()).chosen == ()
-    hold = control("hold")
-    assert EditConfig(controls=["depth:strength=0.5", hold]).chosen == (control("depth:strength=0.5"), hold)
+    hold = control("automatic-mask")
+    assert EditConfig(controls=["start-step:strength=0.5", hold]).chosen == (control("start-step:strength=0.5"), hold)
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_option_names_of_01_warn_and_mean_what_they_meant(
     editor: Editor, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     expected = editor.invert(picture(), SOURCE, steps=3, **new)
-    with pytest.warns(DeprecationWarning, match=r"the old names? goe?s? in 0\.3") as told:
-        found = editor.invert(picture(), SOURCE, steps=3, **old)
-    assert all(each.filename == __file__ for each in told)
-    assert found.noise.equal(expected.noise)
-    assert (found.noise_maps is None) == (expected.noise_maps is None)
+    with pytest.warns(DeprecationWarning, match=r"the old names? goe?s? in 0\.3") as warned:
+        inversion = editor.invert(picture(), SOURCE, steps=3, **old)
+    assert all(each.filename == __file__ for each in warned)
+    assert inversion.noise.equal(expected.noise)
+    assert (inversion.noise_maps is None) == (expected.noise_maps is None)
 
 
 def test_an_option_that_is_none_is_named(editor: Editor) -> None:
@@ -129,7 +129,7 @@ def test_an_option_that_is_none_is_named(editor: Editor) -> None:
 
 def test_options_win_over_a_config(editor: Editor) -> None:
     config = InversionConfig(steps=2, seed=3, guidance=2.0)
-    found = editor.invert(picture(), SOURCE, config, steps=3)
-    assert (len(found.schedule), found.seed, found.guidance) == (3, 3, 2.0)
-    one = editor.edit(found, TARGET, EditConfig(guidance=3.0, controls=()), guidance=1.0)
-    assert one.sampled.latents.equal(editor.sample(found, [TARGET], guidance=1.0, controls=()).latents)
+    inversion = editor.invert(picture(), SOURCE, config, steps=3)
+    assert (len(inversion.schedule), inversion.seed, inversion.guidance) == (3, 3, 2.0)
+    one = editor.edit(inversion, TARGET, EditConfig(guidance=3.0, controls=()), guidance=1.0)
+    assert one.sampled.latents.equal(editor.sample(inversion, [TARGET], guidance=1.0, controls=()).latents)

@@ -14,23 +14,23 @@ from PIL import Image
 from torch import Tensor
 
 from rnri import Inversion
-from rnri.controls import CONTROLS, Bound, Control, Job, control, controls
+from rnri.controls import CONTROLS, AnyControl, AttentionState, EditContext, ModelControl, control, controls
 from rnri.controls.alignment import align
-from rnri.controls.base import Words
-from rnri.controls.keep import Keep
+from rnri.controls.image_mask import ImageMask
 from rnri.editing.editor import Editor
-from rnri.models.attention_hooks import Place
+from rnri.models.attention import TokenSpans
+from rnri.models.attention_hooks import AttentionLayer
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 
 FIELDS: dict[str, dict[str, Any]] = {
-    "keep-words": {"level": 0},  # the tiny network has no attention further in
-    "keep": {"mask": np.pad(np.ones((20, 10)), ((0, 0), (10, 10)))},
+    "local-blend": {"level": 0},  # the tiny network has no attention further in
+    "mask": {"mask": np.pad(np.ones((20, 10)), ((0, 0), (10, 10)))},
     "reweight": {"word": "ball", "weight": 5.0},
     "negative": {"prompt": OTHER},
 }
 """What controls that have no effect by default are given."""
-BESIDE = [name for name, kind in CONTROLS.items() if kind.beside and name != "reweight"]
+BESIDE = [name for name, kind in CONTROLS.items() if getattr(kind, "needs_source", False) and name != "reweight"]
 
 
 @pytest.fixture(scope="module")
@@ -53,32 +53,31 @@ def global_state_untouched(editor: Editor) -> Iterator[None]:
 
 
 def unet(editor: Editor) -> Any:
-    return editor.model.unet  # type: ignore[attr-defined]
+    return editor.model.unet
 
 
-def working(name: str) -> Control:
+def working(name: str) -> AnyControl:
     return CONTROLS[name](**FIELDS.get(name, {}))
 
 
 @dataclass(frozen=True)
-class Spy(Control):
-    """Remembers the attention weights as they are used, by step and layer."""
+class Spy(ModelControl):
+    """Remembers the attention probabilities as they are used, by step and layer."""
 
-    seen: dict[tuple[int, Place], Tensor]
+    seen: dict[tuple[int, AttentionLayer], Tensor]
     neutral: ClassVar = {"seen": None}
-    attends: ClassVar = True
 
-    def bind(self, job: Job) -> Bound:
+    def state(self, context: EditContext) -> AttentionState:
         seen = self.seen
 
-        class Watching(Bound):
-            def weighs(self, place: Place, cells: int) -> bool:
+        class Watching(AttentionState):
+            def needs_probabilities(self, step: int, layer: AttentionLayer) -> bool:
                 return True
 
-            def look(self, place: Place, weights: Tensor) -> None:
-                seen[self.k, place] = weights
+            def observe_probabilities(self, step: int, layer: AttentionLayer, probabilities: Tensor) -> None:
+                seen[step, layer] = probabilities
 
-        return Watching(job)
+        return Watching(context)
 
 
 # --- nothing, something -----------------------------------------------------------------------------------------
@@ -128,7 +127,7 @@ def test_all_at_once(editor: Editor, source: Inversion) -> None:
 # --- strength ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["depth", "embedding"])
+@pytest.mark.parametrize("name", ["start-step", "embedding"])
 def test_strength_leads_from_the_source_to_the_edit(editor: Editor, source: Inversion, name: str) -> None:
     drawn = [
         editor.sample(source, [TARGET], controls=[f"{name}:strength={strength}"]).latents
@@ -141,7 +140,9 @@ def test_strength_leads_from_the_source_to_the_edit(editor: Editor, source: Inve
 
 
 def test_depth_saves_the_steps_it_leaves_out(editor: Editor, source: Inversion) -> None:
-    drawn = [editor.sample(source, [TARGET], guidance=1.0, controls=[f"depth:strength={s}"]) for s in (0, 0.5, 0.6)]
+    drawn = [
+        editor.sample(source, [TARGET], guidance=1.0, controls=[f"start-step:strength={s}"]) for s in (0, 0.5, 0.6)
+    ]
     assert [each.nfe for each in drawn] == [0, 2, 3]
     assert torch.equal(drawn[0].latents, source.clean)
 
@@ -150,7 +151,7 @@ def test_no_corrections_are_the_edit_of_an_inversion_without(editor: Editor, sou
     without = editor.invert(picture(), SOURCE, inverter="fixed-point", iterations=12, steps=4)
     left_out = editor.sample(source, [TARGET], controls=["residual:factor=0"])
     torch.testing.assert_close(left_out.latents, editor.sample(without, [TARGET]).latents)
-    with pytest.raises(ValueError, match="kept no corrections to add: invert with residual correction"):
+    with pytest.raises(ValueError, match="has no noise maps to scale: invert with noise_maps=True"):
         editor.sample(without, [TARGET], controls=["residual"])
 
 
@@ -160,7 +161,7 @@ def test_no_corrections_are_the_edit_of_an_inversion_without(editor: Editor, sou
 def test_outside_the_mask_is_the_autoencoders_picture_or_the_picture_itself(editor: Editor, source: Inversion) -> None:
     mask = np.zeros((20, 30), np.uint8)
     mask[5:15, 10:20] = 255
-    hard = Keep(mask=mask, soft=0.0)
+    hard = ImageMask(mask=mask, blur=0.0)
     bare = editor.edit(source, OTHER, controls=[hard]).picture
     pasted = editor.edit(source, OTHER, controls=[hard], paste=picture()).picture
     inside = mask > 0
@@ -174,11 +175,11 @@ def test_masks_black_and_white(editor: Editor, source: Inversion, tmp_path: Path
     for value, expected in ((0, editor.autoencoded(source)), (255, editor.edit(source, TARGET, controls=()).picture)):
         Image.new("L", (7, 9), value).save(tmp_path / "mask.png")
         assert same(
-            editor.edit(source, TARGET, controls=[f"keep:mask={tmp_path / 'mask.png'}"]).picture, expected, ONE_LEVEL
+            editor.edit(source, TARGET, controls=[f"mask:mask={tmp_path / 'mask.png'}"]).picture, expected, ONE_LEVEL
         )
 
 
-@pytest.mark.parametrize("name", ["keep-difference", "keep-words"])
+@pytest.mark.parametrize("name", ["diffedit-mask", "local-blend"])
 def test_where_prompts_agree_all_is_kept(editor: Editor, source: Inversion, name: str) -> None:
     assert same(editor.edit(source, SOURCE, controls=[working(name)]).picture, editor.autoencoded(source))
 
@@ -186,13 +187,13 @@ def test_where_prompts_agree_all_is_kept(editor: Editor, source: Inversion, name
 def test_masks_of_several_controls_are_multiplied(editor: Editor, source: Inversion) -> None:
     left, right = np.zeros((20, 30)), np.zeros((20, 30))
     left[:, :15], right[:, 15:] = 1, 1
-    halves = [Keep(mask=left, soft=0.0), Keep(mask=right, soft=0.0)]
+    halves = [ImageMask(mask=left, blur=0.0), ImageMask(mask=right, blur=0.0)]
     assert same(editor.edit(source, TARGET, controls=halves).picture, editor.autoencoded(source), ONE_LEVEL)
 
 
 def test_there_must_be_something_to_paste_around(editor: Editor, source: Inversion) -> None:
-    with pytest.raises(ValueError, match="nothing to paste: no control keeps"):
-        editor.edit(source, TARGET, controls=["depth:strength=0.5"], paste=picture())
+    with pytest.raises(ValueError, match="nothing to paste: add a control with a mask"):
+        editor.edit(source, TARGET, controls=["start-step:strength=0.5"], paste=picture())
 
 
 # --- attention --------------------------------------------------------------------------------------------------
@@ -200,14 +201,13 @@ def test_there_must_be_something_to_paste_around(editor: Editor, source: Inversi
 
 @pytest.mark.parametrize("mode", ["refine", "replace"])
 def test_words_in_common_are_attended_to_as_in_the_source(editor: Editor, source: Inversion, mode: str) -> None:
-    seen: dict[tuple[int, Place], Tensor] = {}
+    seen: dict[tuple[int, AttentionLayer], Tensor] = {}
     copying = control(f"prompt-to-prompt:mode={mode},cross=0.5,layout=0.25")
     editor.sample(source, [TARGET], guidance=1.0, controls=[copying, Spy(seen)])
     changed = 2  # "blue", after the beginning of text and "a"
-    for (k, place), weights in seen.items():
-        theirs, ours = weights
-        if not place.cross:
-            layout = place.level >= 1 or place.index == 0  # before the first layer all is equal in the first step
+    for (k, layer), (theirs, ours) in seen.items():
+        if not layer.cross:
+            layout = layer.level >= 1 or layer.index == 0  # before the first layer all is equal in the first step
             assert torch.equal(theirs, ours) is (k < 1 and layout)
         elif k < 2:
             same_words = [n for n in range(ours.shape[-1]) if n != changed]
@@ -218,22 +218,21 @@ def test_words_in_common_are_attended_to_as_in_the_source(editor: Editor, source
 
 
 def test_a_word_that_is_not_there(editor: Editor, source: Inversion) -> None:
-    with pytest.raises(ValueError, match="no word 'cube' to weigh: give one of a, blue, ball, on, sand"):
+    with pytest.raises(ValueError, match="no word 'cube' to weight: give one of a, blue, ball, on, sand"):
         editor.sample(source, [TARGET], controls=["reweight:word=cube"])
 
 
 def test_hooks_are_gone_after_an_exception(editor: Editor, source: Inversion) -> None:
     @dataclass(frozen=True)
-    class Failing(Control):
-        neutral: ClassVar = {"attends": False}
-        attends: ClassVar = True
+    class Failing(ModelControl):
+        neutral: ClassVar = {"needs_source": True}
 
-        def bind(self, job: Job) -> Bound:
-            class Raises(Bound):
-                def feature(self, hidden: Tensor) -> Tensor:
+        def state(self, context: EditContext) -> AttentionState:
+            class Raises(AttentionState):
+                def feature(self, step: int, hidden: Tensor) -> Tensor:
                     raise RuntimeError("on purpose")
 
-            return Raises(job)
+            return Raises(context)
 
     with pytest.raises(RuntimeError, match="on purpose"):
         editor.edit(source, TARGET, controls=[working("masactrl"), Failing()])
@@ -252,8 +251,8 @@ def test_a_model_without_attention_says_so() -> None:
         def forward(self, *args: Any, **options: Any) -> Any:
             return pipe.unet(*args, **options)
 
-    editor.model.unet = Other()  # type: ignore[attr-defined]
-    assert editor.sample(source, [TARGET], controls=["depth"]).nfe == 3
+    editor.model.unet = Other()  # type: ignore[misc]
+    assert editor.sample(source, [TARGET], controls=["start-step"]).nfe == 3
     with pytest.raises(TypeError, match="has no attention to hook: controls of attention need Stable Diffusion's UNet"):
         editor.sample(source, [TARGET], controls=["masactrl"])
 
@@ -261,7 +260,7 @@ def test_a_model_without_attention_says_so() -> None:
 # --- words ------------------------------------------------------------------------------------------------------
 
 
-def spelled(text: str) -> Words:
+def spans(text: str) -> TokenSpans:
     """Words of as many tokens as they have syllables, apart by hyphens."""
     words: list[tuple[str, tuple[int, ...]]] = []
     position = 1
@@ -274,16 +273,16 @@ def spelled(text: str) -> Words:
 
 @pytest.mark.parametrize("replace", [True, False])
 def test_alignment_shares_out_attention(replace: bool) -> None:
-    found = align(spelled("a cat sat"), spelled("a ti-ger sat down"), 9, replace=replace)
+    found = align(spans("a cat sat"), spans("a ti-ger sat down"), 9, replace=replace)
     assert (found.removed, found.added) == ((2,), (2, 3, 5))
     columns = found.mapping.sum(0).tolist()
     assert columns == [1, 1, 0.5 * replace, 0.5 * replace, 1, 0, 1, 1, 1]  # 1/len(target): the cat's, and no more
     assert found.mapping[2, 2:4].tolist() == [0.5 * replace] * 2
     assert found.mapping[3, 4] == 1
     assert found.mapping[4, 6] == 1  # the end of text
-    shorter = align(spelled("a ti-ger sat down"), spelled("a cat sat"), 9, replace=replace)
+    shorter = align(spans("a ti-ger sat down"), spans("a cat sat"), 9, replace=replace)
     assert shorter.mapping[2:4, 2].tolist() == [float(replace)] * 2  # both tokens' attention in one
-    longer = align(spelled("a ti-ger-cub sat"), spelled("a ti-ger sat"), 9, replace=True)
+    longer = align(spans("a ti-ger-cub sat"), spans("a ti-ger sat"), 9, replace=True)
     assert longer.mapping[2:5, 2:4].tolist() == [[0.5, 0.5]] * 3
     for each in (found, shorter, longer):
         words = each.mapping[each.mapping.sum(1) > 0]
@@ -293,7 +292,7 @@ def test_alignment_shares_out_attention(replace: bool) -> None:
 
 
 def test_alignment_of_equal_prompts_is_the_identity() -> None:
-    words = spelled("the ti-ger sat on the sand")
+    words = spans("the ti-ger sat on the sand")
     assert torch.equal(align(words, words, 12, replace=True).mapping, torch.eye(12))
 
 
@@ -303,9 +302,9 @@ def test_alignment_of_equal_prompts_is_the_identity() -> None:
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [
-        ("magic", "no control is called 'magic'; there are depth, embedding"),
-        ("depth:amount=1", "control 'depth' has no field 'amount'; its fields are strength"),
-        ("depth:strength=2", "control 'depth': strength=2.0 is outside 0 to 1"),
+        ("magic", "no control is called 'magic'; there are start-step, embedding"),
+        ("start-step:amount=1", "control 'start-step' has no field 'amount'; its fields are strength"),
+        ("start-step:strength=2", "control 'start-step': strength=2.0 is outside 0 to 1"),
         ("prompt-to-prompt:mode=swap", "mode='swap' is not one of refine, replace"),
     ],
 )
@@ -315,8 +314,8 @@ def test_specs_that_make_no_sense(spec: str, complaint: str) -> None:
 
 
 def test_specs_quote_what_holds_marks() -> None:
-    first, second = controls("keep:mask='a,b;c.png',soft=1; negative:prompt=\"a, 'b'\"")
-    assert (first, second) == (Keep(mask="a,b;c.png", soft=1.0), CONTROLS["negative"](prompt="a, 'b'"))  # type: ignore[call-arg]
+    chosen = controls("mask:mask='a,b;c.png',blur=1; negative:prompt=\"a, 'b'\"")
+    assert chosen == (ImageMask(mask="a,b;c.png", blur=1.0), CONTROLS["negative"](prompt="a, 'b'"))  # type: ignore[call-arg]
 
 
 def test_two_negative_prompts_are_one_too_many(editor: Editor, source: Inversion) -> None:
@@ -336,7 +335,7 @@ def test_guidance_away_from_the_source_is_pseudo_guidance(editor: Editor, source
 # --- again ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("specs", [[], ["keep-difference"], ["depth:strength=0.6", "masactrl"]])
+@pytest.mark.parametrize("specs", [[], ["diffedit-mask"], ["start-step:strength=0.6", "masactrl"]])
 def test_an_edit_is_an_inversion_of_itself(editor: Editor, source: Inversion, specs: list[str]) -> None:
     once = editor.edited(source, TARGET, guidance=2.0, controls=specs)
     drawn = editor.sample(source, [TARGET], guidance=2.0, controls=specs)

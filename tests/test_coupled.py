@@ -7,7 +7,8 @@ import torch
 from rnri_core.inversion.coupled import Bdia, Coupled, Edict
 from rnri_core.inversion.presets import invert
 from rnri_core.registry import Source
-from rnri_core.sampling.steps import Schedule, ddim, euler, euler_ancestral, flow
+from rnri_core.sampling.schedules import ddim, euler, euler_ancestral, flow
+from rnri_core.sampling.steps import Schedule
 from torch import Tensor
 
 from tests.problems import ALPHAS_CUMPROD, normal
@@ -42,11 +43,11 @@ class Network:
 @pytest.mark.parametrize("name", COUPLED)
 def test_the_way_back_is_the_way_there(name: str, schedule: str, dtype: torch.dtype) -> None:
     clean, kind, steps = normal(*SHAPE, seed=1, dtype=dtype), COUPLED[name], SCHEDULES[schedule]
-    found = kind.invert(Network(), steps, clean)
-    again = found.sample(Network())
+    inversion = kind.invert(Network(), steps, clean)
+    again = inversion.sample(Network())
     assert again.dtype == dtype
-    assert torch.equal(again, kind.sample(Network(), steps, found.pair))
-    assert found.noise is found.pair[0]
+    assert torch.equal(again, kind.sample(Network(), steps, inversion.pair))
+    assert inversion.noise is inversion.pair[0]
     amplified = 0.93 ** (-2 * len(steps)) if name == "edict" else len(steps)
     assert (again - clean).norm() / clean.norm() < ROUNDING[dtype] * amplified
 
@@ -61,9 +62,9 @@ def test_another_prompt_gives_another_picture(name: str) -> None:
 @pytest.mark.parametrize(("kind", "there", "back"), [(Edict(), 8, 8), (Bdia(), 4, 3)])
 def test_calls_are_counted(kind: Coupled, there: int, back: int) -> None:
     network, steps = Network(), SCHEDULES["ddim"]
-    found = kind.invert(network, steps, normal(*SHAPE, seed=3))
-    assert found.nfe == network.calls == there
-    found.sample(network)
+    inversion = kind.invert(network, steps, normal(*SHAPE, seed=3))
+    assert inversion.nfe == network.calls == there
+    inversion.sample(network)
     assert network.calls == there + back
 
 
@@ -134,6 +135,6 @@ def test_each_names_its_paper() -> None:
 @pytest.mark.parametrize(("spec", "kind"), [("edict:mixing=0.9", Edict(0.9)), ("bdia:weight=0.7", Bdia(0.7))])
 def test_they_are_inverters_by_name(spec: str, kind: Coupled) -> None:
     clean, steps = normal(*SHAPE, seed=10), SCHEDULES["ddim"]
-    found, expected = invert(Network(), steps, clean, spec), kind.invert(Network(), steps, clean)
-    assert (found.sampler, found.schedule) == (kind, steps)
-    assert all(torch.equal(x, y) for x, y in zip(found.pair, expected.pair, strict=True))
+    inversion, expected = invert(Network(), steps, clean, spec), kind.invert(Network(), steps, clean)
+    assert (inversion.sampler, inversion.schedule) == (kind, steps)
+    assert all(torch.equal(x, y) for x, y in zip(inversion.pair, expected.pair, strict=True))

@@ -152,7 +152,7 @@ def test_a_row_that_changes_is_another_task(tmp_path: Path) -> None:
         ("a.txt", ["x"], "is no list of edits: give a .csv or .jsonl"),
         ("a.csv", ["image,source"], "has no edits"),
         ("a.csv", ["image,source", "0.png,a ball"], "line 2 has no target"),
-        ("a.csv", ["image,source,target", "0.png,a,b", "0.png,a,b"], "line 3 says again"),
+        ("a.csv", ["image,source,target", "0.png,a,b", "0.png,a,b"], "line 3 repeats a line above"),
         ("a.csv", ["image,source,target", "x.png,a,b"], "x.png cannot be read: No such file"),
         ("a.jsonl", ["[1"], "line 1 is no object"),
         ("a.jsonl", ['{"image": 3}'], "line 1 has no image"),

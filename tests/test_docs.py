@@ -14,17 +14,19 @@ from typing import Any
 
 import pytest
 from rnri_core.inversion.config import InversionConfig
+from rnri_core.registry import RENAMED
+from rnri_core.solvers import SOLVERS
 from typer.main import get_command
 
-from rnri import CONTROLS, METHODS, SOLVERS
+from rnri.baselines import METHODS
 from rnri.cli.app import app
+from rnri.controls import CONTROLS
 from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
-from rnri.editing.renamed import RENAMED
-from rnri.load_options import Loading
 from rnri.metrics import METRICS
-from rnri.models import FAMILY_HEADS, MODELS, embedded, families, serving
-from rnri.moved import MOVED
+from rnri.models import FAMILY_HEADS, MODELS, embedded, family_rows, serving
+from rnri.models.loading import Loading
+from rnri.moved import MOVED, NAMES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "core" / "README.md"]
@@ -54,11 +56,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{label(page)} points at {link}"
 
 
-def test_every_solver_is_in_its_page_once_and_the_readme_lists_no_other() -> None:
-    pages = (ROOT / "docs" / "choosing-a-solver.md", PAGES[0])
-    every, some = (re.findall(r"^\| `([\w-]+)` \|", page.read_text(), re.MULTILINE) for page in pages)
-    assert every == list(SOLVERS)
-    assert some == [name for name in every if name in some]
+@pytest.mark.parametrize("page", [ROOT / "docs" / "choosing-a-solver.md", PAGES[0]], ids=label)
+def test_tables_list_solvers_once_in_the_order_of_the_code(page: Path) -> None:
+    """Not all of them: a new solver has no figures yet, and is in ``rnri solvers`` at once."""
+    rows = re.findall(r"^\| `([\w-]+)` \|", page.read_text(), re.MULTILINE)
+    assert rows
+    assert rows == [name for name in SOLVERS if name in rows]
 
 
 @pytest.mark.parametrize(("page", "registry"), [("controls.md", CONTROLS), ("methods.md", METHODS)])
@@ -68,14 +71,14 @@ def test_every_control_and_method_is_in_its_page_once(page: str, registry: dict[
 
 
 def test_the_table_of_families_is_that_of_the_code() -> None:
-    rows = ["| " + " | ".join(row) + " |" for row in (FAMILY_HEADS, ["---"] * len(FAMILY_HEADS), *families())]
+    rows = ["| " + " | ".join(row) + " |" for row in (FAMILY_HEADS, ["---"] * len(FAMILY_HEADS), *family_rows())]
     assert "\n".join(rows) in PAGES[0].read_text(), "README.md: run 'rnri models --families --markdown'"
 
 
 def test_every_family_has_a_page_with_its_recipe_and_the_table_links_it() -> None:
     homes: dict[str, list[str]] = {}
     for pipeline, served in MODELS.items():
-        homes.setdefault(served.partition(":")[0].rpartition(".")[2].replace("_", "-"), []).append(pipeline)
+        homes.setdefault(served.__module__.rpartition(".")[2].replace("_", "-"), []).append(pipeline)
     table = (ROOT / "docs" / "models.md").read_text()
     rows = re.findall(r"^\| \[[^\]]+\]\(families/([\w-]+)\.md\)[^|]* \| ([^|]+) \|", table, re.MULTILINE)
     assert {name: pipelines.split(", ") for name, pipelines in rows} == homes
@@ -133,8 +136,8 @@ def test_a_page_begins_in_the_fields_terms(page: Path) -> None:
 
 
 def test_every_old_name_that_still_works_is_in_the_changelog() -> None:
-    rows = dict(re.findall(r"^\| `([\w.]+)` \| `([\w.]+)`", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE))
-    expected = MOVED | RENAMED
+    rows = dict(re.findall(r"^\| `([\w.-]+)` \| `([\w.-]+)`", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE))
+    expected = MOVED | RENAMED | {f"rnri.{name}": f"{home}.{name}" for name, home in NAMES.items()}
     assert {name: rows.get(name) for name in expected} == expected
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from rnri_core.inversion.edit_friendly import EditFriendly
-from rnri_core.sampling.steps import Schedule, euler, euler_ancestral, flow
+from rnri_core.sampling.schedules import euler, euler_ancestral, flow
+from rnri_core.sampling.steps import Schedule
 from rnri_core.solvers.solve import Status
 from torch import Tensor
 
@@ -31,19 +32,19 @@ def network(z: Tensor, t: float) -> Tensor:
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_sampling_gives_the_picture_back(name: str) -> None:
     clean = normal(*SHAPE, seed=1)
-    found = EditFriendly().invert(network, SCHEDULES[name], clean)
-    again = sample(network, found.schedule, found.noise, noise_maps=found.noise_maps)
+    inversion = EditFriendly().invert(network, SCHEDULES[name], clean)
+    again = sample(network, inversion.schedule, inversion.noise, noise_maps=inversion.noise_maps)
     torch.testing.assert_close(again, clean)
-    assert (found.nfe, found.calls) == (len(SCHEDULES[name]),) * 2
-    assert (found.solved, found.solutions, found.status) == (False, (), Status.NOT_SOLVED)
-    assert found.residual.shape == (len(SCHEDULES[name]), 2)
+    assert (inversion.nfe, inversion.calls) == (len(SCHEDULES[name]),) * 2
+    assert (inversion.solved, inversion.solutions, inversion.status) == (False, (), Status.NOT_SOLVED)
+    assert inversion.residual.shape == (len(SCHEDULES[name]), 2)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_latents_are_independent_draws_at_their_levels(name: str) -> None:
-    found = EditFriendly().invert(network, SCHEDULES[name], torch.zeros(*SHAPE, dtype=torch.float64))
+    inversion = EditFriendly().invert(network, SCHEDULES[name], torch.zeros(*SHAPE, dtype=torch.float64))
     noises = torch.stack(
-        [z[0].flatten() / step.levels[1] for step, z in zip(found.schedule, found.latents, strict=False)]
+        [z[0].flatten() / step.levels[1] for step, z in zip(inversion.schedule, inversion.latents, strict=False)]
     )
     torch.testing.assert_close(noises.std(1), torch.ones(len(noises)).double(), atol=0.1, rtol=0)
     assert (torch.corrcoef(noises) - torch.eye(len(noises))).abs().max() < 0.15
@@ -54,34 +55,35 @@ def test_noise_maps_of_a_perfect_network_are_as_large_as_the_samplers_noise() ->
     clean = 0.5 * normal(*SHAPE, seed=2)
     schedule = euler(SIGMAS, TIMESTEPS)
 
-    def knows(z: Tensor, t: float) -> Tensor:
+    def exact(z: Tensor, t: float) -> Tensor:
         sigma = SIGMAS[TIMESTEPS.index(int(t))]
-        return z * (sigma**2 + 1) ** 0.5 / sigma - clean / sigma  # the noise in z
+        output: Tensor = z * (sigma**2 + 1) ** 0.5 / sigma - clean / sigma  # the noise in z
+        return output
 
-    found = EditFriendly().invert(knows, schedule, clean)
-    assert found.noise_maps is not None
-    for step, delta, end in zip(found.schedule, found.noise_maps, SIGMAS[1:], strict=True):
+    inversion = EditFriendly().invert(exact, schedule, clean)
+    assert inversion.noise_maps is not None
+    for step, delta, end in zip(inversion.schedule, inversion.noise_maps, SIGMAS[1:], strict=True):
         assert delta.std().item() == pytest.approx((end**2 + step.levels[3] ** 2) ** 0.5, rel=0.1, abs=1e-6)
 
 
 def test_another_seed_gives_other_noise_and_a_batch_is_one_by_one() -> None:
     clean = normal(*SHAPE, seed=3, dtype=torch.float32)
-    found, other = (EditFriendly().invert(network, gaussian_schedule(), clean, seed=seed) for seed in (0, 1))
-    assert not torch.equal(found.noise, other.noise)
+    inversion, other = (EditFriendly().invert(network, gaussian_schedule(), clean, seed=seed) for seed in (0, 1))
+    assert not torch.equal(inversion.noise, other.noise)
     for k in range(2):
         alone = EditFriendly().invert(network, gaussian_schedule(), clean[k : k + 1])
-        assert torch.equal(found.noise[k : k + 1], alone.noise)
-        assert torch.equal(found.residual[:, k : k + 1], alone.residual)
+        assert torch.equal(inversion.noise[k : k + 1], alone.noise)
+        assert torch.equal(inversion.residual[:, k : k + 1], alone.residual)
 
 
 def test_it_is_an_inversion_like_any_other(tmp_path: Path) -> None:
-    found = EditFriendly().invert(network, gaussian_schedule(), normal(*SHAPE, seed=4, dtype=torch.float32))
-    found.save(tmp_path / "found.safetensors")
-    loaded = Inversion.load(tmp_path / "found.safetensors")
+    inversion = EditFriendly().invert(network, gaussian_schedule(), normal(*SHAPE, seed=4, dtype=torch.float32))
+    inversion.save(tmp_path / "inversion.safetensors")
+    loaded = Inversion.load(tmp_path / "inversion.safetensors")
     again = sample(network, loaded.schedule, loaded.noise, noise_maps=loaded.noise_maps)
-    assert torch.equal(again, sample(network, found.schedule, found.noise, noise_maps=found.noise_maps))
+    assert torch.equal(again, sample(network, inversion.schedule, inversion.noise, noise_maps=inversion.noise_maps))
 
 
 def test_a_network_that_fails_is_reported() -> None:
-    found = EditFriendly().invert(lambda z, t: z * float("nan"), gaussian_schedule(), torch.ones(1, 3))
-    assert found.status == Status.DIVERGED
+    inversion = EditFriendly().invert(lambda z, t: z * float("nan"), gaussian_schedule(), torch.ones(1, 3))
+    assert inversion.status == Status.DIVERGED

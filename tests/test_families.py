@@ -12,12 +12,13 @@ import torch
 from rnri_core.inversion.inversion import sample
 from rnri_core.inversion.presets import invert
 from rnri_core.sampling.steps import Denoiser
+from rnri_core.solvers import solver
 from torch import Tensor
 
-from rnri import Status, models, solver
+from rnri import Status, models
 from rnri.editing import edit as editing
 from rnri.editing.editor import Editor
-from rnri.models import Family
+from rnri.models import ModelAdapter
 from tests import tiny_families
 from tests.tiny_families import CASES, Case
 
@@ -36,7 +37,7 @@ def global_state_untouched() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=CASES)
 def name(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +51,16 @@ def pipe(name: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def model(pipe: Any) -> Family:
+def model(pipe: Any) -> ModelAdapter:
     return models.from_pipe(pipe)
 
 
-def size(model: Family) -> tuple[int, int]:
+def size(model: ModelAdapter) -> tuple[int, int]:
     """Not square; what Sana's pipeline takes too."""
     return (32, 64) if model.multiple < 4 else (4 * model.multiple, 6 * model.multiple)
 
 
-def noise(model: Family, count: int = len(PROMPTS)) -> Tensor:
+def noise(model: ModelAdapter, count: int = len(PROMPTS)) -> Tensor:
     return torch.randn(count, *model.latent_shape(size(model)), generator=torch.Generator().manual_seed(0))
 
 
@@ -67,18 +68,18 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(7)
 
 
-def bound(model: Family, case: Case, prompts: list[str] = PROMPTS, *, guided: bool = False) -> Denoiser:
+def bound(model: ModelAdapter, case: Case, prompts: list[str] = PROMPTS, *, guided: bool = False) -> Denoiser:
     if not guided or model.guidance == "none":
         return editing.bound(model, prompts)
     return editing.bound(model, prompts, case.guidance, case.negative or None)
 
 
 @pytest.mark.parametrize("guided", [False, True])
-def test_images_are_those_of_the_pipeline(case: Case, pipe: Any, model: Family, guided: bool) -> None:
+def test_images_are_those_of_the_pipeline(case: Case, pipe: Any, model: ModelAdapter, guided: bool) -> None:
     assert_same_as_pipeline(case, pipe, model, guided=guided)
 
 
-def assert_same_as_pipeline(case: Case, pipe: Any, model: Family, *, guided: bool) -> None:
+def assert_same_as_pipeline(case: Case, pipe: Any, model: ModelAdapter, *, guided: bool) -> None:
     noisy = type(model.scheduler).__name__ in ("LCMScheduler", "EulerAncestralDiscreteScheduler")
     prompts = PROMPTS[:1] if noisy else PROMPTS  # whose noise would be each its own
     start, (height, width) = noise(model, len(prompts)), size(model)
@@ -105,7 +106,7 @@ def assert_same_as_pipeline(case: Case, pipe: Any, model: Family, *, guided: boo
 
 
 @pytest.mark.parametrize("guided", [False, True])
-def test_what_is_inverted_is_sampled_again(case: Case, model: Family, guided: bool) -> None:
+def test_what_is_inverted_is_sampled_again(case: Case, model: ModelAdapter, guided: bool) -> None:
     loses = type(model.scheduler).__name__ == "LCMScheduler"  # steps throw nearly all of the latent away
     denoiser, shape = bound(model, case, guided=guided), model.latent_shape(size(model))
     schedule = model.schedule(STEPS, generator=generator(), shape=shape)
@@ -119,7 +120,7 @@ def test_what_is_inverted_is_sampled_again(case: Case, model: Family, guided: bo
         assert ((again - clean).norm() / clean.norm()).item() < 1e-4
 
 
-def test_a_batch_equals_one_by_one_and_one_prompt_serves_all(case: Case, model: Family) -> None:
+def test_a_batch_equals_one_by_one_and_one_prompt_serves_all(case: Case, model: ModelAdapter) -> None:
     z = noise(model)
     together = model.denoiser(model.embed(PROMPTS), case.guidance)(z, 499.0)
     for n, prompt in enumerate(PROMPTS):
@@ -129,7 +130,7 @@ def test_a_batch_equals_one_by_one_and_one_prompt_serves_all(case: Case, model: 
     assert not torch.allclose(together[:1], model.denoiser(model.embed(PROMPTS[1:]), case.guidance)(z[:1], 499.0))
 
 
-def test_guidance_is_refused_where_there_is_none(case: Case, model: Family) -> None:
+def test_guidance_is_refused_where_there_is_none(case: Case, model: ModelAdapter) -> None:
     picture = torch.zeros(1, 3, *size(model))
     editor = Editor(model)
     if model.guidance == "none":
@@ -143,7 +144,7 @@ def test_guidance_is_refused_where_there_is_none(case: Case, model: Family) -> N
 
 
 @pytest.mark.filterwarnings("ignore:.*is longer than:rnri.models.PromptWarning")
-def test_a_folder_is_what_its_pipeline_is_in_any_precision(pipe: Any, model: Family, tmp_path: Path) -> None:
+def test_a_folder_is_what_its_pipeline_is_in_any_precision(pipe: Any, model: ModelAdapter, tmp_path: Path) -> None:
     pipe.save_pretrained(tmp_path)
     z = noise(model, 1)
     full = models.load(str(tmp_path), device="cpu")

@@ -72,7 +72,7 @@ def test_a_picture_comes_back_and_is_edited_at_its_size(editor: Editor, inversio
 
 
 def test_words_guidance_and_a_negative_prompt_each_count(editor: Editor, inversion: Inversion) -> None:
-    told = other_guidance(editor) | {"controls": ["hold:threshold=0"]}  # at which nothing is held
+    told = other_guidance(editor) | {"controls": ["automatic-mask:threshold=0"]}  # at which nothing is held
     drawn = editor.sample(inversion, [TARGET, LONGER], **told).latents
     alone = [editor.sample(inversion, [prompt], **told).latents for prompt in (TARGET, LONGER)]
     assert apart(drawn, torch.cat(alone)) < 1e-5
@@ -84,7 +84,7 @@ def test_words_guidance_and_a_negative_prompt_each_count(editor: Editor, inversi
 
 
 def apart(one: Tensor, other: Tensor) -> float:
-    return ((one - other).norm() / other.norm()).item()
+    return float(((one - other).norm() / other.norm()).item())
 
 
 def test_pictures_inverted_together_are_what_they_are_alone(editor: Editor, inversion: Inversion) -> None:

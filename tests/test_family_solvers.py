@@ -7,10 +7,10 @@ import torch
 from rnri_core.inversion.inversion import sample
 from rnri_core.inversion.presets import invert
 from rnri_core.sampling.steps import Denoiser, Schedule
-from rnri_core.solvers import SOLVERS
+from rnri_core.solvers import SOLVERS, solver
 
-from rnri import Status, models, solver
-from rnri.models import Family
+from rnri import Status, models
+from rnri.models import ModelAdapter
 from tests import tiny_families
 from tests.tiny_families import CASES
 
@@ -29,7 +29,7 @@ CONVERGE = (
 TOL = 1e-3
 
 
-def drawn(model: Family) -> tuple[Denoiser, Schedule, torch.Tensor]:
+def drawn(model: ModelAdapter) -> tuple[Denoiser, Schedule, torch.Tensor]:
     """What the model draws in two steps, with how it was drawn."""
     side = max(16, 2 * model.multiple)
     shape = model.latent_shape((side, side))

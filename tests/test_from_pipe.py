@@ -19,8 +19,8 @@ from rnri_core.inversion.inversion import sample
 
 from rnri import models
 from rnri.editing.editor import Editor
-from rnri.load_options import Loading
 from rnri.models import schedulers
+from rnri.models.loading import Loading
 from tests import tiny, tiny_families
 from tests.test_families import state
 
@@ -35,7 +35,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
-@pytest.mark.parametrize("control", ["masactrl", "prompt-to-prompt", "plug-and-play", "hold"])
+@pytest.mark.parametrize("control", ["masactrl", "prompt-to-prompt", "plug-and-play", "automatic-mask"])
 def test_an_edit_leaves_a_pipe_as_it_was(control: str) -> None:
     pipe = tiny.pipeline()
     pipe.unet.train()  # as the caller has it

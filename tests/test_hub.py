@@ -15,9 +15,9 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 from safetensors.torch import load_file
 
 from rnri import models
-from rnri.load_options import Loading
 from rnri.models.captioner import Captioner
-from rnri.models.components import quiet
+from rnri.models.loading import Loading
+from rnri.models.quiet import quiet
 from tests import tiny
 from tests.conftest import SOURCE, Run
 from tests.hub import COMMIT, REPOSITORY, Hub, hub
@@ -46,7 +46,8 @@ def load(**how: Any) -> Any:
 
 def output(model: Any) -> torch.Tensor:
     z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    return model.denoiser(model.embed(["a red ball"]))(z, 499.0)
+    result: torch.Tensor = model.denoiser(model.embed(["a red ball"]))(z, 499.0)
+    return result
 
 
 def pickle(folder: Path, *parts: str) -> None:
@@ -251,7 +252,7 @@ def test_what_the_hub_does_not_give_is_said_in_one_line(hub: Hub, code: str, com
 def test_what_a_checkpoint_has_instead_is_said_before_it_is_downloaded(hub: Hub, copy: Path) -> None:
     hub.folder = copy
     assert refused(allow_pickle=("unet",)) == "owner/name: its unet is no pickle: leave --allow-pickle unet out"
-    assert refused(allow_pickle=("net",)).startswith("owner/name has no part 'net': it has ")
+    assert refused(allow_pickle=("net",)).startswith("owner/name has no component 'net': it has ")
     complaint = "owner/name: its text_encoder cannot be loaded (it has no weights of variant fp16): leave --variant out"
     assert refused(variant="fp16") == complaint
     pickle(copy, *NETWORKS)
@@ -282,7 +283,7 @@ def test_what_is_no_preview_is_said_too(hub: Hub, folder: Path) -> None:
 
     assert preview(local_files_only=True).startswith("owner/name is not downloaded and the Hub is out of reach")
     assert preview().startswith("the Hub has no owner/name, or it is private: check the name")
-    assert preview("./taesd/none") == "./taesd/none is no folder, and no name on the Hub such as madebyollin/taesd"
+    assert preview("./taesd/none") == "./taesd/none is no folder, and no name on the Hub such as owner/name"
     hub.folder = folder
     assert preview() == "owner/name is no tiny autoencoder such as madebyollin/taesd"
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 from rnri_core.errors import RnriError
 from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.inversion import Inversion, Trajectory, sample, stacked
 from rnri_core.inversion.presets import invert
-from rnri_core.sampling.steps import Schedule, euler_ancestral, flow
+from rnri_core.sampling.schedules import euler_ancestral, flow
+from rnri_core.sampling.steps import Schedule
 from rnri_core.solvers import SOLVERS, solver
 from rnri_core.solvers.equation import norm
 from rnri_core.solvers.solve import Status
@@ -183,187 +180,6 @@ def test_sampling_blends_after_each_step() -> None:
     assert seen == [0, 1, 2, 3]
 
 
-# The file
-
-
-@pytest.mark.parametrize("noise_maps", [False, True])
-@pytest.mark.parametrize("schedule", [STEPS, ancestral()])
-def test_a_file_comes_back_to_the_same_bits(tmp_path: Path, schedule: Schedule, noise_maps: bool) -> None:
-    made = invert(curved, schedule, CLEAN, solver("gnri"), iterations=(3, 2), noise_maps=noise_maps)
-    described = made.described(
-        prompt="a ‘red’ ball", model="9f3a", size=(640, 480), guidance=1.5, seed=7, inverter="gnri", dtype="bfloat16"
-    )
-    for inversion in (made, described):
-        inversion.save(tmp_path / "x.safetensors")
-        loaded = Inversion.load(tmp_path / "x.safetensors")
-        same(inversion, loaded)
-        assert torch.equal(sample(curved, loaded.schedule, loaded.noise), sample(curved, schedule, made.noise))
-        first = (tmp_path / "x.safetensors").read_bytes()
-        loaded.save(tmp_path / "y.safetensors")
-        assert (tmp_path / "y.safetensors").read_bytes() == first
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.safetensors", "y.safetensors"]
-
-
-def stored(tmp_path: Path) -> Path:
-    path = tmp_path / "whole.safetensors"
-    invert(curved, STEPS, CLEAN, solver("explicit")).described(prompt="a ball").save(path)
-    return path
-
-
-def in_format_1(inversion: Inversion, status: Status | None = None) -> bytes:
-    """The file that ``Inversion.save`` of 0.1 wrote: noise maps are "corrections", and what was drawn has solutions."""
-    tensors = {f"{k}.latents": z for k, z in enumerate(inversion.latents)}
-    steps = []
-    for k, step in enumerate(inversion.schedule):
-        names = ("t", "a", "b", "scale", "levels", "effective", "dense", "lowest")
-        numbers = {name: getattr(step, name) for name in names}
-        if inversion.solutions:
-            solution = inversion.solutions[k]
-            numbers |= {"nfe": solution.nfe, "njvp": solution.njvp, "nvjp": solution.nvjp}
-            tensors |= {f"{k}.{name}": getattr(solution, name) for name in ("residual", "residuals", "codes")}
-        else:
-            assert status is not None
-            numbers |= {"nfe": 0, "njvp": 0, "nvjp": 0}
-            codes = torch.full((len(inversion.noise),), list(Status).index(status), dtype=torch.uint8)
-            tensors |= {f"{k}.residual": inversion.residual[k], f"{k}.residuals": inversion.residual[k][None]}
-            tensors |= {f"{k}.codes": codes}
-        steps.append(numbers)
-        if step.c is not None:
-            tensors[f"{k}.c"] = step.c
-        if inversion.noise_maps is not None:
-            tensors[f"{k}.correction"] = inversion.noise_maps[k]
-    header = {"format": "rnri inversion 1", "steps": steps}
-    header |= {name: getattr(inversion, name) for name in ("prompt", "model", "size", "guidance", "seed")}
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(contiguous, {"rnri": json.dumps(header)})
-
-
-@pytest.mark.parametrize("noise_maps", [False, True])
-@pytest.mark.parametrize("schedule", [STEPS, ancestral()])
-def test_a_file_of_format_1_is_read_to_the_same_bits(tmp_path: Path, schedule: Schedule, noise_maps: bool) -> None:
-    made = invert(curved, schedule, CLEAN, solver("gnri"), iterations=(3, 2), noise_maps=noise_maps)
-    made = made.described(prompt="a ‘red’ ball", model="9f3a", size=(640, 480), guidance=1.5, seed=7)
-    path = tmp_path / "old.safetensors"
-    path.write_bytes(in_format_1(made))
-    with pytest.warns(UserWarning, match=r"old.safetensors is of rnri 0.1, without a checksum: save it again"):
-        loaded = Inversion.load(path)
-    same(made, loaded)
-    loaded.save(path)
-    same(made, Inversion.load(path))
-
-
-def test_what_was_drawn_in_a_file_of_format_1_has_no_solutions(tmp_path: Path) -> None:
-    made = EditFriendly().invert(curved, STEPS, CLEAN, seed=3)
-    path = tmp_path / "old.safetensors"
-    path.write_bytes(in_format_1(made, Status.NOT_SOLVED))
-    with pytest.warns(UserWarning, match="without a checksum"):
-        loaded = Inversion.load(path)
-    same(made, loaded)
-    assert not loaded.solved
-    assert (loaded.nfe, loaded.status) == (made.nfe, Status.NOT_SOLVED)
-
-
-def damaged(tmp_path: Path) -> dict[str, bytes]:
-    path = stored(tmp_path)
-    whole, old = path.read_bytes(), in_format_1(Inversion.load(path))
-    tensors = safetensors.torch.load(whole)
-    missing, exchanged, other = dict(tensors), dict(tensors), dict(tensors)
-    del missing["2.latents"]
-    exchanged["1.latents"], exchanged["2.latents"] = tensors["2.latents"], tensors["1.latents"]
-    other["1.latents"] = tensors["1.latents"].double()
-    old_missing = {name: tensor for name, tensor in safetensors.torch.load(old).items() if name != "2.latents"}
-    header = json.loads(_header(whole))
-    cut = '{"format": "rnri inversion 1", "steps": [{"t": 1}]'
-    return {
-        "empty": b"",
-        "truncated": whole[: len(whole) // 2],
-        "header cut": whole[:20],
-        "a picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
-        "another safetensors file": safetensors.torch.save({"weight": torch.ones(2)}),
-        "a later format": safetensors.torch.save(tensors, {"rnri": '{"format": "rnri inversion 3"}'}),
-        "not json": safetensors.torch.save(tensors, {"rnri": cut}),
-        "not a record": safetensors.torch.save(tensors, {"rnri": "[]"}),
-        "no checksum": safetensors.torch.save(tensors, {"rnri": '{"format": "rnri inversion 2", "steps": []}'}),
-        "half a step of format 1": safetensors.torch.save(tensors, {"rnri": cut + ', "x": 1}'}),
-        "tensor missing": safetensors.torch.save(missing, {"rnri": _header(whole)}),
-        "tensor missing of format 1": safetensors.torch.save(old_missing, {"rnri": _header(old)}),
-        "tensors exchanged": safetensors.torch.save(exchanged, {"rnri": _header(whole)}),
-        "another dtype": safetensors.torch.save(other, {"rnri": _header(whole)}),
-        "another prompt": safetensors.torch.save(
-            tensors, {"rnri": json.dumps(header | {"provenance": header["provenance"] | {"prompt": "a bell"}})}
-        ),
-    }
-
-
-def _header(whole: bytes) -> str:
-    size = int.from_bytes(whole[:8], "little")
-    return json.loads(whole[8 : 8 + size])["__metadata__"]["rnri"]
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "empty",
-        "truncated",
-        "header cut",
-        "a picture",
-        "another safetensors file",
-        "a later format",
-        "not json",
-        "not a record",
-        "no checksum",
-        "half a step of format 1",
-        "tensor missing",
-        "tensor missing of format 1",
-        "tensors exchanged",
-        "another dtype",
-        "another prompt",
-    ],
-)
-def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "bad.safetensors"
-    path.write_bytes(damaged(tmp_path)[kind])
-    with pytest.raises(RnriError, match=r"bad.safetensors cannot be read \(.+\): invert the image again") as error:
-        Inversion.load(path)
-    assert "\n" not in str(error.value)
-    assert error.value.hint == "invert the image again"
-
-
-def test_one_flipped_bit_is_refused(tmp_path: Path) -> None:
-    path = stored(tmp_path)
-    whole, kept = path.read_bytes(), Inversion.load(path)
-    begin = 8 + int.from_bytes(whole[:8], "little")
-    for position in [*range(8, begin, 23), *range(begin, len(whole), 29), len(whole) - 1]:
-        flipped = bytearray(whole)
-        flipped[position] ^= 1 << position % 8
-        path.write_bytes(flipped)
-        try:
-            loaded = Inversion.load(path)
-        except RnriError:
-            continue
-        assert position < begin, position
-        same(kept, loaded)  # as 1e-05 is 1E-05
-
-
-def test_a_missing_file_is_the_systems_own_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="none"):
-        Inversion.load(tmp_path / "none")
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = stored(tmp_path)
-    before = path.read_bytes()
-
-    def fail(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(KeyboardInterrupt):
-        invert(curved, STEPS, 2 * CLEAN, solver("explicit")).save(path)
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-
-
 def test_norm_of_noise_maps_is_the_residual() -> None:
     inversion = invert(curved, STEPS, CLEAN, solver("explicit"), noise_maps=True)
     assert inversion.noise_maps is not None
@@ -371,12 +187,9 @@ def test_norm_of_noise_maps_is_the_residual() -> None:
     torch.testing.assert_close(inversion.residual[0], expected.flatten())
 
 
-# The trajectory, and what is made of an inversion
-
-
 def test_latents_of_a_trajectory_are_both_ends_of_every_step() -> None:
-    found = invert(curved, STEPS, CLEAN, solver("fixed-point"), noise_maps=True)
-    way = found.trajectory
+    inversion = invert(curved, STEPS, CLEAN, solver("fixed-point"), noise_maps=True)
+    way = inversion.trajectory
     assert way.noise_maps is not None
     for k, (step, noise_map) in enumerate(zip(way.schedule, way.noise_maps, strict=True)):
         torch.testing.assert_close(way.latents[k + 1], step.denoise(curved, way.latents[k]) + noise_map)
@@ -399,11 +212,13 @@ def test_a_trajectory_that_does_not_fit_is_refused(changes: dict[str, Any], mess
 
 
 def test_solutions_are_one_for_each_step_or_none() -> None:
-    found = invert(curved, STEPS, CLEAN, solver("explicit"))
+    inversion = invert(curved, STEPS, CLEAN, solver("explicit"))
     with pytest.raises(RnriError, match="3 solutions are not one for each of 4 steps"):
-        replace(found, solutions=found.solutions[1:])
-    unsolved = replace(found, solutions=())
-    assert found.solved
+        replace(inversion, solutions=inversion.solutions[1:])
+    with pytest.raises(RnriError, match="solutions are of an inversion that solves equations"):
+        inversion.described(solved=False)
+    unsolved = replace(inversion, solutions=())
+    assert inversion.solved
     assert unsolved.solved  # the noise is the same
     assert not EditFriendly().invert(curved, STEPS, CLEAN).solved
     assert (unsolved.nfe, unsolved.calls, unsolved.status) == (0, 0, Status.NOT_SOLVED)
@@ -436,14 +251,31 @@ def test_a_row_is_the_inversion_of_that_image_and_stacked_rows_are_the_batch(noi
         assert torch.equal(row.residual, alone.residual)
         assert row.status == alone.status
     same(stacked(rows), replace(together, solutions=()))
+    assert stacked(rows).residual.isnan().all() != noise_maps
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_no_row_is_taken_that_is_none_of_the_batch(index: int) -> None:
+    with pytest.raises(RnriError, match=f"index={index} is out of range: give 0 to 1") as error:
+        invert(curved, STEPS, CLEAN, solver("explicit")).row(index)
+    assert error.value.field == "index"
+
+
+def test_inversions_that_are_not_alike_make_no_batch() -> None:
+    whole = invert(curved, STEPS, CLEAN, solver("explicit"), noise_maps=True)
+    plain = replace(whole, trajectory=replace(whole.trajectory, noise_maps=None))
+    shifted = replace(whole, trajectory=replace(whole.trajectory, schedule=(*STEPS[:3], replace(STEPS[3], t=250.0))))
+    for first, second in ((whole, plain), (plain, whole), (whole, shifted)):
+        with pytest.raises(RnriError, match="make no batch"):
+            stacked([first, second])
 
 
 def test_what_is_described_is_the_same_trajectory() -> None:
-    found = invert(curved, STEPS, CLEAN, solver("explicit"), seed=4)
-    described = found.described(prompt="a ball", size=(3, 2))
-    assert described.trajectory is found.trajectory
-    assert described.solutions is found.solutions
+    inversion = invert(curved, STEPS, CLEAN, solver("explicit"), seed=4)
+    described = inversion.described(prompt="a ball", size=(3, 2))
+    assert described.trajectory is inversion.trajectory
+    assert described.solutions is inversion.solutions
     assert (described.prompt, described.size, described.seed) == ("a ball", (3, 2), 4)
-    assert (found.prompt, found.size) == ("", None)
+    assert (inversion.prompt, inversion.size) == ("", None)
     with pytest.raises(TypeError, match="colour"):
-        found.described(colour="red")
+        inversion.described(colour="red")

@@ -24,11 +24,11 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from rnri import Status, models
 from rnri.editing.editor import Editor
-from rnri.load_options import SCHEDULERS, Loading
 from rnri.models.acceleration import fuse, prepare
 from rnri.models.attention import attending
-from rnri.models.attention_hooks import AttentionHook, Place
-from rnri.models.schedulers import NAMES, choose, table
+from rnri.models.attention_hooks import AttentionHook, AttentionLayer, Projections
+from rnri.models.loading import SCHEDULERS, Loading
+from rnri.models.schedulers import choose, table
 from tests import tiny, tiny_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -56,7 +56,8 @@ def latents(count: int = 1) -> torch.Tensor:
 
 
 def output(model: Any) -> torch.Tensor:
-    return model.denoiser(model.embed([PROMPT]))(latents(), 499.0)
+    result: torch.Tensor = model.denoiser(model.embed([PROMPT]))(latents(), 499.0)
+    return result
 
 
 # --- schedulers -------------------------------------------------------------------------------------------------
@@ -65,7 +66,7 @@ def output(model: Any) -> torch.Tensor:
 @pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != "flow"])
 def test_another_scheduler_keeps_the_noise_levels(folder: Path, name: str) -> None:
     model = load(folder, scheduler=name)
-    assert type(model.scheduler).__name__ == NAMES[name]
+    assert type(model.scheduler).__name__ == SCHEDULERS[name][0]
     own = load(folder).scheduler.config
     assert all(model.scheduler.config[key] == own[key] for key in ("beta_end", "prediction_type", "timestep_spacing"))
     assert len(model.schedule(3, generator=torch.Generator().manual_seed(0))) == 3
@@ -122,7 +123,7 @@ def test_guidance_that_a_few_step_model_may_not_have_is_warned_of(copy: Path) ->
     turbo, other = Editor(load(copy, scheduler="euler")), Editor(load(copy))
     turbo.generate(PROMPT, steps=1)
     other.generate(PROMPT, steps=1, guidance=3.0)
-    complaint = "set up like models distilled to few steps, which draw without guidance: leave guidance=3 at 1 unless"
+    complaint = "set up like models distilled to few steps, which sample without guidance: leave guidance=3 at 1 unless"
     with pytest.warns(models.GuidanceWarning, match=complaint):
         turbo.generate(PROMPT, steps=1, guidance=3.0)
     found = turbo.invert(torch.zeros(1, 3, 32, 32), PROMPT, steps=1, inverter="explicit")
@@ -270,8 +271,8 @@ class Doubling(AttentionHook):
     """Twice the values at every layer."""
 
     def project(
-        self, place: Place, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self, step: int, layer: AttentionLayer, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> Projections:
         return q, k, 2 * v
 
 
@@ -341,7 +342,7 @@ def test_pickles_are_read_only_where_asked_for_by_name(copy: Path) -> None:
     with pytest.raises(ValueError, match="its unet cannot be loaded"):
         load(copy)
     assert torch.equal(output(load(copy, allow_pickle=("unet",))), expected)
-    with pytest.raises(ValueError, match="has no part 'net': it has vae, unet"):
+    with pytest.raises(ValueError, match="has no component 'net': it has vae, unet"):
         load(copy, allow_pickle=("net",))
 
 

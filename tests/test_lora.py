@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rnri import models
-from rnri.load_options import Loading
-from rnri.models.family import Family
+from rnri.models.adapter import ModelAdapter
+from rnri.models.loading import Loading
 from tests import tiny, tiny_families
 from tests.hub import REPOSITORY, Hub, hub
 
@@ -49,11 +49,11 @@ def trained(pipe: Any, to: Path, parts: dict[str, list[str]], seed: int = 1) -> 
     return next(to.iterdir())
 
 
-def load(folder: Path, *lora: object, **how: Any) -> Family:
+def load(folder: Path, *lora: object, **how: Any) -> ModelAdapter:
     return models.load(str(folder), device="cpu", loading=Loading(lora=tuple(map(str, lora)), **how))
 
 
-def output(model: Family) -> Tensor:
+def output(model: ModelAdapter) -> Tensor:
     """What the network says of noise, told a prompt that its own text encoders read."""
     z = torch.randn(1, *model.latent_shape((32, 32)), generator=torch.Generator().manual_seed(0))
     return model.denoiser(model.embed(PROMPTS))(z, 499.0)

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rnri_core.sampling.steps import Schedule, flow
+from rnri_core.sampling.schedules import flow
+from rnri_core.sampling.steps import Schedule
+from rnri_core.sampling.strength import last
 from torch import Tensor
 
-from rnri.baselines import METHODS, Edited, method
+from rnri.baselines import METHODS, MethodResult, method
 from rnri.baselines.canvas import Canvas, Rival
 from rnri.baselines.fireflow import _walked as fireflow
 from rnri.baselines.flow_edit import FlowEdit
 from rnri.baselines.infedit import InfEdit
 from rnri.baselines.rf_solver import _walked as rf_solver
 from rnri.editing.editor import Editor
-from rnri.models.schedulers import last
-from rnri.models.stable_diffusion import StableDiffusion
+from rnri.models.families.stable_diffusion import StableDiffusion
 from tests import tiny
 from tests.test_editor import ONE_LEVEL, OTHER, SOURCE, TARGET, picture, same
 
@@ -35,7 +36,7 @@ REPRODUCING = [
     "edit-friendly:strength=1",
     "inversion",
     "edict",
-    "edict:mixing=0.8,inverting=1",
+    "edict:mixing=0.8,source_guidance=1",
     "bdia",
     "bdia:weight=0.9",
     "turboedit",
@@ -93,8 +94,8 @@ def steps(spec: str, count: int = 4) -> str:
     return f"{spec}{',' if ':' in spec else ':'}steps={count}{shallow}"
 
 
-def edit(editor: Editor, spec: str, *targets: str, seed: int = 0) -> Edited:
-    return method(steps(spec)).edit(editor, picture(), SOURCE, list(targets), seed=seed)
+def edit(editor: Editor, spec: str, *targets: str, seed: int = 0, count: int = 4) -> MethodResult:
+    return method(steps(spec, count)).edit(editor, picture(), SOURCE, list(targets), seed=seed)
 
 
 def as_autoencoded(editor: Editor) -> Any:
@@ -115,23 +116,23 @@ def test_the_source_prompt_gives_the_picture_back(editor_for: Callable[[str], Ed
 @pytest.mark.parametrize("name", METHODS)
 def test_another_prompt_gives_another_picture(editor_for: Callable[[str], Editor], name: str) -> None:
     editor = editor_for(name)
-    result = edit(editor, f"{name}:guidance=2" if name != "turboedit" else name, TARGET, OTHER)
+    result = edit(editor, f"{name}:guidance=2" if name != "turboedit" else name, TARGET, OTHER, count=2)
     assert [each.size for each in result.pictures] == [(30, 20)] * 2
     assert not same(result.pictures[0], result.pictures[1])
     assert not same(result.pictures[0], as_autoencoded(editor))
     assert result.seconds > 0
-    again = edit(editor, f"{name}:guidance=2" if name != "turboedit" else name, OTHER)
+    again = edit(editor, f"{name}:guidance=2" if name != "turboedit" else name, OTHER, count=2)
     assert same(again.pictures[0], result.pictures[1], ONE_LEVEL)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_calls_are_those_the_network_sees(editor_for: Callable[[str], Editor], name: str) -> None:
     editor, rows = editor_for(name), []
-    network = editor.model.unet  # type: ignore[attr-defined]
+    network = editor.model.unet
     handle = network.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     try:
-        options = ",inverter=fixed-point,controls='keep-difference; masactrl'" if name == "inversion" else ""
-        result = edit(editor, f"{name}:guidance=2{options}", TARGET, OTHER)
+        options = ",inverter=fixed-point,controls='diffedit-mask; masactrl'" if name == "inversion" else ""
+        result = edit(editor, f"{name}:guidance=2{options}", TARGET, OTHER, count=2)
     finally:
         handle.remove()
     assert (result.nfe, result.njvp, result.nvjp, result.calls) == (sum(rows), 0, 0, sum(rows))
@@ -142,7 +143,7 @@ def test_calls_are_those_the_network_sees(editor_for: Callable[[str], Editor], n
 
 @pytest.mark.parametrize("name", ["sdedit", "edit-friendly", "turboedit", "infedit", "rf-inversion", "flowedit"])
 def test_noise_is_drawn_by_the_seed(editor_for: Callable[[str], Editor], name: str) -> None:
-    first, again, other = (edit(editor_for(name), name, TARGET, seed=seed).pictures[0] for seed in (1, 1, 2))
+    first, again, other = (edit(editor_for(name), name, TARGET, seed=seed, count=2).pictures[0] for seed in (1, 1, 2))
     assert same(first, again)
     assert not same(first, other)
 
@@ -163,7 +164,10 @@ def test_methods_for_flows_refuse_other_models(diffusion: Editor, name: str) -> 
         ("ledits++:strength=1,scale=1,quantile=0,attention=0", "edit-friendly:strength=1,guidance=1"),
         ("direct-inversion:cross=0,layout=0,guidance=2", "inversion:inverter=explicit,iterations=1,guidance=2"),
         ("flowedit:strength=0.5,sampled=1,guidance=1", "sdedit:strength=0.5,guidance=1"),
-        ("inversion:controls='depth:strength=0.5',inverter=fixed-point", "inversion:strength=0.5,inverter=fixed-point"),
+        (
+            "inversion:controls='start-step:strength=0.5',inverter=fixed-point",
+            "inversion:strength=0.5,inverter=fixed-point",
+        ),
     ],
 )
 def test_methods_meet_at_their_limits(diffusion: Editor, rectified: Editor, one: str, other: str) -> None:
@@ -233,8 +237,8 @@ def test_flowedits_published_settings_take_the_published_steps(rectified: Editor
     made = [method(spec) for spec in specs]
     found = [each.edit(rectified, picture(), SOURCE, [TARGET]).nfe // 4 for each in made]
     assert dict(zip(specs, found, strict=True)) == {
-        "flowedit:steps=50,strength=0.66,resting=3.5,guidance=13.5": 33,
-        "flowedit:steps=28,strength=0.86,resting=1.5,guidance=5.5": 24,
+        "flowedit:steps=50,strength=0.66,source_guidance=3.5,guidance=13.5": 33,
+        "flowedit:steps=28,strength=0.86,source_guidance=1.5,guidance=5.5": 24,
     }
 
 
@@ -261,7 +265,7 @@ def test_a_steered_flow_is_less_steered_later(rectified: Editor) -> None:
         ("inversion:init=late", "init='late' is not one of clean, noised, predicted, noised-predicted"),
         ("inversion:init", "needs a value, as in inversion:init=clean"),
         ("inversion:inverter=magic", "no solver is called 'magic'"),
-        ("inversion:controls='depth;magic'", "no control is called 'magic'"),
+        ("inversion:controls='start-step;magic'", "no control is called 'magic'"),
     ],
 )
 def test_specs_that_make_no_sense(spec: str, complaint: str) -> None:

@@ -63,6 +63,25 @@ def test_pixels_are_compared_as_scikit_image_does(name: str) -> None:
     )
 
 
+def test_ssim_of_one_window_is_the_equation_of_its_paper() -> None:
+    """Pictures of 11×11 hold one window: Gaussian of deviation 1.5, population variances, C₁ = 0.01², C₂ = 0.03²."""
+    one, two = (each[..., :11, :11] for each in (pictures(1), near(pictures(1))))
+    offsets = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    weights = np.outer(offsets, offsets) / offsets.sum() ** 2
+    x, y = array(one[0]), array(two[0])
+    mean_x, mean_y = ((each * weights).sum((1, 2)) for each in (x, y))
+    var_x, var_y = (
+        ((each - mean[:, None, None]) ** 2 * weights).sum((1, 2)) for each, mean in ((x, mean_x), (y, mean_y))
+    )
+    covariance = ((x - mean_x[:, None, None]) * (y - mean_y[:, None, None]) * weights).sum((1, 2))
+    similarity = (2 * mean_x * mean_y + 1e-4) * (2 * covariance + 9e-4)
+    similarity /= (mean_x**2 + mean_y**2 + 1e-4) * (var_x + var_y + 9e-4)
+    assert ssim(one, two).item() == pytest.approx(similarity.mean(), abs=1e-9)
+    assert ssim(one, two, torch.ones(1, 1, 11, 11, dtype=torch.bool)).item() == pytest.approx(
+        similarity.mean(), abs=1e-9
+    )
+
+
 @pytest.mark.parametrize("name", ["psnr", "mse"])
 def test_a_part_is_compared_as_if_it_were_the_whole(name: str) -> None:
     reference = pictures(seed=1)

@@ -11,8 +11,8 @@ from accelerate.hooks import CpuOffload
 
 from rnri import models
 from rnri.editing.editor import Editor
-from rnri.load_options import Loading
-from rnri.models.autoencoder import weights
+from rnri.models.loading import Loading
+from rnri.models.networks import weights
 from tests import tiny_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -110,12 +110,14 @@ def test_the_picture_follows_the_words(tab: Any) -> None:
 def test_words_that_are_not_known_are_marked(tab: Any) -> None:
     tab.fill("#rn-target", SOURCE.replace("cylinder", "zebra"))
     assert tab.locator(".rn-unknown").all_inner_texts() == ["zebra"]
-    assert tab.inner_text("[data-at=words]") == "The model does not know: zebra"
+    assert tab.inner_text("[data-at=words]") == "Not in the model's vocabulary: zebra"
 
 
 def test_the_inversion_says_how_good_it_is(tab: Any) -> None:
     assert "dB" in tab.inner_text(".rn-verdict")
     assert "network calls" in tab.inner_text(".rn-quality")
+    assert tab.inner_text(".rn-status") == "fixed budget"
+    assert tab.inner_text(".rn-inverter").startswith("barzilai-borwein")
     assert tab.locator(".rn-plot .rn-dot").count() == 4  # an iteration at each step
     cost = tab.inner_text("[data-at=cost]")
     assert all(stage in cost for stage in ("encode", "invert 8 NFE", "edit 4 NFE", "decode", "ms"))
@@ -176,30 +178,30 @@ def test_back_and_onward(tab: Any) -> None:
     assert tab.input_value("#rn-source") == TARGET
 
 
-def test_settings_are_those_of_the_solver(tab: Any) -> None:
+def test_settings_are_those_of_the_inverter(tab: Any) -> None:
     tab.locator("summary", has_text="Settings").click()
-    tab.select_option("[name=solver]", "anderson")
-    assert tab.locator("[name='solver.memory']").get_attribute("type") == "number"
+    tab.select_option("[name=inverter]", "anderson")
+    assert tab.locator("[name='inverter.memory']").get_attribute("type") == "number"
     tab.evaluate("performance.clearMeasures()")
-    tab.fill("[name=budget]", "1")
-    tab.press("[name=budget]", "Enter")
+    tab.fill("[name=iterations]", "1")
+    tab.press("[name=iterations]", "Enter")
     tab.wait_for_function("() => document.querySelectorAll('.rn-plot .rn-dot').length === 4")
     tab.wait_for_function(DRAWN, arg=SOURCE)
-    tab.wait_for_function(COMMAND, arg="--solver anderson --budget 1")
-    tab.select_option("[name=solver]", "gnri")
-    tab.fill("[name=budget]", "2")
+    tab.wait_for_function(COMMAND, arg="--inverter anderson --iterations 1")
+    tab.select_option("[name=inverter]", "gnri")
+    tab.fill("[name=iterations]", "2")
     tab.locator("summary", has_text="Settings").click()
 
 
 def test_several_targets_and_files(tab: Any, tmp_path: Path) -> None:
     tab.locator("summary", has_text="Several").click()
     tab.fill("#rn-several", "\n".join(edit.target_prompt for edit in EDITS.values()))
-    tab.click("[data-at=drawseveral]")
+    tab.click("[data-at=runseveral]")
     tab.wait_for_function("() => document.querySelectorAll('.rn-grid .rn-tile').length === 3")
-    tab.locator("summary", has_text="Take it").click()
+    tab.locator("summary", has_text="Export").click()
     for kind, suffix in (("image", ".png"), ("sheet", ".png"), ("inversion", ".safetensors")):
         with tab.expect_download() as download:
-            tab.click(f"[data-keep={kind}]")
+            tab.click(f"[data-file={kind}]")
         download.value.save_as(tmp_path / f"{kind}{suffix}")
     with Image.open(tmp_path / "image.png") as image, Image.open(tmp_path / "sheet.png") as sheet:
         assert image.size == (128, 128)
@@ -216,7 +218,7 @@ def test_a_dropped_picture_is_described(tab: Any) -> None:
         "document.querySelector('.rn').dispatchEvent(new DragEvent('drop', { dataTransfer: files, bubbles: true })); }",
         list(file.getvalue()),
     )
-    tab.wait_for_function(COMMAND, arg="mine.png")  # said once it is drawn; until then the words are the ones before
+    tab.wait_for_function(COMMAND, arg="mine.png")  # set once it is edited; until then the prompt is the previous one
     described = tab.input_value("#rn-source")
     assert ", " in described
     tab.wait_for_function(DRAWN, arg=described)
@@ -254,7 +256,7 @@ def test_it_answers_only_to_its_own_names(server: Server) -> None:
     with urllib.request.urlopen(server.address) as answer:
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
     asked = urllib.request.Request(server.address, headers={"Host": "elsewhere.example"})
-    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
         urllib.request.urlopen(asked)
     refused.value.close()
 
@@ -282,6 +284,6 @@ def test_it_comes_back_when_the_server_does(tab: Any, server: Server) -> None:
     tab.wait_for_selector(".rn[data-link=off]")
     assert "connection is lost" in tab.inner_text("[data-at=banner]")
     server.start()
-    tab.wait_for_function(DRAWN, arg=TARGET)  # the picture was sent and inverted again, and the words were kept
+    tab.wait_for_function(DRAWN, arg=TARGET)  # the picture was sent and inverted again, and the prompt was kept
     tab.wait_for_selector(".rn[data-link=on]")
     assert not tab.locator("[data-at=banner]").is_visible()

@@ -13,11 +13,11 @@ from tests.conftest import Run
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        (["ui", "--host", "0.0.0.0"], "lets everyone on the network use the page: say --insecure"),
-        (["ui", "--port", "99999"], "--port 99999 is out of range: give one from 0 to 65535"),
-        (["ui", "--memory", "none"], "--memory 'none' is not a whole number"),
+        (["ui", "--host", "0.0.0.0"], "lets everyone on the network use the page: give --insecure"),
+        (["ui", "--port", "99999"], "--port 99999 is not accepted: give a whole number from 0 to 65535"),
+        (["ui", "--memory", "none"], "--memory none is not accepted: give a whole number from 1"),
         (["ui", "--model", "nothing"], "unknown model 'nothing'"),
-        (["bench", "ui", "--edits", "0"], "--edits 0 is out of range"),
+        (["bench", "ui", "--edits", "0"], "--edits 0 is not accepted"),
     ],
 )
 def test_bad_input_is_one_line(run: Run, arguments: list[str], cure: str) -> None:
@@ -41,7 +41,7 @@ def test_without_the_extra_it_says_what_to_install(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
     there = importlib.util.find_spec
-    monkeypatch.setattr("rnri.cli.ui.find_spec", lambda name: None if name == "gradio" else there(name))
+    monkeypatch.setattr("rnri.cli.serve.find_spec", lambda name: None if name == "gradio" else there(name))
     code, _, err = run(*command)
     assert code == 2
     assert "pip install 'rnri[ui]'" in err

@@ -15,7 +15,7 @@ from rnri.evaluation.page import PATIENCE
 from rnri.web import page
 from rnri.web.access import LOCAL_NAMES, Access
 from rnri.web.engine import Engine, Limits
-from rnri.web.page_desk import FAULT
+from rnri.web.page_handlers import FAULT
 from rnri.web.serving import Address, Server, background
 from tests import tiny
 from tests.browser import browsing
@@ -24,7 +24,7 @@ from tests.served import OTHER, SOURCE, TARGET, hold, picture
 BANNER = "[data-at=banner]"
 TILES = "n => document.querySelectorAll('.rn-grid .rn-tile').length === n"
 DRAWN = "p => performance.getEntriesByName('rnri:frame').some(e => e.detail.prompt === p)"
-BESIDE = ("keep-difference", "keep-words", "prompt-to-prompt", "masactrl", "plug-and-play")
+BESIDE = ("diffedit-mask", "local-blend", "prompt-to-prompt", "masactrl", "plug-and-play")
 """Controls that need the source beside the targets, or look at it."""
 
 
@@ -71,7 +71,7 @@ def upload(tab: Any, data: bytes) -> None:
 
 def begin(tab: Any) -> None:
     upload(tab, picture())
-    says(tab, "Say what the picture shows")
+    says(tab, "Describe the picture")
     tab.fill("#rn-source", SOURCE)
     tab.press("#rn-source", "Enter")
     tab.wait_for_function(DRAWN, arg=SOURCE)
@@ -86,15 +86,15 @@ def several(tab: Any, *prompts: str) -> None:
     if not tab.locator("#rn-several").is_visible():
         tab.locator("summary", has_text="Several").click()
     tab.fill("#rn-several", "\n".join(prompts))
-    tab.click("[data-at=drawseveral]")
+    tab.click("[data-at=runseveral]")
 
 
 def test_several_targets_are_drawn_with_controls_that_look_at_the_source(tab: Any) -> None:
     tab.locator("summary", has_text="Controls").click()
     for count, name in enumerate(BESIDE, 2):
         tab.check(f"[name='{name}']")
-        if name == "keep-words":  # the tiny network has no deeper level
-            tab.fill("[name='keep-words.level']", "0")
+        if name == "local-blend":  # the tiny network has no deeper level
+            tab.fill("[name='local-blend.level']", "0")
         several(tab, *(f"{OTHER} {'on sand ' * n}" for n in range(count)))
         tab.wait_for_function(TILES, arg=count)
         tab.uncheck(f"[name='{name}']")
@@ -129,7 +129,7 @@ def test_a_refusal_of_http_is_a_line(tab: Any) -> None:
     [
         (
             {"status": 502, "content_type": "text/html", "body": "Bad Gateway"},
-            "answers 502 instead of it. Trying again",
+            "A proxy answers 502 instead of the server. Trying again",
         ),
         (None, "The connection is lost. Trying again"),
     ],

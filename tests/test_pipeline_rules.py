@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rnri import models
 from rnri.editing.editor import Editor
-from rnri.models import Family, GuidanceWarning
+from rnri.models import GuidanceWarning, ModelAdapter
 from tests import tiny, tiny_families
 from tests.tiny_families import CASES, Case
 
@@ -36,7 +36,7 @@ class Sampled(Editor):
 
 
 @cache
-def prepared(name: str) -> tuple[Any, Family]:
+def prepared(name: str) -> tuple[Any, ModelAdapter]:
     pipe = tiny_families.build(name)
     model = models.from_pipe(pipe)
     side = 32 if model.multiple < 4 else 4 * model.multiple
@@ -44,7 +44,7 @@ def prepared(name: str) -> tuple[Any, Family]:
     return pipe, model
 
 
-def drawn_by(pipe: Any, case: Case, model: Family, steps: int = STEPS, **told: Any) -> Tensor:
+def drawn_by(pipe: Any, case: Case, model: ModelAdapter, steps: int = STEPS, **told: Any) -> Tensor:
     """What the pipeline draws from seed 0, (1, 3, H, W) in [-1, 1]."""
     noise = torch.randn(1, *model.latent_shape(model.image_size), generator=torch.Generator().manual_seed(0))
     pictures = copy.copy(pipe)(
@@ -57,10 +57,11 @@ def drawn_by(pipe: Any, case: Case, model: Family, steps: int = STEPS, **told: A
         output_type="pt",
         **told,
     ).images
-    return pictures * 2 - 1
+    output: Tensor = pictures * 2 - 1
+    return output
 
 
-def drawn_here(model: Family, steps: int = STEPS, **told: Any) -> Tensor:
+def drawn_here(model: ModelAdapter, steps: int = STEPS, **told: Any) -> Tensor:
     latents: Any = Sampled(model).generate(PROMPT, steps=steps, seed=0, **told)
     return model.decode(latents)
 

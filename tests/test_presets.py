@@ -1,4 +1,4 @@
-"""What a preset stands for on a schedule, and that what is asked for wins."""
+"""Presets on a schedule, and options that override them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 import torch
 from rnri_core.errors import RnriError
+from rnri_core.inversion.budget import allot
 from rnri_core.inversion.coupled import Bdia, Edict
 from rnri_core.inversion.edit_friendly import EditFriendly
 from rnri_core.inversion.implicit import Implicit
-from rnri_core.inversion.presets import TOL_ITERATIONS, inverter, spec
-from rnri_core.sampling.steps import Schedule, ddim, flow
+from rnri_core.inversion.presets import PRESETS, TOL_ITERATIONS, inverter, spec
+from rnri_core.sampling.schedules import ddim, flow
+from rnri_core.sampling.steps import Schedule
+from rnri_core.solvers import solver
 from torch import Tensor
 
-from rnri import PRESETS, Status, allot, invert, sample, solver
+from rnri import Status, invert, sample
 from tests.problems import ALPHAS_CUMPROD, BARS, gaussian_denoiser, normal
 
 
@@ -32,30 +35,31 @@ def implicit(how: Any, schedule: Schedule, **options: Any) -> Implicit:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_costs_what_it_says(name: str, count: int) -> None:
     preset, schedule = PRESETS[name], steps(count)
-    found = invert(gaussian_denoiser, schedule, normal(1, 3, 4, 4, seed=0), name)
-    assert found.solved == (preset.edit_friendly_from is None or count < preset.edit_friendly_from)
-    assert found.calls == (count * (1 + preset.noise_maps) + preset.extra if found.solved else count)
-    assert (found.noise_maps is not None) == preset.noise_maps
+    inversion = invert(gaussian_denoiser, schedule, normal(1, 3, 4, 4, seed=0), name)
+    assert inversion.solved == (preset.edit_friendly_from is None or count < preset.edit_friendly_from)
+    assert inversion.calls == (count * (1 + preset.noise_maps) + preset.extra if inversion.solved else count)
+    assert (inversion.noise_maps is not None) == preset.noise_maps
 
 
 @pytest.mark.parametrize(
-    "asked", [{"iterations": 2}, {"tol": 1e-3}, {"init": "clean"}, {"init": "noised-predicted"}, {"noise_maps": False}]
+    "options",
+    [{"iterations": 2}, {"tol": 1e-3}, {"init": "clean"}, {"init": "noised-predicted"}, {"noise_maps": False}],
 )
-def test_a_preset_that_draws_solves_where_it_is_told_how(asked: dict[str, Any]) -> None:
+def test_a_preset_that_is_edit_friendly_solves_where_options_of_solving_are_set(options: dict[str, Any]) -> None:
     schedule, image = steps(20), normal(1, 3, 4, 4, seed=0)
-    found = invert(gaussian_denoiser, schedule, image, "auto", **asked)
-    assert found.solved
-    assert found.calls > len(schedule) - 1
+    inversion = invert(gaussian_denoiser, schedule, image, "auto", **options)
+    assert inversion.solved
+    assert inversion.calls > len(schedule) - 1
 
 
-def test_draws_are_those_of_edit_friendly_inversion_and_cost_a_call_a_step() -> None:
+def test_the_default_of_many_steps_is_edit_friendly_inversion_and_cost_a_call_a_step() -> None:
     schedule, image = steps(20), normal(2, 3, 4, 4, seed=0)
-    for asked in ({}, {"calls": 60}, {"noise_maps": True}):
-        found = invert(gaussian_denoiser, schedule, image, "auto", seed=3, **asked)
-        assert not found.solved
-        assert found.calls == len(schedule)
-        assert torch.equal(found.noise, EditFriendly().invert(gaussian_denoiser, schedule, image, seed=3).noise)
-        again = sample(gaussian_denoiser, found.schedule, found.noise, noise_maps=found.noise_maps)
+    for options in ({}, {"calls": 60}, {"noise_maps": True}):
+        inversion = invert(gaussian_denoiser, schedule, image, "auto", seed=3, **options)
+        assert not inversion.solved
+        assert inversion.calls == len(schedule)
+        assert torch.equal(inversion.noise, EditFriendly().invert(gaussian_denoiser, schedule, image, seed=3).noise)
+        again = sample(gaussian_denoiser, inversion.schedule, inversion.noise, noise_maps=inversion.noise_maps)
         torch.testing.assert_close(again, image)
     with pytest.raises(ValueError, match="calls=19 are not one for each of 20 steps"):
         inverter("auto", schedule, calls=19)
@@ -70,7 +74,7 @@ def test_most_calls_go_next_to_the_image(name: str) -> None:
     assert (plan[0] > 1) == (PRESETS[name].extra > 0)
 
 
-def test_calls_may_be_given_and_include_corrections() -> None:
+def test_calls_may_be_given_and_include_noise_maps() -> None:
     schedule = steps(4)
     made = implicit("auto", schedule, calls=16)
     assert made.iterations == made.plan(4)
@@ -83,13 +87,13 @@ def test_calls_may_be_given_and_include_corrections() -> None:
 @pytest.mark.parametrize("name", ["auto", "faithful", "anderson"])
 def test_a_tolerance_gets_the_iterations_it_takes(name: str) -> None:
     schedule, image = steps(4), normal(1, 3, 4, 4, seed=0)
-    found = invert(gaussian_denoiser, schedule, image, name, tol=1e-6)
-    assert all(solution.status == (Status.CONVERGED,) for solution in found.solutions)
-    assert all(solution.nfe < TOL_ITERATIONS for solution in found.solutions)
+    inversion = invert(gaussian_denoiser, schedule, image, name, tol=1e-6)
+    assert all(solution.status == (Status.CONVERGED,) for solution in inversion.solutions)
+    assert all(solution.nfe < TOL_ITERATIONS for solution in inversion.solutions)
     assert implicit(name, schedule, tol=1e-6, iterations=2).iterations == 2
 
 
-def test_what_is_given_wins() -> None:
+def test_options_override_a_preset() -> None:
     made = inverter("auto", steps(4), iterations=(3, 1), init="clean", noise_maps=False, tol=0.1)
     assert made == Implicit(solver(PRESETS["auto"].solver), (3, 1), 0.1, "clean", noise_maps=False)
 
@@ -133,21 +137,22 @@ def test_the_spec_of_what_a_spec_makes_is_that_spec(text: str) -> None:
     assert spec(inverter(text, steps(4))) == spec(solver(text)) == text
 
 
-def test_faithful_is_nearer_and_corrections_make_all_exact() -> None:
+def test_faithful_is_nearer_and_noise_maps_make_all_exact() -> None:
     """On the exact denoiser of data whose elements have unlike variances, so that the spectra are wide."""
     schedule, image = steps(4), normal(1, 3, 8, 8, seed=1)
     variances = torch.logspace(-3, 0, image[0].numel(), dtype=image.dtype).view(image.shape)
 
     def m(z: Tensor, t: float) -> Tensor:
         bar = BARS[int(t)]
-        return (1 - bar) ** 0.5 / (bar * variances + 1 - bar) * z
+        output: Tensor = (1 - bar) ** 0.5 / (bar * variances + 1 - bar) * z
+        return output
 
     residuals = {}
     for name, preset in PRESETS.items():
-        found = invert(m, schedule, image * variances.sqrt(), name)
-        assert found.solved
-        residuals[name] = schedule[-1].residual(m, found.latents[-2], found.clean).item()
+        inversion = invert(m, schedule, image * variances.sqrt(), name)
+        assert inversion.solved
+        residuals[name] = schedule[-1].residual(m, inversion.latents[-2], inversion.clean).item()
         if preset.noise_maps:
-            again = sample(m, schedule, found.noise, noise_maps=found.noise_maps)
-            torch.testing.assert_close(again, found.clean)
+            again = sample(m, schedule, inversion.noise, noise_maps=inversion.noise_maps)
+            torch.testing.assert_close(again, inversion.clean)
     assert residuals["faithful"] < residuals["auto"]

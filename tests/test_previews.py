@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 from rnri import images, models
 from rnri.editing.editor import Editor
 from rnri.editing.previews import previews
-from rnri.load_options import Loading
+from rnri.models.loading import Loading
 from tests import tiny, tiny_families
 from tests.conftest import SOURCE, TARGET, Run
 
@@ -55,7 +55,7 @@ def test_every_step_is_shown_by_the_small_autoencoder(model: Path, taesd: Path) 
     how = Loading(scheduler="euler", preview=str(taesd))
     editor = Editor(models.load(str(model), device="cpu", loading=how))
     found = editor.invert(torch.zeros(1, 3, 20, 30), SOURCE, steps=8, inverter="fixed-point")
-    drawn = editor.sample(found, [TARGET, SOURCE], controls=["depth:strength=0.5"])
+    drawn = editor.sample(found, [TARGET, SOURCE], controls=["start-step:strength=0.5"])
     ways = previews(editor.model, found, drawn)
     assert [len(way) for way in ways] == [8 - drawn.first] * 2
     assert 0 < drawn.first < 7
@@ -71,14 +71,14 @@ def test_every_step_is_shown_by_the_small_autoencoder(model: Path, taesd: Path) 
 
 def test_the_way_is_an_animation(edit: Run, taesd: Path) -> None:
     assert edit("-o", "plain.png")[0] == 0
-    code, out, err = edit("-o", "out.png", "--way", "way.webp", "--preview", taesd, "--json")
+    code, out, err = edit("-o", "out.png", "--animation", "way.webp", "--preview", taesd, "--json")
     assert code == 0, err
     assert json.loads(out)["outputs"] == ["out.png", "way.webp"]
     assert Path("out.png").read_bytes() == Path("plain.png").read_bytes()
     with Image.open("way.webp") as way:
         assert way.size == (30, 20)
         assert len(list(ImageSequence.Iterator(way))) == 6  # 4 steps, there and back
-    code, _, err = edit("--target", SOURCE, "-o", "out.png", "--way", "way.gif", "--force")
+    code, _, err = edit("--target", SOURCE, "-o", "out.png", "--animation", "way.gif", "--force")
     assert code == 0, err
     assert sorted(path.name for path in Path().glob("way-*.gif")) == ["way-1.gif", "way-2.gif"]
 
@@ -86,9 +86,9 @@ def test_the_way_is_an_animation(edit: Run, taesd: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--way", "way.png"), "cannot write way.png: its suffix is '.png', use .webp, .gif, .apng"),
-        (("--way", "way.gif", "--edit-steps", 3), "--way and --edit-steps exclude each other: show the way"),
-        (("--preview", "owner/name"), "--preview owner/name has no effect without --way: leave it out"),
+        (("--animation", "way.png"), "cannot write way.png: its suffix is '.png', use .webp, .gif, .apng"),
+        (("--animation", "way.gif", "--edit-steps", 3), "--animation and --edit-steps exclude each other: edit in"),
+        (("--preview", "owner/name"), "--preview owner/name has no effect without --animation: leave it out"),
     ],
 )
 def test_what_cannot_be_shown(edit: Run, options: tuple[object, ...], complaint: str) -> None:
@@ -102,7 +102,7 @@ def test_what_cannot_be_shown(edit: Run, options: tuple[object, ...], complaint:
 def test_where_nothing_is_looked_at_there_is_no_preview(run: Run, command: tuple[str, ...]) -> None:
     code, out, err = run(*command, "-o", "out.safetensors", "--preview", "owner/name")
     assert (code, out) == (2, "")
-    assert err == "rnri: --preview owner/name has no effect without rnri edit --way: leave it out\n"
+    assert err == "rnri: --preview owner/name has no effect without rnri edit --animation: leave it out\n"
 
 
 def test_one_of_other_latents_is_refused(model: Path, tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ def test_newtons_step_is_halved_until_the_residual_has_not_grown() -> None:
         k += 1
     assert k > 2
     assert points[k + 1] == pytest.approx(points[k] - (1 + points[k] ** 2) * math.atan(points[k]))
-    found = solve(equation, start, newton, max_iter=60, tol=1e-12)
-    assert found.status == (Status.CONVERGED,)
-    assert abs(found.z.item()) < 1e-9
+    solution = solve(equation, start, newton, max_iter=60, tol=1e-12)
+    assert solution.status == (Status.CONVERGED,)
+    assert abs(solution.z.item()) < 1e-9
 
 
 @pytest.mark.parametrize("forcing", [0.0, 0.5])
@@ -84,7 +84,7 @@ def test_newton_stays_at_a_root(products: str, forcing: float, dtype: torch.dtyp
     """There every direction is zero, and so is every ratio of residuals' denominator."""
     for g in (torch.tanh, torch.clone, lambda z: 0.5 * z):
         equation, root = Equation(g), torch.zeros(2, 3, dtype=dtype)
-        found = solve(equation, root, solver(f"newton-krylov:products={products},forcing={forcing}"), max_iter=4)
-        assert torch.equal(found.z, root)
-        assert found.status == (Status.FIXED_BUDGET,) * 2
-        assert torch.equal(found.residual, torch.zeros(2, dtype=dtype))
+        solution = solve(equation, root, solver(f"newton-krylov:products={products},forcing={forcing}"), max_iter=4)
+        assert torch.equal(solution.z, root)
+        assert solution.status == (Status.FIXED_BUDGET,) * 2
+        assert torch.equal(solution.residual, torch.zeros(2, dtype=dtype))

@@ -11,17 +11,19 @@ import torch
 from rnri_core.inversion.budget import cost
 from rnri_core.inversion.implicit import Implicit
 from rnri_core.inversion.presets import inverter
+from rnri_core.solvers import solver
 from rnri_core.solvers.equation import Equation
 from rnri_core.solvers.renoise import Renoise
 from rnri_core.solvers.solve import Status, solve
+from rnri_core.solvers.step_equation import Gaussian, Priors, StepEquation
 from rnri_core.solvers.white_noise import PATCH, Whitening, autocorrelation, patch_kl
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from rnri import invert, sample, solver
+from rnri import invert, sample
 from rnri.evaluation.solvers.convergence import correlation
 from tests.problems import gaussian_denoiser, gaussian_schedule, normal, saturating
-from tests.test_solvers import NoWaiting
+from tests.test_solvers import no_waiting
 
 REGULARISED = "renoise:kl=0.065,correlation=20"
 SHAPE = (2, 4, 16, 16)
@@ -97,17 +99,15 @@ def test_only_the_window_is_regularised() -> None:
     plain = solve(step.equation(denoiser, clean), clean, solver("fixed-point"), max_iter=2)
     assert solution.nfe == len(seen) == 5  # four iterations, and the noised picture
     torch.testing.assert_close(seen[2], plain.z)
-    path, whole = equation.prior("path"), equation.prior("image")
-    assert path is not None
-    assert whole is not None
+    path, whole = equation.priors.path, equation.priors.image
     noise = torch.randn(SHAPE[1:], generator=torch.Generator().manual_seed(3)).double()
     torch.testing.assert_close(seen[3], whole.mean + whole.variance**0.5 * noise)
     g = step.equation(denoiser, clean)
     whitening = Whitening(0.065, 20.0, 4, 5, 3)
 
     def whiter(point: Tensor) -> Tensor:
-        deviation = path.variance**0.5
-        return path.mean + deviation * whitening((point - path.mean) / deviation, (g(seen[3]) - path.mean) / deviation)
+        noise, reference = ((each - path.mean) / path.deviation for each in (point, g(seen[3])))
+        return path.mean + path.deviation * whitening(noise, reference)
 
     torch.testing.assert_close(seen[4], whiter(g(seen[2])))
     torch.testing.assert_close(solution.z, whiter((g(seen[2]) + g(seen[4])) / 2))
@@ -133,22 +133,24 @@ def test_the_values_are_averaged_that_the_authors_average(
     points = [made.start]
     for _ in range(calls):
         points.append(made.g(points[-1]))
-    solution = solve(Equation(made.g, t=t), made.start, solver(f"renoise{spec}"), max_iter=calls)
+    flat = Gaussian(made.start, 0.0, 1.0)
+    equation = Equation(made.g) if t is None else StepEquation(made.g, priors=Priors(t, flat, flat, flat))
+    solution = solve(equation, made.start, solver(f"renoise{spec}"), max_iter=calls)
     torch.testing.assert_close(solution.z, torch.stack(points[1:][averaged]).mean(0))
 
 
 def test_without_a_budget_a_step_takes_the_authors_calls() -> None:
     """Of the steps at 999, 749, 499 and 249, the last lies below the timestep at which their code takes fewer."""
     schedule, clean = gaussian_schedule(), normal(*SHAPE, seed=13)
-    found = invert(gaussian_denoiser, schedule, clean, "renoise")
+    inversion = invert(gaussian_denoiser, schedule, clean, "renoise")
     made = inverter("renoise+best-so-far", schedule)
     assert isinstance(made, Implicit)
     assert made.iterations == [6, 10, 10, 10]
-    assert [solution.nfe for solution in found.solutions] == [10, 10, 10, 6]
+    assert [solution.nfe for solution in inversion.solutions] == [10, 10, 10, 6]
     values = [clean]
     for _ in range(5):
         values.append(schedule[-1].inverse_step(clean, schedule[-1].model_output(gaussian_denoiser, values[-1])))
-    torch.testing.assert_close(found.latents[-2], torch.stack(values[1:]).mean(0))
+    torch.testing.assert_close(inversion.latents[-2], torch.stack(values[1:]).mean(0))
 
 
 def test_all_of_the_band_is_regularised() -> None:
@@ -162,8 +164,7 @@ def test_all_of_the_band_is_regularised() -> None:
 
     equation = step.equation(watched, clean, clean)
     solve(equation, clean, solver("renoise:correlation=20"), max_iter=3)
-    path = equation.prior("path")
-    assert path is not None
+    path = equation.priors.path
     whitening, deviation = Whitening(0.0, 20.0, 4, 5, 0), path.variance**0.5
     for z, following in pairwise(seen):
         noise = (step.inverse_step(clean, denoiser(z, step.t)) - path.mean) / deviation
@@ -180,7 +181,7 @@ def test_a_batch_equals_one_by_one() -> None:
 
 def test_regularising_never_waits_for_the_device() -> None:
     step, clean = gaussian_schedule()[1], normal(*SHAPE, seed=12, dtype=torch.float32)
-    with NoWaiting():
+    with no_waiting():
         solution = solve(step.equation(denoiser, clean, clean), clean, solver(REGULARISED), max_iter=3)
     assert solution.status == (Status.FIXED_BUDGET,) * len(clean)
 
@@ -188,7 +189,7 @@ def test_regularising_never_waits_for_the_device() -> None:
 def test_noise_correction_and_residual_correction_are_one() -> None:
     """What a step misses may be added to its frozen noise, or after it."""
     clean = normal(*SHAPE, seed=11)
-    found = invert(denoiser, gaussian_schedule(), clean, solver("renoise"), iterations=2, noise_maps=True)
-    assert found.noise_maps is not None
-    noisy = tuple(replace(step, c=delta) for step, delta in zip(found.schedule, found.noise_maps, strict=True))
-    torch.testing.assert_close(sample(denoiser, noisy, found.noise), clean)
+    inversion = invert(denoiser, gaussian_schedule(), clean, solver("renoise"), iterations=2, noise_maps=True)
+    assert inversion.noise_maps is not None
+    noisy = tuple(replace(step, c=delta) for step, delta in zip(inversion.schedule, inversion.noise_maps, strict=True))
+    torch.testing.assert_close(sample(denoiser, noisy, inversion.noise), clean)

@@ -14,7 +14,9 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
 )
-from rnri_core.sampling.steps import Denoiser, Schedule, Step, ddim, euler, euler_ancestral, flow, lcm
+from rnri_core.sampling.schedules import ddim, euler, euler_ancestral, flow, lcm
+from rnri_core.sampling.steps import Denoiser, Schedule, Step
+from rnri_core.solvers.step_equation import priors
 from torch import Tensor
 
 from rnri.models.schedulers import table
@@ -264,19 +266,16 @@ def test_priors() -> None:
     step = gaussian_schedule()[1]
     equation = step.equation(gaussian_denoiser, clean, image)
     bar, bar_clean = ALPHAS_CUMPROD[749].item(), ALPHAS_CUMPROD[499].item()
-    effective, dense, whole = (equation.prior(name) for name in ("effective", "dense", "image"))
-    assert effective is not None
+    effective, dense, whole = equation.priors.effective, equation.priors.dense, equation.priors.image
     assert effective.variance == pytest.approx(1 - bar / bar_clean)
     torch.testing.assert_close(effective.mean, (1 - effective.variance) ** 0.5 * clean)
-    assert dense is not None
     assert dense.variance == pytest.approx(1 - bar / ALPHAS_CUMPROD[748].item())
-    assert whole is not None
     assert whole.variance == pytest.approx(1 - bar)
     torch.testing.assert_close(whole.mean, bar**0.5 * image)
-    with pytest.raises(ValueError, match="no prior 'other'"):
-        equation.prior("other")
+    assert priors(equation) is equation.priors
+    assert equation.priors.t == step.t
     with pytest.raises(ValueError, match="image's latents"):
-        step.equation(gaussian_denoiser, clean).prior("image")
+        _ = step.equation(gaussian_denoiser, clean).priors.image
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -287,8 +286,7 @@ def test_the_path_to_the_clean_end_lies_along_the_noise(name: str) -> None:
         alpha, sigma, _, _ = step.levels
         z = alpha * x0 + sigma * noise
         network = perfect(step, prediction, x0, noise)
-        path = step.equation(network, step.denoise(network, z)).prior("path")
-        assert path is not None
+        path = step.equation(network, step.denoise(network, z)).priors.path
         torch.testing.assert_close(path.mean + path.variance**0.5 * noise, z, rtol=1e-9, atol=1e-9)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rnri_core.solvers import solver
 from rnri_core.solvers.equation import Equation, dot, l1, norm
-from rnri_core.solvers.solve import DIVERGENCE, Solver, Status, solve
+from rnri_core.solvers.solve import DIVERGENCE, Progress, Solver, Status, solve
 from torch import Tensor
 
 from tests import tiny
@@ -73,19 +73,58 @@ def test_residuals_are_those_of_the_points_evaluated() -> None:
 
 
 @dataclass(frozen=True)
-class Retreating(Scripted):
-    """Answers from the first point, whatever came after it."""
+class Restarting(Scripted):
+    """Goes back to the best point where the residual grew, and proposes what was to come after it."""
 
-    def measured(self, state: int) -> Tensor:
-        return torch.full((1,), 8.0)
+    def advance(self, eq: Equation, progress: Progress, state: int) -> tuple[Tensor, int]:
+        progress.restart()
+        return self.update(eq, progress.z, progress.gz, state)
+
+
+@dataclass(frozen=True)
+class Ranking(Scripted):
+    """Answers with g at the point of the largest residual."""
+
+    def advance(self, eq: Equation, progress: Progress, state: int) -> tuple[Tensor, int]:
+        best = progress.rank(-progress.residual[:, None])
+        if state == len(self.points):
+            return progress.answer(best), state
+        return self.update(eq, progress.z, progress.gz, state)
 
 
 def test_the_residual_is_that_of_the_point_the_answer_was_made_from() -> None:
-    solution = solve(zero(), start(8.0), Retreating((9.0, 7.0)), max_iter=2)
+    solution = solve(zero(), start(8.0), Restarting((9.0, 7.0)), max_iter=2)
     assert solution.residuals.flatten().tolist() == [8.0, 9.0]
     assert solution.residual.item() == 8.0
-    converged = solve(zero(), start(8.0), Retreating((9.0, 0.25, 3.0)), max_iter=3, tol=0.5)
+    converged = solve(zero(), start(8.0), Restarting((9.0, 0.25, 3.0)), max_iter=3, tol=0.5)
     assert (converged.residual.item(), converged.z.item()) == (0.25, 0.25)
+
+
+def test_restarts_are_from_the_best_point_where_the_residual_grew() -> None:
+    progress = Progress(torch.zeros(2, 1))
+    for z, residual in (([4.0, 4.0], [2.0, 2.0]), ([5.0, 5.0], [3.0, 1.0])):
+        point = torch.tensor(z)[:, None]
+        progress.evaluate(point, -point, torch.tensor(residual))
+    assert progress.origin.tolist() == [3.0, 1.0]
+    grew, points, values = progress.restart(growth=1.25)
+    assert grew.flatten().tolist() == [True, False]
+    assert points.flatten().tolist() == [4.0, 5.0]
+    assert values.flatten().tolist() == [-4.0, -5.0]
+    assert progress.origin.tolist() == [2.0, 1.0]
+    assert not progress.restart(growth=1.5)[0].any()
+
+
+def test_a_solver_may_rank_points_by_its_own_measure() -> None:
+    solution = solve(Equation(lambda z: z / 2), start(2.0), Ranking((8.0, 1.0)), max_iter=3)
+    assert solution.residuals.flatten().tolist() == [1.0, 4.0, 0.5]
+    assert (solution.z.item(), solution.residual.item()) == (4.0, 4.0)
+
+
+def test_a_solver_without_a_rule_is_named() -> None:
+    class Idle(Solver): ...
+
+    with pytest.raises(NotImplementedError, match="Idle has neither update nor advance"):
+        solve(zero(), start(1.0), Idle(), max_iter=1)
 
 
 def test_converged_images_keep_the_point_that_was_measured() -> None:
@@ -175,7 +214,7 @@ def test_products_are_the_jacobian(name: str) -> None:
     """jvp, vjp and the forward difference against the Jacobian that autograd writes out."""
     problem = PROBLEMS[name](torch.float64)
     equation, z, v = problem.equation(), normal(*SHAPE, seed=1), normal(*SHAPE, seed=2)
-    jacobian = torch.autograd.functional.jacobian(problem.g, z).reshape(z.numel(), z.numel())
+    jacobian = torch.func.jacrev(problem.g)(z).reshape(z.numel(), z.numel())
     expected = (jacobian @ v.flatten()).view(SHAPE)
     torch.testing.assert_close(equation.jvp(z, v), expected)
     torch.testing.assert_close(equation.vjp(z, v), (jacobian.T @ v.flatten()).view(SHAPE))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
+from rnri_core import publications
 from rnri_core.solvers import SOLVERS, solver
 from rnri_core.solvers.gnri import Gnri
 
@@ -68,3 +71,15 @@ def test_fields_are_checked_however_a_solver_is_made() -> None:
         Gnri(eta=True)
     with pytest.raises(ValueError, match=r"eta=0.0 is outside"):
         Gnri(eta=0.0)
+
+
+def test_every_publication_is_cited_and_printed_as_it_is_stored() -> None:
+    root = Path(__file__).parents[1]
+    code = "\n".join(path.read_text() for folder in ("src", "core/src") for path in (root / folder).rglob("*.py"))
+    stored = files("rnri_core").joinpath("publications.bib").read_text(encoding="utf-8")
+    assert publications.entries()
+    for name, source in publications.entries().items():
+        assert f"publications.{name}" in code, f"{name} is not cited"
+        assert source.bibtex() in stored
+    with pytest.raises(AttributeError, match=r"publications.bib has no entry 'NOBODY'"):
+        _ = publications.NOBODY

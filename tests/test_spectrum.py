@@ -9,7 +9,8 @@ import torch
 from rnri_core.inversion.budget import Spread, allot
 from rnri_core.inversion.inversion import sample
 from rnri_core.inversion.presets import invert
-from rnri_core.sampling.steps import Denoiser, Schedule, ddim, flow
+from rnri_core.sampling.schedules import ddim, flow
+from rnri_core.sampling.steps import Denoiser, Schedule
 from rnri_core.solvers import solver
 from rnri_core.solvers.equation import norm
 from torch import Tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from rnri.evaluation.architectures import ARCHITECTURES, Architecture
 from rnri.evaluation.speed import peak, speed
-from rnri.load_options import Loading
-from rnri.models import part
+from rnri.models import component
+from rnri.models.loading import Loading
 from tests.conftest import Run
 
 PAUSE = 0.01
@@ -100,7 +101,7 @@ PUBLISHED = {"sd15": 860e6, "sdxl": 2.57e9, "sd3": 2.03e9, "flux": 11.9e9}
 def test_full_sizes_are_full(name: str) -> None:
     each = ARCHITECTURES[name]
     with torch.device("meta"):
-        network, vae = part(*each.network), part(*each.vae)
+        network, vae = component(*each.network), component(*each.vae)
     assert sum(weight.numel() for weight in network.parameters()) == pytest.approx(PUBLISHED[name], rel=0.02)
     assert sum(weight.numel() for weight in vae.parameters()) == pytest.approx(83.7e6, rel=0.01)
 
@@ -108,8 +109,12 @@ def test_full_sizes_are_full(name: str) -> None:
 def of_two_blocks(each: Architecture) -> Architecture:
     """With two of the blocks that all transformers repeat, since even without weights dozens take their time."""
     kind, settings = each.network
-    depths = {name: 2 for name in ("num_layers", "num_single_layers") if kind == "FluxTransformer2DModel"}
-    return replace(each, network=(kind, {**settings, **depths}))
+    depths: dict[str, Mapping[str, object]] = {
+        "FluxTransformer2DModel": {"num_layers": 2, "num_single_layers": 2},
+        "SD3Transformer2DModel": {"num_layers": 2},
+        "UNet2DConditionModel": {"transformer_layers_per_block": (1, 2, 2)} if "pooled" in each.more else {},
+    }
+    return replace(each, network=(kind, {**settings, **depths[kind]}))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -126,9 +131,9 @@ def test_full_sizes_read_the_shapes_they_are_given(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--arch", "sd9"), "--arch 'sd9' is not known: use embedded, sd15, sdxl, sd3, flux"),
-        (("--random-weights",), "--random-weights needs an architecture: use --arch sd15 or sdxl"),
-        (("--dtype", "int8"), "--dtype 'int8' is not known: use float32"),
+        (("--architecture", "sd9"), "--architecture 'sd9' is not one of embedded, sd15, sdxl, sd3, flux"),
+        (("--random-weights",), "--random-weights needs an architecture: use --architecture sd15 or sdxl"),
+        (("--dtype", "int8"), "--dtype 'int8' is not one of 'float32'"),
     ],
 )
 def test_what_cannot_be_timed(run: Run, options: tuple[str, ...], complaint: str) -> None:
@@ -138,7 +143,7 @@ def test_what_cannot_be_timed(run: Run, options: tuple[str, ...], complaint: str
 
 
 def test_a_model_is_timed_from_the_command_line(run: Run, model: str) -> None:
-    arguments = ("bench", "speed", "--model", model, "--steps", "1", "--repeats", "1", "--solver", "explicit")
+    arguments = ("bench", "speed", "--model", model, "--steps", "1", "--repeats", "1", "--inverter", "explicit")
     code, out, err = run(*arguments, "--json", "--scheduler", "ddim", "--size", "32x48")
     assert code == 0, err
     assert json.loads(out)["latents"] == [1, 4, 12, 8]
@@ -157,11 +162,23 @@ def tiny_sd15(monkeypatch: pytest.MonkeyPatch) -> Architecture:
     return TINY
 
 
-RANDOM = ("bench", "speed", "--arch", "sd15", "--random-weights", "--device", "cpu", "--repeats", "1", "--steps", "2")
+RANDOM = (
+    "bench",
+    "speed",
+    "--architecture",
+    "sd15",
+    "--random-weights",
+    "--device",
+    "cpu",
+    "--repeats",
+    "1",
+    "--steps",
+    "2",
+)
 
 
 def test_random_weights_are_timed_from_the_command_line(run: Run, tiny_sd15: Architecture) -> None:
-    code, out, err = run(*RANDOM, "--solver", "explicit", "--dtype", "bfloat16", "--size", "16x24", "--json")
+    code, out, err = run(*RANDOM, "--inverter", "explicit", "--dtype", "bfloat16", "--size", "16x24", "--json")
     assert code == 0, err
     report = json.loads(out)
     assert (report["model"], report["dtype"], report["latents"]) == ("sd15", "bfloat16", [1, 4, 24, 16])
@@ -182,7 +199,7 @@ def test_what_random_weights_cannot_have_is_refused(
 ) -> None:
     code, out, err = run(*RANDOM, *options)
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1] == f"rnri: {option} has no effect on a model that is made of its parts: leave it out"
+    assert err.splitlines()[-1] == f"rnri: {option} has no effect on a model that is made of its components: leave it out"
 
 
 def test_every_other_way_of_running_reaches_them(tiny_sd15: Architecture) -> None:

@@ -15,7 +15,8 @@ from tests.conftest import Run
 
 
 def sample(count: int, mean: float = 0.0, seed: int = 0) -> list[float]:
-    return (np.random.default_rng(seed).normal(size=count) + mean).tolist()
+    result: list[float] = (np.random.default_rng(seed).normal(size=count) + mean).tolist()
+    return result
 
 
 def test_intervals_are_those_of_scipy() -> None:

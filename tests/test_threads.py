@@ -28,9 +28,9 @@ from torch._functorch import eager_transforms
 
 from rnri import images, models
 from rnri.editing.editor import Editor
-from rnri.load_options import Loading
-from rnri.models import Family, PromptWarning
-from rnri.models.base import prompt_warnings
+from rnri.models import ModelAdapter, PromptWarning
+from rnri.models.loading import Loading
+from rnri.models.prompts import prompt_warnings
 from rnri.scenes.reader import Reader
 from tests import tiny, tiny_families
 from tests.tiers import sized
@@ -87,7 +87,7 @@ def assert_same_bits(found: Sequence[Tensor], expected: Sequence[Tensor]) -> Non
         assert torch.equal(one, other)
 
 
-def pixels(model: Family) -> Tensor:
+def pixels(model: ModelAdapter) -> Tensor:
     """One picture, not square, of a size that the family takes."""
     height, width = (32, 64) if model.multiple < 4 else (4 * model.multiple, 6 * model.multiple)
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -102,11 +102,11 @@ def inverted(editor: Editor, picture: Tensor, prompt: str, **how: Any) -> Invers
 
 
 @pytest.fixture(scope="module", params=tiny_families.CASES)
-def model(request: pytest.FixtureRequest) -> Family:
+def model(request: pytest.FixtureRequest) -> ModelAdapter:
     return models.from_pipe(tiny_families.build(request.param))
 
 
-def test_prompts_are_read_as_by_one_thread(model: Family) -> None:
+def test_prompts_are_read_as_by_one_thread(model: ModelAdapter) -> None:
     def read(prompts: list[str]) -> list[Tensor]:
         condition = model.embed(prompts)
         return [condition.tokens, *condition.more.values()]
@@ -119,7 +119,7 @@ def test_prompts_are_read_as_by_one_thread(model: Family) -> None:
             assert_same_bits(each, expected[(n + k) % len(batches)])
 
 
-def test_pictures_are_those_of_one_thread(model: Family) -> None:
+def test_pictures_are_those_of_one_thread(model: ModelAdapter) -> None:
     editor, picture = Editor(model), pixels(model)
     source = inverted(editor, picture, PROMPTS[0])
     guidance = 1.0 if model.guidance == "none" else 2.0
@@ -173,7 +173,8 @@ def test_what_is_compiled_or_offloaded_runs_one_call_after_another(how: str) -> 
 
     def predicts(*args: Any) -> Tensor:
         order.append(threading.get_ident())
-        return predict(*args)
+        output: Tensor = predict(*args)
+        return output
 
     model.predict = predicts
     found = at_once(*(lambda: inverted(editor, picture, PROMPTS[1]).latents for _ in range(2)))

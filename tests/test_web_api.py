@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +16,17 @@ from rnri_core.solvers import SOLVERS, WRAPPERS
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from rnri.editing.config import EditConfig
 from rnri.images import read
 from rnri.web.access import Access, read_keys
 from rnri.web.api import Options
-from rnri.web.client import Client, Frame, Refused
+from rnri.web.client import Client, Frame, Refused, Values
 from rnri.web.engine import Engine, Limits
 from rnri.web.serving import Address, check_address
+from tests.engines import control_with
 from tests.served import FAST, OTHER, SOURCE, TARGET, hold, picture, served, until
 
+LATE = control_with("strength")
 KEYS = ("0123456789abcdef-mine", "0123456789abcdef-yours")
 
 
@@ -57,19 +61,20 @@ def pixels(data: bytes) -> np.ndarray:
 
 
 def test_an_edit_is_that_of_the_editor(server: tuple[str, Engine], client: Client) -> None:
-    kept = client.invert(picture(), SOURCE, FAST)
+    inversion = client.invert(picture(), SOURCE, FAST)
     editor = server[1].editor
     source = editor.invert(read(Image.open(io.BytesIO(picture()))), SOURCE, steps=2, iterations=1)
-    frame = client.edit(kept.id, TARGET, {"guidance": 2.0})
+    frame = client.edit(inversion.id, TARGET, {"guidance": 2.0})
     assert (
         np.abs(pixels(frame.image) - np.asarray(editor.edit(source, TARGET, guidance=2.0).picture, np.int16)).max() <= 1
     )
-    assert (frame.inversion, frame.nfe, frame.batch, frame.remarks) == (kept.id, 4, 1, ())
-    assert kept.told["cost"]["nfe"] == source.nfe
-    assert (kept.told["width"], kept.told["height"], kept.told["steps"]) == (30, 20, 2)
+    assert (frame.inversion, frame.nfe, frame.batch, frame.remarks) == (inversion.id, 4, 1, ())
+    assert inversion.answer["cost"]["nfe"] == source.nfe
+    assert [inversion.answer[name] for name in ("width", "height", "steps")] == [30, 20, 2]
+    assert inversion.inverter == source.provenance.inverter
     both = client.invert_and_edit(picture(), SOURCE, TARGET, {**FAST, "guidance": 2.0})
     assert both.image == frame.image
-    assert client.inversion(both.inversion).psnr_db == kept.psnr_db
+    assert client.inversion(both.inversion).psnr_db == inversion.psnr_db
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,48 @@ def test_the_image_is_of_the_kind_accepted(http: httpx.Client, id: str, accept: 
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_an_inversion_is_shown_and_forgotten(http: httpx.Client) -> None:
+def test_fields_have_their_old_names_until_0_3(client: Client, http: httpx.Client) -> None:
+    old: Values = {
+        "solver": "averaged",
+        "steps": 2,
+        "budget": 3,
+        "correct": True,
+        "start": "noised",
+        "predictor": False,
+    }
+    new: Values = {"inverter": "averaged", "steps": 2, "iterations": 3, "noise_maps": True, "init": "noised"}
+    old_inversion, inversion = (client.invert(picture(), SOURCE, fields) for fields in (old, new))
+    assert (old_inversion.inverter, old_inversion.psnr_db) == (inversion.inverter, inversion.psnr_db)
+    assert inversion.answer["remarks"] == []
+    remarks = old_inversion.answer["remarks"]
+    assert remarks[0] == "field 'budget' is now 'iterations'; the old name goes in 0.3"
+    assert [remark.split("'")[1::2] for remark in remarks] == [
+        ["budget", "iterations"],
+        ["correct", "noise_maps"],
+        ["predictor", "init"],
+        ["solver", "inverter"],
+        ["start", "init"],
+    ]
+    frame = client.invert_and_edit(picture(), SOURCE, TARGET, {"solver": "explicit", "steps": 2})
+    assert frame.remarks == ("field 'solver' is now 'inverter'; the old name goes in 0.3",)
+
+
+def test_controls_and_steps_of_an_edit(client: Client, server: tuple[str, Engine]) -> None:
+    editor = server[1].editor
+    inversion = client.invert(picture(), SOURCE, {"inverter": "faithful", "steps": 2})
+    source = editor.invert(read(Image.open(io.BytesIO(picture()))), SOURCE, inverter="faithful", steps=2)
+    cases: list[tuple[Values, EditConfig]] = [
+        ({"controls": [LATE]}, EditConfig(controls=(LATE,))),
+        ({"controls": []}, EditConfig(controls=())),
+        ({"edit_steps": 2}, EditConfig(steps=2)),
+    ]
+    for fields, config in cases:
+        frame = client.edit(inversion.id, TARGET, fields)
+        expected = np.asarray(editor.edit(source, TARGET, config).picture, np.int16)
+        assert np.abs(pixels(frame.image) - expected).max() <= 1
+
+
+def test_an_inversion_is_shown_and_deleted(http: httpx.Client) -> None:
     made = http.post("/v1/inversions", data={"prompt": SOURCE, "steps": "2"}, files={"image": picture()})
     assert made.status_code == 201
     place = made.headers["location"]
@@ -113,7 +159,7 @@ def test_what_there_is(http: httpx.Client, client: Client, server: tuple[str, En
     assert http.get("/healthz").json() == {"status": "ok"}
     assert http.get("/readyz").json() == {"status": "ready"}
     text = http.get("/metrics").text
-    assert 'rnri_requests_total{route="/healthz",status="200"}' in text
+    assert 'rnri_requests_total{handler="/healthz",status="200"}' in text
     assert "rnri_waiting 0.0" in text
 
 
@@ -125,24 +171,26 @@ def test_what_there_is(http: httpx.Client, client: Client, server: tuple[str, En
     [
         ({"prompt": " "}, "prompt", "say what the image shows"),
         ({"prompt": "x" * 1001}, "prompt", "at most 1000 characters"),
-        ({"solver": "magic"}, "solver", "there are explicit"),
-        ({"solver": "gnri:eta=x"}, "solver", "is not a float"),
+        ({"inverter": "magic"}, "inverter", "there are explicit"),
+        ({"inverter": "gnri:eta=x"}, "inverter", "is not a float"),
         ({"steps": "0"}, "steps", "greater than or equal to 1"),
         ({"strength": "nan"}, "strength", "finite number"),
         ({"strength": "0.1"}, "strength", "give 0.5 to 1"),
-        ({"budget": "0"}, "budget", "match pattern"),
+        ({"iterations": "0"}, "iterations", "match pattern"),
         ({"tol": "-1"}, "tol", "greater than 0"),
         ({"seed": str(2**63)}, "seed", "less than or equal to"),
-        ({"start": "soon"}, "start", "'clean' or 'noised'"),
+        ({"init": "soon"}, "init", "'clean', 'noised'"),
+        ({"solver": "magic"}, "inverter", "there are explicit"),
+        ({"start": "soon"}, "init", "'clean', 'noised'"),
     ],
 )
 def test_a_wrong_field_is_named(http: httpx.Client, fields: dict[str, str], field: str, cure: str) -> None:
     answer = http.post("/v1/inversions", data={"prompt": SOURCE, "steps": "2", **fields}, files={"image": picture()})
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert [each["field"] for each in told["errors"]] == [field]
-    assert cure in told["detail"]
+    problem = answer.json()
+    assert [each["field"] for each in problem["errors"]] == [field]
+    assert cure in problem["detail"]
 
 
 @pytest.mark.parametrize(
@@ -161,20 +209,22 @@ def test_what_is_no_image(http: httpx.Client, image: bytes, complaint: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "detail"),
     [
         ({}, 422, "prompt: Field required"),
         ({"prompt": TARGET, "colour": "red"}, 422, "colour: Extra inputs are not permitted"),
         ({"prompt": TARGET, "guidance": 101}, 422, "guidance: Input should be less than or equal to 100"),
         ({"prompt": TARGET, "negative": OTHER}, 422, "has no effect at guidance 1: raise the guidance"),
+        ({"prompt": TARGET, "controls": ["magic"]}, 422, "no control is called 'magic'"),
+        ({"prompt": TARGET, "edit_steps": 3, "controls": [LATE]}, 422, "steps=3 and controls exclude each other"),
         ({"prompt": TARGET, "width": 3}, 422, "give width and height, or neither"),
         ({"prompt": TARGET, "strength": 0.1}, 422, "strength=0.1 is out of range: give 0.5 to 1"),
     ],
 )
-def test_what_cannot_be_drawn(http: httpx.Client, id: str, body: dict[str, object], status: int, said: str) -> None:
+def test_what_cannot_be_drawn(http: httpx.Client, id: str, body: dict[str, object], status: int, detail: str) -> None:
     answer = http.post(f"/v1/inversions/{id}/edits", json=body)
     assert (answer.status_code, answer.json()["status"]) == (status, status)
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
 
 
 def test_what_is_not_there(http: httpx.Client, id: str) -> None:
@@ -202,7 +252,7 @@ def test_what_is_too_large_is_refused_whether_it_says_so_or_not() -> None:
 
 def test_a_fault_of_the_server_tells_nothing_of_it() -> None:
     with served() as (url, engine), httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
-        engine.editor.model.unet.conv_out = None  # type: ignore[attr-defined]
+        engine.editor.model.unet.conv_out = None
         answer = http.post("/v1/inversions", data={"prompt": SOURCE}, files={"image": picture()})
         assert answer.status_code == 500
         assert answer.json()["title"] == "Internal Server Error"
@@ -253,7 +303,7 @@ def test_no_key_no_network() -> None:
     check_address("0.0.0.0", Access(), insecure=True)
     check_address("0.0.0.0", Access(frozenset({"digest"})), insecure=False)
     for host in ("0.0.0.0", "192.0.2.1", "::", "example.org"):
-        with pytest.raises(ValueError, match="lets everyone on the network ask: give --api-key-file"):
+        with pytest.raises(ValueError, match="lets everyone on the network use the server: give --api-key-file"):
             check_address(host, Access(), insecure=False)
     assert Address().host == "127.0.0.1"
 
@@ -265,7 +315,14 @@ def test_other_pages_of_a_browser_may_not_ask(http: httpx.Client, server: tuple[
     assert stranger.status_code == 403
     assert "access-control-allow-origin" not in stranger.headers
     rebound = http.get("/v1/models", headers={"Host": "evil.example", "Origin": "http://evil.example"})
-    assert rebound.status_code == 403
+    assert rebound.status_code == 400
+    upgrade = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bWluZQ==\r\n"
+    )
+    host, port = own.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as line:
+        line.sendall(f"GET /v1/live HTTP/1.1\r\nHost: evil.example\r\n{upgrade}\r\n".encode())
+        assert b" 400 " in line.recv(100)
     with pytest.raises(InvalidStatus):
         connect(
             own.replace("http", "ws") + "/v1/live", additional_headers={"Origin": "https://evil.example"}, proxy=None
@@ -278,8 +335,8 @@ def test_pages_that_are_named_may_ask() -> None:
     with served(options=options) as (url, _), httpx.Client(base_url=url, trust_env=False) as http:
         answer = http.get("/v1/models", headers={"Origin": page})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, page)
-        asked = {"Origin": page, "Access-Control-Request-Method": "POST"}
-        assert http.options("/v1/edits", headers=asked).status_code == 200
+        headers = {"Origin": page, "Access-Control-Request-Method": "POST"}
+        assert http.options("/v1/edits", headers=headers).status_code == 200
 
 
 # --- many at once -----------------------------------------------------------------------------------------------
@@ -317,22 +374,22 @@ def test_who_goes_away_stops_its_work(http: httpx.Client, server: tuple[str, Eng
 
 
 def test_edits_at_once_share_calls_and_none_gets_anothers(client: Client, server: tuple[str, Engine]) -> None:
-    asked = [(client.invert(picture(n), SOURCE, FAST).id, prompt) for n in range(2) for prompt in (TARGET, OTHER)]
-    alone = [client.edit(*each) for each in asked]
+    edits = [(client.invert(picture(n), SOURCE, FAST).id, prompt) for n in range(2) for prompt in (TARGET, OTHER)]
+    alone = [client.edit(*each) for each in edits]
     go = hold(server[1])
     together: dict[int, Frame] = {}
 
     def ask(n: int) -> None:
-        together[n] = client.edit(*asked[n])
+        together[n] = client.edit(*edits[n])
 
-    threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(asked))]
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(edits))]
     for thread in threads:
         thread.start()
-    until(lambda: server[1].waiting == len(asked))
+    until(lambda: server[1].waiting == len(edits))
     go.set()
     for thread in threads:
         thread.join()
     for n, frame in enumerate(alone):
-        assert together[n].batch == len(asked)
-        assert together[n].inversion == asked[n][0]
+        assert together[n].batch == len(edits)
+        assert together[n].inversion == edits[n][0]
         assert np.abs(pixels(together[n].image) - pixels(frame.image)).max() <= 1

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from PIL import Image, ImageCms
+from rnri_core.inversion.config import InversionConfig
 
 from rnri import images, raster
 from rnri.editing.editor import Editor
@@ -25,9 +26,8 @@ from rnri.web.api import create_app
 from rnri.web.client import Client, Refused
 from rnri.web.decoder import ANSWER, REQUEST
 from rnri.web.decoding import Decoder, Dropped
-from rnri.web.engine import Drawing, Engine, File, Limits
+from rnri.web.engine import EditTask, Engine, ImageFile, Limits
 from rnri.web.serving import Address, Server, background
-from rnri.web.store import Settings
 from rnri.web.tickets import Closed, Late, Ticket
 from tests import tiny
 from tests.served import FAST, SOURCE, TARGET, picture, served, until
@@ -128,15 +128,15 @@ def test_what_takes_too_much_memory_is_refused() -> None:
     """A picture for which the process has no room; with a limit of its own, since pixels are bounded before."""
     code = "import rnri.web.decoder as d; d.main(4_000_000, 9, 4_000_000)"
     request = written(Image.new("RGB", (2000, 2000)), "PNG")
-    asked = REQUEST.pack(5, len(request)) + b"image" + request
-    said = subprocess.run([sys.executable, "-c", code], input=asked, capture_output=True, check=True).stdout
-    assert b"image takes more than 3 MiB to decode: scale it down" in said[ANSWER.size :]
+    request_bytes = REQUEST.pack(5, len(request)) + b"image" + request
+    output = subprocess.run([sys.executable, "-c", code], input=request_bytes, capture_output=True, check=True).stdout
+    assert b"image takes more than 3 MiB to decode: scale it down" in output[ANSWER.size :]
 
 
 def test_a_process_knows_nothing_of_torch() -> None:
     code = "import sys, rnri.web.decoder; print(sorted({'torch', 'diffusers', 'starlette'} & set(sys.modules)))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said == "[]\n"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n"
 
 
 def test_others_are_served_while_a_picture_takes_too_long() -> None:
@@ -155,7 +155,7 @@ def test_others_are_served_while_a_picture_takes_too_long() -> None:
         asking.start()
         until(lambda: engine.counts["accepted"] == 2)
         assert client.edit(kept.id, TARGET).nfe == 2
-        assert engine.invert(picture(), SOURCE, Settings(steps=2, budget=1), session="another").result().id
+        assert engine.invert(picture(), SOURCE, InversionConfig(steps=2, iterations=1), session="another").result().id
         assert not answers
         asking.join()
         assert answers == [(422, LINE)]
@@ -171,16 +171,16 @@ def test_others_are_served_while_a_picture_takes_too_long() -> None:
 
 def test_a_session_has_one_file_decoded_at_a_time() -> None:
     with Engine(Editor.from_pipe(tiny.pipeline()), Limits(pixels=PIXELS, decoding=60)) as engine:
-        slow = [engine.decode(File(ENDLESS), session="one") for _ in range(3)]
-        assert engine.decode(File(picture()), session="other").result().shape == (1, 3, 20, 30)
+        slow = [engine.decode(ImageFile(ENDLESS), session="one") for _ in range(3)]
+        assert engine.decode(ImageFile(picture()), session="other").result().shape == (1, 3, 20, 30)
         for ticket in slow:
             ticket.cancel()
-        assert engine.decode(File(picture()), session="one").result().shape == (1, 3, 20, 30)
+        assert engine.decode(ImageFile(picture()), session="one").result().shape == (1, 3, 20, 30)
 
 
 def test_closing_kills_what_is_decoded() -> None:
     engine = Engine(Editor.from_pipe(tiny.pipeline()), Limits(pixels=PIXELS, decoding=60))
-    tickets: list[Ticket[Any]] = [engine.decode(File(ENDLESS), session=name) for name in "ab"]
+    tickets: list[Ticket[Any]] = [engine.decode(ImageFile(ENDLESS), session=name) for name in "ab"]
     tickets.append(engine.invert(ENDLESS, SOURCE))
     began = time.monotonic()
     assert not engine.close(0.5)
@@ -217,7 +217,7 @@ def test_a_server_does_not_wait_for_what_nothing_interrupts() -> None:
         go.set()
 
 
-def test_a_server_that_does_not_start_is_said() -> None:
+def test_a_server_that_does_not_start_is_an_error() -> None:
     @asynccontextmanager
     async def broken(_: FastAPI) -> AsyncIterator[None]:
         raise ZeroDivisionError
@@ -268,7 +268,7 @@ def test_an_engine_that_breaks_down_says_so_to_all() -> None:
             with pytest.raises(Closed, match="the engine broke down: restart the server"):
                 ticket.result()
         with pytest.raises(Closed, match="the engine broke down"):
-            engine.edit("any", Drawing((TARGET,)))
+            engine.edit("any", EditTask((TARGET,)))
 
 
 def test_a_deadline_holds_while_a_picture_is_decoded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -55,7 +56,7 @@ def test_every_operation_does_as_documented(url: str) -> None:
 
         @given(operation.as_strategy())
         @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=QUIET, database=None, derandomize=True)
-        def ask(case: schemathesis.Case) -> None:
+        def ask(case: schemathesis.Case[Any]) -> None:
             case.call_and_validate(checks=CHECKS, timeout=60)
 
         ask()
@@ -84,7 +85,7 @@ FILES = [encode(decode(picture()), kind) for kind in ("PNG", "JPEG", "WEBP")]
     derandomize=True,
 )
 def test_any_bytes_are_an_image_or_a_complaint(url: str, data: bytes) -> None:
-    fields = {"prompt": SOURCE, "steps": "1", "budget": "1", "solver": "explicit"}
+    fields = {"prompt": SOURCE, "steps": "1", "iterations": "1", "inverter": "explicit"}
     answer = httpx.post(f"{url}/v1/inversions", data=fields, files={"image": data}, timeout=60, trust_env=False)
     assert answer.status_code in (201, 422)
     if answer.status_code == 422:

@@ -24,12 +24,13 @@ from rnri.web.access import LOCAL_NAMES, Access
 from rnri.web.bodies import MAX_BRACKETS, MAX_PARTS, MAX_TEXT
 from rnri.web.client import Client
 from rnri.web.engine import Engine
-from rnri.web.page_desk import Desk
+from rnri.web.page_handlers import PageHandlers
 from rnri.web.page_pictures import to_url
 from rnri.web.problems import MAX_ERRORS
 from rnri.web.schemas import EditRequest, LiveRequest
 from rnri.web.serving import Address, Server, background
 from tests import tiny
+from tests.engines import control_with
 from tests.served import FAST, SOURCE, TARGET, picture, served
 
 JSON = {"Content-Type": "application/json"}
@@ -71,14 +72,14 @@ def page(server: tuple[str, Engine]) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ABUSED)
 def test_json_of_too_many_parts_is_refused_in_a_line(server: tuple[str, Engine], id: str, name: str) -> None:
-    body, status, said = ABUSED[name]
+    body, status, detail = ABUSED[name]
     answer = httpx.post(f"{server[0]}/v1/inversions/{id}/edits", content=body, headers=JSON, trust_env=False)
     assert answer.status_code == status
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
     assert len(answer.content) < 1000
 
 
-def test_the_limits_leave_room_for_what_is_asked(server: tuple[str, Engine], id: str) -> None:
+def test_the_limits_leave_room_for_the_longest_prompts(server: tuple[str, Engine], id: str) -> None:
     """The longest prompts there may be, each character as long as JSON makes it."""
     body = json.dumps({"prompt": "\U0001f3a8" * 1000, "negative": "," * 1000, "guidance": 2.0}).encode()
     assert len(body) < MAX_TEXT
@@ -88,7 +89,7 @@ def test_the_limits_leave_room_for_what_is_asked(server: tuple[str, Engine], id:
     assert answer.status_code == 200
 
 
-def test_few_of_many_errors_are_told(server: tuple[str, Engine], id: str) -> None:
+def test_few_of_many_errors_are_named(server: tuple[str, Engine], id: str) -> None:
     body = {f"k{n}": n for n in range(12)} | {"guidance": "x" * 5000}
     answer = httpx.post(f"{server[0]}/v1/inversions/{id}/edits", json=body, trust_env=False)
     assert answer.status_code == 422
@@ -98,16 +99,16 @@ def test_few_of_many_errors_are_told(server: tuple[str, Engine], id: str) -> Non
 
 @pytest.mark.parametrize("name", ["deep", "keys", "commas"])
 def test_messages_of_too_many_parts_are_refused_in_a_line(server: tuple[str, Engine], name: str) -> None:
-    body, _, said = ABUSED[name]
+    body, _, detail = ABUSED[name]
     with connect(server[0].replace("http", "ws") + "/v1/live", proxy=None) as socket:
         socket.send(body.decode())
         answer = str(socket.recv())
-        assert said in json.loads(answer)["problem"]["detail"]
+        assert detail in json.loads(answer)["problem"]["detail"]
         assert len(answer) < 1000
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "detail"),
     [
         (b"[" * 5000, 422, f"over {MAX_BRACKETS}"),
         (b"1," * 5000, 422, f"over {MAX_PARTS:,}"),
@@ -115,9 +116,9 @@ def test_messages_of_too_many_parts_are_refused_in_a_line(server: tuple[str, Eng
         (b"\xff", 422, "is no JSON"),
     ],
 )
-def test_the_page_refuses_json_before_it_is_read(page: str, body: bytes, status: int, said: str) -> None:
-    answer = httpx.post(f"{page}/page/draw", content=body, headers=JSON, trust_env=False)
-    assert (answer.status_code, said in answer.json()["detail"]) == (status, True)
+def test_the_page_refuses_json_before_it_is_read(page: str, body: bytes, status: int, detail: str) -> None:
+    answer = httpx.post(f"{page}/page/edit", content=body, headers=JSON, trust_env=False)
+    assert (answer.status_code, detail in answer.json()["detail"]) == (status, True)
 
 
 def test_a_body_that_does_not_come_is_given_up(server: tuple[str, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +132,7 @@ def test_a_body_that_does_not_come_is_given_up(server: tuple[str, Engine], monke
 
 
 def test_a_spec_of_very_many_commas_is_refused(server: tuple[str, Engine]) -> None:
-    answer = ask(server[1], "invert", solver="anderson", fields={"memory": "," * 16_000})
+    answer = ask(server[1], "invert", inverter={"name": "anderson", "fields": {"memory": "," * 16_000}})
     assert "is no field" in answer["error"]
     assert len(answer["error"]) < 600
 
@@ -152,6 +153,8 @@ class Opened:
             self.found += [name for name in self.names if name in repr(arguments)]
 
 
+MASK = control_with("mask")
+"""The control that takes a file."""
 OPENED = Opened()
 
 
@@ -166,14 +169,14 @@ def named(tmp_path: Path) -> Iterator[tuple[str, ...]]:
     assert found == []
 
 
-def ask(engine: Engine, name: str, /, **asked: Any) -> dict[str, Any]:
-    """One answer of a desk, as the page gets it."""
-    act = next(act for act in Desk(engine).counters() if getattr(act, "__name__", "") == name)
+def ask(engine: Engine, name: str, /, **values: Any) -> dict[str, Any]:
+    """One answer of a handler, as the page gets it."""
+    act = next(act for act in PageHandlers(engine).handlers() if getattr(act, "__name__", "") == name)
     request = {
         "token": "a-token-of-a-browser-tab",
         "picture": to_url(picture(), "image/png"),
         "prompt": SOURCE,
-        **asked,
+        **values,
     }
     return asyncio.run(act(request))
 
@@ -186,34 +189,35 @@ def test_a_watch_sees_what_is_opened(tmp_path: Path) -> None:
 
 
 def test_no_field_of_the_page_names_a_file(server: tuple[str, Engine], named: tuple[str, ...]) -> None:
-    engine, told = server[1], set[str]()
-    found = ask(engine, "invert", steps=2, budget=1)
-    drawing = {"id": found["id"], "prompts": [TARGET], "strength": 1.0, "guidance": 1.0, "kind": "image"}
-    asked = [("keep", field) for field in (*drawing, "picture", "mask", "controls", "name", "token")]
-    asked += [("invert", field) for field in ("picture", "solver", "fields", "token")]
+    engine, lines = server[1], set[str]()
+    found = ask(engine, "invert", steps=2, iterations=1)
+    edit = {"id": found["id"], "prompts": [TARGET], "strength": 1.0, "guidance": 1.0, "kind": "image"}
+    requests = [("download", field) for field in (*edit, "picture", "mask", "controls", "name", "token")]
+    requests += [("invert", field) for field in ("picture", "inverter", "iterations", "token")]
     for place in named:
-        for name, field in asked:
+        for name, field in requests:
             for value in (place, [{"name": place, "fields": {"mask": place}}]):
-                told.add(str(ask(engine, name, **(drawing | {field: value})).get("error")))
+                lines.add(str(ask(engine, name, **(edit | {field: value})).get("error")))
         for name, kind in CONTROLS.items():
             for option in kind.options():
                 if option.kind in (str, object):
                     for value in (place, f"x',mask='{place}"):
-                        ask(engine, "draw", controls=[{"name": name, "fields": {option.name: value}}], **drawing)
+                        ask(engine, "edit", controls=[{"name": name, "fields": {option.name: value}}], **edit)
         for name, method in SOLVERS.items():
             for option in method.options():
-                answer = ask(engine, "invert", solver=name, fields={option.name: place})
+                answer = ask(engine, "invert", inverter={"name": name, "fields": {option.name: place}})
                 assert option.name in answer["error"]  # numbers and choices, none of which it is
-    assert not any("exist" in line or "directory" in line for line in told)
+    assert not any("exist" in line or "directory" in line for line in lines)
 
 
 def test_the_masks_path_is_refused_whatever_is_there(server: tuple[str, Engine], named: tuple[str, ...]) -> None:
-    found = ask(server[1], "invert", steps=2, budget=1)
+    found = ask(server[1], "invert", steps=2, iterations=1)
     lines = set()
     for place in (*named, "/nowhere/at/all.png"):
-        drawing = {"id": found["id"], "prompts": [TARGET], "strength": 1.0, "guidance": 1.0}
-        lines.add(ask(server[1], "draw", controls=[{"name": "keep", "fields": {"mask": place}}], **drawing)["error"])
-    assert lines == {"control 'keep': mask is a file, and a request may not name one: upload the picture."}
+        edit = {"id": found["id"], "prompts": [TARGET], "strength": 1.0, "guidance": 1.0}
+        lines.add(ask(server[1], "edit", controls=[{"name": MASK, "fields": {"mask": place}}], **edit)["error"])
+    assert len(lines) == 1
+    assert "mask is a file, and a request may not name one: upload the picture." in lines.pop()
 
 
 def test_no_field_of_the_api_names_a_file(server: tuple[str, Engine], id: str, named: tuple[str, ...]) -> None:
@@ -228,10 +232,10 @@ def test_no_field_of_the_api_names_a_file(server: tuple[str, Engine], id: str, n
         assert set(forms) == {"/v1/inversions", "/v1/edits"}
         for place in named[::2]:
             for path, fields in forms.items():
-                data = {"prompt": SOURCE, "source": SOURCE, "steps": "2", "budget": "1"}
+                data = {"prompt": SOURCE, "source": SOURCE, "steps": "2", "iterations": "1"}
                 for field in fields:
                     http.post(path, data=data | {field: place}, files={"image": picture()})
-                http.post(path, data=data | {"solver": spell("keep", {"mask": place})}, files={"image": picture()})
+                http.post(path, data=data | {"inverter": spell(MASK, {"mask": place})}, files={"image": picture()})
                 http.post(path, data=data, files={"image": (place, picture())})
                 http.post(path, data=data | {"image": place})
             for field in EditRequest.model_fields:

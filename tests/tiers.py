@@ -48,7 +48,7 @@ AREAS: dict[str, tuple[str, ...]] = {
 SLOW = (
     r"(src|docs)/",
     r"tests/test_(auto|bench|bench_\w+|blending|datasets|docs|editor|famil\w+|from_pipe|hub|loading|lora|methods)\.py",
-    r"tests/test_(cli|cli_\w+|controls|embedded|hold|metric_networks|offload|page|page_\w+|previews|reader|scenes)\.py",
+    r"tests/test_(automatic_mask|cli|cli_\w+|controls|embedded|metric_networks|offload|page|page_\w+|previews|reader|scenes)\.py",
     r"tests/test_(screen|sensitivity|speed|threads|training|web_\w+)\.py",
 )
 """What `make check` leaves out: regular expressions that a test's name starts with."""

@@ -342,7 +342,8 @@ def z_image(*, reader: str = "Model") -> Any:
 
 
 def patches(pipe: Any, noise: Tensor) -> Tensor:
-    return pipe._pack_latents(noise, *noise.shape)
+    output: Tensor = pipe._pack_latents(noise, *noise.shape)
+    return output
 
 
 BINNED = {"use_resolution_binning": False, "clean_caption": False}

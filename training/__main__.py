@@ -46,7 +46,7 @@ def main() -> None:
 
     import torch
 
-    from rnri.models.base import Defaults
+    from rnri.models.defaults import Defaults
     from rnri.scenes.reader import Reader
     from training import autoencoder, cache, diffusion, distil, reader, text, tokenizer
     from training.diffusion import Painter

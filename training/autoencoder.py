@@ -110,7 +110,8 @@ def encode(model: AutoencoderTiny, images: np.ndarray) -> Tensor:
     """Scaled latents ``(B, 16, 16, 16)`` of uint8 pictures, on the CPU."""
     with autocast():
         z = model.encode(pixels(images).contiguous(memory_format=torch.channels_last)).latents
-    return (z.float() * model.config.scaling_factor).cpu()
+    output: Tensor = (z.float() * model.config.scaling_factor).cpu()
+    return output
 
 
 def _spread(model: AutoencoderTiny, images: np.ndarray, keep: np.ndarray) -> float:
@@ -124,7 +125,7 @@ def cached_latents(model: AutoencoderTiny, folder: Path) -> Tensor:
     images, _, keep = cache.load(folder)
     path = folder / "latents.pt"
     if path.exists():
-        latents = torch.load(path, weights_only=True)
+        latents: Tensor = torch.load(path, weights_only=True)
         if len(latents) == len(keep):
             return latents
     latents = torch.cat([encode(model, images[part]).half() for part in np.array_split(keep, len(keep) // 64 + 1)])

@@ -93,7 +93,8 @@ class Painter(nn.Module):
         return cls(reader.encoder, unet)
 
     def forward(self, z: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
-        return self.unet(z, t, self.text(tokens).last_hidden_state).sample
+        output: Tensor = self.unet(z, t, self.text(tokens).last_hidden_state).sample
+        return output
 
 
 def draw(

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
-from rnri_core.sampling.steps import Step, ddim
+from rnri_core.sampling.schedules import ddim
+from rnri_core.sampling.steps import Step
 from torch import Tensor
 from transformers import CLIPTokenizer
 

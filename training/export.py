@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from rnri.models.base import Defaults
+from rnri.models.defaults import Defaults
 from training import autoencoder, diffusion, tokenizer
 from training.diffusion import Painter, scheduler
 

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,23 +66,16 @@ def fit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.to(device()).train()
-    mean = copy.deepcopy(model).eval().requires_grad_(False)
     inner, outer = split(model)
     optimisers: list[torch.optim.Optimizer] = [
         Muon(inner, lr=rate, weight_decay=weight_decay),
         torch.optim.AdamW(outer, lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay),
     ]
-    path, start = folder / f"{stage}.pt", 0
-    if path.exists():
-        saved = torch.load(path, map_location=device(), weights_only=True)
-        model.load_state_dict(saved["model"])
-        mean.load_state_dict(saved["mean"])
-        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
-        start = saved["step"]
+    mean = copy.deepcopy(model).eval().requires_grad_(False)
+    checkpoint = _Checkpoint(folder / f"{stage}.pt", model, mean, optimisers)
+    start = done = checkpoint.load()
     sums: dict[str, float] = {}
     clock = began = time.monotonic()
-    done = start
     for step in range(start, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)  # a resumed run draws what it would have
         elapsed = (time.monotonic() - began) / (60 * minutes) if minutes else 0.0
@@ -94,36 +88,61 @@ def fit(
         with autocast():
             value, figures = loss(model, generator)
         model.zero_grad(set_to_none=True)
-        value.backward()
+        torch.autograd.backward(value)
         norm = nn.utils.clip_grad_norm_(inner + outer, 1.0)
         for optimiser in optimisers:
             optimiser.step()
         # The average follows quickly at first: (1 + step) / (10 + step) until it reaches its own pace.
-        pace = min(average, (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(mean.parameters()), list(model.parameters()), 1 - pace)
-            for kept, current in zip(mean.buffers(), model.buffers(), strict=True):
-                kept.copy_(current)
+        _follow(mean, model, min(average, (1 + step) / (10 + step)))
         for name, figure in {"loss": value.item(), "gradient": norm.item(), **figures}.items():
             sums[name] = sums.get(name, 0.0) + figure
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            count = (step % 50) + 1 if step - start >= 50 else step - start + 1
-            speed = 1 / (time.monotonic() - clock) * count
-            report(stage, step + 1, steps, steps_per_second=speed, **{k: v / count for k, v in sums.items()})
-            clock, sums = time.monotonic(), {}
         done = step + 1
+        if done % 50 == 0 or done == steps:
+            count = (step % 50) + 1 if step - start >= 50 else done - start
+            speed = 1 / (time.monotonic() - clock) * count
+            report(stage, done, steps, steps_per_second=speed, **{k: v / count for k, v in sums.items()})
+            clock, sums = time.monotonic(), {}
         if done % save_every == 0:
-            _save(path, model, mean, optimisers, done)
-    _save(path, model, mean, optimisers, done)
+            checkpoint.save(done)
+    checkpoint.save(done)
     return mean
 
 
-def _save(path: Path, model: nn.Module, mean: nn.Module, optimisers: list[torch.optim.Optimizer], step: int) -> None:
-    state = {
-        "model": model.state_dict(),
-        "mean": mean.state_dict(),
-        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-        "step": step,
-    }
-    torch.save(state, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
+@torch.no_grad()
+def _follow(mean: nn.Module, model: nn.Module, pace: float) -> None:
+    """Move the average by a share 1 − ``pace`` to the weights; buffers are the model's."""
+    torch._foreach_lerp_(list(mean.parameters()), list(model.parameters()), 1 - pace)
+    for kept, current in zip(mean.buffers(), model.buffers(), strict=True):
+        kept.copy_(current)
+
+
+@dataclass(frozen=True, eq=False)
+class _Checkpoint:
+    """A file of a model, the average of its weights, its optimisers, and the number of steps that are done."""
+
+    path: Path
+    model: nn.Module
+    mean: nn.Module
+    optimisers: list[torch.optim.Optimizer]
+
+    def load(self) -> int:
+        """Load the file, if there is one; returns the number of steps."""
+        if not self.path.exists():
+            return 0
+        saved = torch.load(self.path, map_location=device(), weights_only=True)
+        self.model.load_state_dict(saved["model"])
+        self.mean.load_state_dict(saved["mean"])
+        for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
+        return int(saved["step"])
+
+    def save(self, step: int) -> None:
+        """Write the file whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "step": step,
+        }
+        torch.save(state, self.path.with_suffix(".tmp"))
+        os.replace(self.path.with_suffix(".tmp"), self.path)

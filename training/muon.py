@@ -29,7 +29,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    output: Tensor = x.mT if tall else x
+    return output
 
 
 class Muon(torch.optim.Optimizer):

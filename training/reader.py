@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from rnri.evaluation.embedded import Accuracy, confusions
-from rnri.scenes.attributes import ITEM_ATTRIBUTES, SCENE_ATTRIBUTES, attributes
+from rnri.scenes.attributes import ITEM_ATTRIBUTES, attributes
 from rnri.scenes.reader import Network, Reader
 from rnri.scenes.scene import PLACES, STYLES, Scene
 from training import cache
@@ -56,8 +56,8 @@ def train(folder: Path, *, steps: int, batch: int = 32, rate: float = 2e-3) -> N
 
 def _parts(target: Tensor) -> tuple[Tensor, Tensor]:
     """Labels ``(B, attributes)`` as those of items ``(B, places, 5)`` and those of the whole ``(B, 3)``."""
-    items, whole = target.split([len(PLACES) * _PER_ITEM, len(SCENE_ATTRIBUTES)], 1)
-    return items.unflatten(1, (len(PLACES), _PER_ITEM)), whole
+    items, whole = target.tensor_split([len(PLACES) * _PER_ITEM], 1)
+    return items.reshape(len(items), len(PLACES), _PER_ITEM), whole
 
 
 def augment(x: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

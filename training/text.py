@@ -69,9 +69,10 @@ def labels(scenes: list[Scene]) -> Tensor:
 
 def ids(words: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids ``(B, 48)``, padded as the pipelines pad."""
-    return words(
+    output: Tensor = words(
         texts, padding="max_length", max_length=tokenizer.MAX_LENGTH, truncation=True, return_tensors="pt"
     ).input_ids
+    return output
 
 
 def train(words: CLIPTokenizer, folder: Path, *, steps: int, batch: int = 48, rate: float = 1e-3) -> Comprehension:

@@ -1,11 +1,13 @@
-"""Text edits of real images: invert a diffusion model's sampler by solving z = g(z), then sample with other words.
+"""Text edits of real images by inversion of diffusion samplers.
 
-Importing this package is instant: every public name is loaded when it is first used.
+``load`` or :class:`Editor` gives a model, ``Editor.invert`` an :class:`Inversion`, and ``Editor.edit`` an
+:class:`EditResult`. A public name is imported when it is first used, so that ``import rnri`` imports no torch.
 """
 
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from rnri import moved
@@ -13,67 +15,80 @@ from rnri import moved
 __version__ = "0.2.0"
 
 _HOME = {
-    "CONTROLS": "rnri.controls",
+    "EditConfig": "rnri.editing.config",
+    "EditResult": "rnri.editing.result",
     "Editor": "rnri.editing.editor",
-    "Equation": "rnri_core.solvers.equation",
     "Inversion": "rnri_core.inversion.inversion",
-    "METHODS": "rnri.baselines",
-    "PRESETS": "rnri_core.inversion.presets",
-    "SOLVERS": "rnri_core.solvers",
-    "Solution": "rnri_core.solvers.solve",
+    "InversionConfig": "rnri_core.inversion.config",
+    "RnriError": "rnri_core.errors",
     "Status": "rnri_core.solvers.solve",
-    "Step": "rnri_core.sampling.steps",
-    "allot": "rnri_core.inversion.budget",
-    "control": "rnri.controls",
     "citation": "rnri.references",
+    "interpolate": "rnri.editing.interpolate",
     "invert": "rnri_core.inversion.presets",
-    "method": "rnri.baselines",
+    "load": "rnri.models",
     "sample": "rnri_core.inversion.inversion",
-    "solve": "rnri_core.solvers.solve",
-    "solver": "rnri_core.solvers",
 }
 
 __all__ = [
-    "CONTROLS",
-    "METHODS",
-    "PRESETS",
-    "SOLVERS",
+    "EditConfig",
+    "EditResult",
     "Editor",
-    "Equation",
     "Inversion",
-    "Solution",
+    "InversionConfig",
+    "RnriError",
     "Status",
-    "Step",
     "__version__",
-    "allot",
     "citation",
-    "control",
+    "interpolate",
     "invert",
-    "method",
+    "list_controls",
+    "list_solvers",
+    "load",
     "sample",
-    "solve",
-    "solver",
 ]
 
 if TYPE_CHECKING:
-    from rnri_core.inversion.budget import allot
+    from rnri_core.errors import RnriError
+    from rnri_core.inversion.config import InversionConfig
     from rnri_core.inversion.inversion import Inversion, sample
-    from rnri_core.inversion.presets import PRESETS, invert
-    from rnri_core.sampling.steps import Step
-    from rnri_core.solvers import SOLVERS, solver
-    from rnri_core.solvers.equation import Equation
-    from rnri_core.solvers.solve import Solution, Status, solve
+    from rnri_core.inversion.presets import invert
+    from rnri_core.solvers.solve import Status
 
-    from rnri.baselines import METHODS, method  # type: ignore[no-redef, unused-ignore]  # a cycle, by chance met midway
-    from rnri.controls import CONTROLS, control
+    from rnri.editing.config import EditConfig
     from rnri.editing.editor import Editor
+    from rnri.editing.interpolate import interpolate
+    from rnri.editing.result import EditResult
+    from rnri.models import load
     from rnri.references import citation
 
 
 moved.install()
 
 
+def list_solvers() -> list[str]:
+    """Names that ``inverter=`` takes: presets, solvers, and inverters without a solver.
+
+    >>> list_solvers()[:4]
+    ['auto', 'faithful', 'explicit', 'fixed-point']
+    """
+    from rnri_core.inversion.presets import INVERTERS, PRESETS
+    from rnri_core.solvers import SOLVERS
+
+    return [*PRESETS, *SOLVERS, *INVERTERS]
+
+
+def list_controls() -> list[str]:
+    """Names that ``controls=`` takes."""
+    from rnri.controls import CONTROLS
+
+    return list(CONTROLS)
+
+
 def __getattr__(name: str) -> Any:
+    if name in moved.NAMES:
+        new = moved.NAMES[name]
+        warnings.warn(f"rnri.{name} is now {new}.{name}; the old name goes in 0.3", DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(new), name)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -130,13 +130,6 @@ def resize(pixels: Tensor, size: Size) -> Tensor:
     return scaled.clamp(-1, 1)
 
 
-def stretch(mask: Tensor, size: Size) -> Tensor:
-    """A mask (B, 1, h, w) at another (height, width): linear, where it grows smooth, where it is 0 all around 0."""
-    if tuple(mask.shape[-2:]) == tuple(size):
-        return mask
-    return torch.nn.functional.interpolate(mask, size=size, mode="bilinear", antialias=True)
-
-
 def check_output(
     path: str | os.PathLike[str], *, overwrite: bool = False, formats: Mapping[str, str] = FORMATS
 ) -> Path:

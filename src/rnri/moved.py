@@ -1,4 +1,4 @@
-"""Module paths of 0.1, importable until 0.3: one table and one import hook."""
+"""Module paths and names of 0.1, importable until 0.3; those of options are in `rnri_core.registry.RENAMED`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 MOVED = {
     "rnri.equation": "rnri_core.solvers.equation",
@@ -17,7 +17,7 @@ MOVED = {
     "rnri.solvers.method": "rnri_core.solvers.base",
     "rnri.solvers.sources": "rnri_core.publications",
     "rnri.registry": "rnri_core.registry",
-    "rnri.schedule": "rnri_core.sampling.steps",
+    "rnri.schedule": "rnri_core.sampling.schedules",
     "rnri.guidance": "rnri_core.sampling.guidance",
     "rnri.paths": "rnri_core.sampling.noise_paths",
     "rnri.inversion": "rnri_core.inversion.inversion",
@@ -26,10 +26,26 @@ MOVED = {
     "rnri.presets": "rnri_core.inversion.presets",
     "rnri.budget": "rnri_core.inversion.budget",
     "rnri.attention": "rnri.models.attention_hooks",
-    "rnri.loading": "rnri.load_options",
+    "rnri.loading": "rnri.models.loading",
+    "rnri.limits": "rnri.editing.limits",
     "rnri.models.parts": "rnri.models.components",
     "rnri.models.samplers": "rnri.models.schedulers",
     "rnri.models.speed": "rnri.models.acceleration",
+    "rnri.models.family": "rnri.models.adapter",
+    "rnri.models.flow": "rnri.models.schedulers",
+    "rnri.models.hooks": "rnri.models.networks",
+    "rnri.models.fingerprint": "rnri.models.networks",
+    "rnri.models.stable_diffusion": "rnri.models.families.stable_diffusion",
+    "rnri.models.stable_diffusion_xl": "rnri.models.families.stable_diffusion_xl",
+    "rnri.models.latent_consistency": "rnri.models.families.latent_consistency",
+    "rnri.models.stable_diffusion_3": "rnri.models.families.stable_diffusion_3",
+    "rnri.models.flux": "rnri.models.families.flux",
+    "rnri.models.flux2": "rnri.models.families.flux2",
+    "rnri.models.pixart": "rnri.models.families.pixart",
+    "rnri.models.sana": "rnri.models.families.sana",
+    "rnri.models.lumina2": "rnri.models.families.lumina2",
+    "rnri.models.aura_flow": "rnri.models.families.aura_flow",
+    "rnri.models.z_image": "rnri.models.families.z_image",
     "rnri.editor": "rnri.editing.editor",
     "rnri.batches": "rnri.editing.batch",
     "rnri.blending": "rnri.editing.interpolate",
@@ -37,6 +53,13 @@ MOVED = {
     "rnri.fidelity": "rnri.editing.fidelity",
     "rnri.describe": "rnri.editing.captioning",
     "rnri.timings": "rnri.editing.timings",
+    "rnri.controls.depth": "rnri_core.controls.start_step",
+    "rnri.controls.hold": "rnri_core.controls.automatic_mask",
+    "rnri.controls.keep": "rnri.controls.image_mask",
+    "rnri.controls.keep_difference": "rnri.controls.diffedit_mask",
+    "rnri.controls.keep_words": "rnri.controls.local_blend",
+    "rnri.controls.masks": "rnri_core.controls.masks",
+    "rnri.controls.residual": "rnri_core.controls.residual",
     "rnri.methods": "rnri.baselines",
     "rnri.bench": "rnri.evaluation",
     "rnri.bench.datasets": "rnri.evaluation.datasets",
@@ -44,7 +67,7 @@ MOVED = {
     "rnri.bench.sensitivity": "rnri.evaluation.solvers.sensitivity",
     "rnri.bench.spectra": "rnri.evaluation.solvers.spectra",
     "rnri.bench.cost": "rnri.evaluation.solvers.cost",
-    "rnri.bench.settings": "rnri.evaluation.solvers.settings",
+    "rnri.bench.settings": "rnri.evaluation.solvers.groups",
     "rnri.bench.guidances": "rnri.evaluation.solvers.guidances",
     "rnri.bench.rivals": "rnri.evaluation.solvers.rivals",
     "rnri.bench.figures": "rnri.evaluation.solvers.figures",
@@ -66,6 +89,34 @@ MOVED = {
 }
 """Module or package of 0.1 → where it is now; what lies in a package moved with it unless it has a line of its own."""
 
+SPLIT = {"rnri.schedule": "rnri_core.sampling.steps"}
+"""Module of 0.1 → a second module that has names of it."""
+
+CLASSES = {
+    "Depth": "StartStep",
+    "Hold": "AutomaticMask",
+    "Keep": "ImageMask",
+    "KeepDifference": "DiffEditMask",
+    "KeepWords": "LocalBlend",
+}
+"""Class of 0.1 → its present name; importable under the old one from the module's old path."""
+
+NAMES = {
+    "CONTROLS": "rnri.controls",
+    "Equation": "rnri_core.solvers.equation",
+    "METHODS": "rnri.baselines",
+    "PRESETS": "rnri_core.inversion.presets",
+    "SOLVERS": "rnri_core.solvers",
+    "Solution": "rnri_core.solvers.solve",
+    "Step": "rnri_core.sampling.steps",
+    "allot": "rnri_core.inversion.budget",
+    "control": "rnri.controls",
+    "method": "rnri.baselines",
+    "solve": "rnri_core.solvers.solve",
+    "solver": "rnri_core.solvers",
+}
+"""Name of ``rnri`` in 0.1 → the module that has it."""
+
 
 def new_path(name: str) -> str | None:
     """The present dotted name of a module of 0.1; ``None`` where the module has not moved.
@@ -82,13 +133,17 @@ def new_path(name: str) -> str | None:
     return None
 
 
-class _Moved(MetaPathFinder, Loader):
-    """Imports an old path as the module that took its place, with a ``DeprecationWarning``."""
+class _Moved:
+    """Imports an old path as the module that took its place, with a ``DeprecationWarning``.
+
+    A finder and loader of importlib by its methods alone; the import of their base classes takes longer than the rest.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if name.startswith("rnri.") and new_path(name) else None
+        loader: Any = self
+        return ModuleSpec(name, loader) if name.startswith("rnri.") and new_path(name) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         new = new_path(spec.name)
@@ -96,6 +151,12 @@ class _Moved(MetaPathFinder, Loader):
         warnings.warn(f"{spec.name} is now {new}; the old path goes in 0.3", DeprecationWarning, stacklevel=2)
         module = importlib.import_module(new)
         self._own = (module.__spec__, module.__loader__)
+        if spec.name in SPLIT:
+            for name, value in vars(importlib.import_module(SPLIT[spec.name])).items():
+                vars(module).setdefault(name, value)
+        for old, name in CLASSES.items():
+            if hasattr(module, name):
+                setattr(module, old, getattr(module, name))
         return module
 
     def exec_module(self, module: ModuleType) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from rnri_core import publications
 from rnri_core.errors import RnriError
 from rnri_core.inversion.presets import INVERTERS, PRESETS
 from rnri_core.registry import Source
@@ -21,20 +19,6 @@ class Named(Protocol):
     @property
     def name(self) -> str:
         """The embedded name, the folder, or the Hub id it was loaded by."""
-
-
-EMBEDDED = ("scenes", "scenes-turbo")
-
-MODELS: Mapping[str, Source] = {
-    "StableDiffusionPipeline": publications.LATENT_DIFFUSION,
-    "StableDiffusionXLPipeline": publications.SDXL,
-    "LatentConsistencyModelPipeline": publications.LCM,
-    "StableDiffusion3Pipeline": publications.STABLE_DIFFUSION_3,
-    "PixArtAlphaPipeline": publications.PIXART_ALPHA,
-    "PixArtSigmaPipeline": publications.PIXART_SIGMA,
-    "SanaPipeline": publications.SANA,
-}
-"""The publication of a family of models, by the pipeline class that a model's own ``model_index.json`` names."""
 
 
 def citation(method: Method | str, model: Named | str | None = None) -> str:
@@ -51,10 +35,10 @@ def citation(method: Method | str, model: Named | str | None = None) -> str:
     >>> [line for line in citation("anderson").splitlines() if line.startswith("@")]
     ['@article{walker2011anderson,', '@inproceedings{pan2023aidi,']
     """
-    found = _of_method(method)
+    sources = _of_method(method)
     if model is not None:
-        found.append(_of_model(model if isinstance(model, str) else model.name))
-    return "\n\n".join(source.bibtex() for source in found)
+        sources.append(_of_model(model if isinstance(model, str) else model.name))
+    return "\n\n".join(source.bibtex() for source in sources)
 
 
 def _of_method(method: Method | str) -> list[Source]:
@@ -70,6 +54,8 @@ def _of_method(method: Method | str) -> list[Source]:
 
 
 def _of_model(name: str) -> Source:
+    from rnri.models import EMBEDDED, MODELS, serving
+
     pipeline = "StableDiffusionPipeline" if name in EMBEDDED else name
     index = Path(name) / "model_index.json"
     if index.is_file():
@@ -77,9 +63,11 @@ def _of_model(name: str) -> Source:
             pipeline = str(json.loads(index.read_text())["_class_name"])
         except (ValueError, KeyError, TypeError):
             raise RnriError(f"{index} is damaged", hint="it should name the pipeline's _class_name") from None
-    if pipeline not in MODELS:
+    source = serving(pipeline).source if pipeline in MODELS else None
+    if source is None:
+        known = ", ".join(each for each in MODELS if serving(each).source)
         raise RnriError(
             f"no publication is known of {pipeline}",
-            hint=f"cite what its card says, or give {', '.join(EMBEDDED)}, a folder, or one of {', '.join(MODELS)}",
+            hint=f"cite what its card says, or give {', '.join(EMBEDDED)}, a folder, or one of {known}",
         )
-    return MODELS[pipeline]
+    return source

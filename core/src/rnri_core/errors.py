@@ -1,4 +1,4 @@
-"""Errors of rnri: what is refused, why, and the cure, each as a part of its own."""
+"""Errors of rnri, with the problem, the cure and the field as attributes."""
 
 from __future__ import annotations
 
@@ -22,4 +22,8 @@ class RnriError(ValueError):
 
 
 class RnriTypeError(RnriError, TypeError):
-    """An object of the wrong type, or a model without what is asked of it; a ``TypeError`` as well until 0.3."""
+    """An object of the wrong type, or a model that lacks an ability; a ``TypeError`` as well until 0.3."""
+
+
+class RenamedWarning(DeprecationWarning):
+    """A name of the previous minor version was used; it goes in the next one."""

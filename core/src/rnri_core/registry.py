@@ -1,21 +1,48 @@
-"""What is found by name, solver, control or method: options declared once, specs that set them, where it comes from."""
+"""Registry of named components: typed options, ``name:option=value`` specs, citations, plugins, renamed names."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Container, Iterator, Mapping, MutableMapping
 from dataclasses import Field, dataclass, field, fields
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from rnri_core.errors import RnriError
+from rnri_core.errors import RenamedWarning, RnriError
+
+RENAMED = {
+    "depth": "start-step",
+    "hold": "automatic-mask",
+    "keep": "mask",
+    "keep-difference": "diffedit-mask",
+    "keep-words": "local-blend",
+    "grow": "dilate",
+    "soft": "blur",
+    "looks": "maps",
+    "fade": "attenuation",
+    "inverting": "source_guidance",
+    "resting": "source_guidance",
+    "solver": "inverter",
+    "budget": "iterations",
+    "correct": "noise_maps",
+    "start": "init",
+    "predictor": "init",
+}
+"""Names of components and options of 0.1 → those of today; the old ones are accepted until 0.3."""
 
 _CONFERENCES = ("CVPR", "ECCV", "ICCV", "ICLR", "ICML", "NeurIPS", "SIGGRAPH Asia")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A publication; ``str()`` of it is one line for tables, ``bibtex()`` an entry to cite."""
+    """A publication; ``str()`` of it is one line for tables, ``bibtex()`` an entry to cite.
+
+    >>> print(Source("mann1953mean", "Mean Value Methods in Iteration", "Mann, W. Robert", "Proc. AMS", 1953))
+    Mann, Proc. AMS 1953
+    """
 
     key: str
     title: str
@@ -116,8 +143,89 @@ class Registered:
 
 
 _Kind = TypeVar("_Kind", bound=Registered)
+_Value = TypeVar("_Value")
 _SHOWN = 200
 """Characters of a spec that an error repeats."""
+
+
+def current(name: str, known: Container[str]) -> str:
+    """The present name of a component or option; a name of 0.1 (:data:`RENAMED`) with a ``DeprecationWarning``.
+
+    Args:
+        name: a name of today or of 0.1.
+        known: names of today.
+
+    >>> current("tol", ["tol"]), current("other", ["tol"])
+    ('tol', 'other')
+    """
+    if name in known or RENAMED.get(name) not in known:
+        return name
+    warnings.warn(f"{name!r} is now {RENAMED[name]!r}; the old name goes in 0.3", RenamedWarning, stacklevel=4)
+    return RENAMED[name]
+
+
+@cache
+def plugins(group: str) -> dict[str, EntryPoint]:
+    """Components of other distributions by name: the entry points of a group, which are not imported before ``load()``.
+
+    Args:
+        group: ``"rnri.controls"``, ``"rnri.solvers"`` or ``"rnri.families"``.
+
+    >>> plugins("rnri.nothing")
+    {}
+    """
+    return {each.name: each for each in entry_points(group=group)}
+
+
+class Registry(MutableMapping[str, _Value]):
+    """Components by name: those of this repository, then the plugins of an entry-point group.
+
+    A component that is given as ``"module:Name"`` is imported when it is first looked up, and its name is listed
+    without that. A name of 0.1 (:data:`RENAMED`) finds the component of today, with a ``DeprecationWarning``, and is
+    not listed.
+
+    Args:
+        group: the entry-point group.
+        own: the components of this repository, or where they are; a plugin cannot take their names.
+
+    >>> registry = Registry("rnri.nothing", {"one": 1})
+    >>> list(registry), registry["one"], "two" in registry
+    (['one'], 1, False)
+    """
+
+    def __init__(self, group: str, own: Mapping[str, _Value | str]) -> None:
+        self._group, self._own = group, dict(own)
+
+    def __getitem__(self, name: str) -> _Value:
+        name = current(name, list(self))
+        value = self._own.get(name)
+        if isinstance(value, str):
+            value = self._own[name] = EntryPoint(name, value, self._group).load()
+        elif name not in self._own:
+            plugin = plugins(self._group)[name]
+            try:
+                value = self._own[name] = plugin.load()
+            except Exception as error:
+                raise RnriError(
+                    f"the plugin {name!r} ({plugin.value}) cannot be imported: {type(error).__name__}: {error}",
+                    hint="update or uninstall its package",
+                ) from error
+        return cast(_Value, value)
+
+    def __setitem__(self, name: str, value: _Value) -> None:
+        self._own[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._own, **plugins(self._group)})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        return name in (names := list(self)) or RENAMED.get(str(name)) in names
 
 
 def apart(text: str, mark: Literal[",", ";"]) -> list[str]:
@@ -185,9 +293,11 @@ def make(
     name, _, settings = spec.partition(":")
     if name not in registry:
         raise RnriError(f"no {what} is called {_short(name)!r}; there are {', '.join(registry)}{hint}")
-    known = {option.name: option for option in registry[name].options()}
+    kind = registry[name]
+    known = {option.name: option for option in kind.options()}
     for setting in apart(settings, ","):
         field, given, text = (part.strip() for part in setting.partition("="))
+        field = current(field, known)
         if field not in known:
             has = f"its fields are {', '.join(known)}" if known else "it has no fields"
             raise RnriError(f"{what} {name!r} has no field {_short(field)!r}; {has}")
@@ -205,7 +315,7 @@ def make(
             values[field] = known[field].parse(text)
         except ValueError as error:
             raise RnriError(f"{what} {name!r}", hint=f"{error}") from None
-    return registry[name](**values)
+    return kind(**values)
 
 
 def spec_of(registry: Mapping[str, type[Any]], made: object) -> str:

@@ -1,13 +1,12 @@
-"""Ways to edit a picture by text, ours and others', all on the same models. To add one: a file and a line."""
+"""Methods of editing by text, ours and published ones, all on the same models. To add one: a file and a line."""
 
 from __future__ import annotations
 
 from rnri_core.registry import make
 
-from rnri.baselines.base import Edited, EditMethod
-from rnri.baselines.bdia import BdiaBaseline
+from rnri.baselines.base import EditMethod, MethodResult
+from rnri.baselines.coupled import BdiaBaseline, EdictBaseline
 from rnri.baselines.direct_inversion import DirectInversion
-from rnri.baselines.edict import EdictBaseline
 from rnri.baselines.edit_friendly import EditFriendlyBaseline
 from rnri.baselines.fireflow import FireFlow
 from rnri.baselines.flow_edit import FlowEdit
@@ -35,16 +34,16 @@ METHODS: dict[str, type[EditMethod]] = {
     "flowedit": FlowEdit,
 }
 
-__all__ = ["METHODS", "EditMethod", "Edited", "method"]
+__all__ = ["METHODS", "EditMethod", "MethodResult", "method"]
 
 
 def method(spec: str) -> EditMethod:
-    """The method that ``spec`` names, with the fields it sets: ``"name"`` or ``"name:field=value,field=value"``.
+    """The method of a spec, ``"name"`` or ``"name:field=value,field=value"``; a value with a comma stands in quotes.
 
-    A value that holds a comma stands in quotes. Raises ``ValueError`` for what does not fit, saying what does.
+    Raises ``RnriError`` for an unknown name or field and for a value out of range.
 
-    >>> made = method("inversion:inverter='anderson:memory=2,mixing=0.5',steps=4,iterations='5,1',guidance=1.5")
-    >>> made.inverter, made.steps, made.iterations, made.guidance
+    >>> baseline = method("inversion:inverter='anderson:memory=2,mixing=0.5',steps=4,iterations='5,1',guidance=1.5")
+    >>> baseline.inverter, baseline.steps, baseline.iterations, baseline.guidance
     ('anderson:memory=2,mixing=0.5', 4, '5,1', 1.5)
     """
     return make(METHODS, spec, "method")

@@ -1,4 +1,4 @@
-"""What the rival methods share: a picture's latents, the model's steps, and a network that counts."""
+"""Base of the rival methods: a picture's latents, the model's steps, and a network that counts evaluations."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from rnri_core.registry import option
 from rnri_core.sampling.steps import Denoiser, Schedule
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
-from rnri.baselines.base import Edited, EditMethod
+from rnri.baselines.base import EditMethod, MethodResult
 from rnri.editing.editor import Editor
 from rnri.images import ImageLike
 from rnri.models.base import is_guided
 
+STRENGTH = "share of the steps that is taken, those next to the picture"
+"""Description of an option that several methods have."""
+
 
 @dataclass(eq=False)
 class Canvas:
-    """One picture on its way through a method: ``clean`` are its latents (1, C, h, w), ``nfe`` counts evaluations."""
+    """One picture that a method edits.
+
+    Attributes:
+        clean: its latents (1, C, h, w).
+        schedule: the model's steps, noisy to clean.
+        source, targets: its prompt, and those of the edits.
+        generator: of all noise.
+        nfe: network evaluations so far.
+    """
 
     editor: Editor
     clean: Tensor
@@ -30,7 +41,7 @@ class Canvas:
     nfe: int = 0
 
     def network(self, prompts: list[str], guidance: float | None = None) -> Denoiser:
-        """The network told these prompts, each evaluation counted; without ``guidance`` there is none."""
+        """The network bound to prompts, which counts its evaluations; without ``guidance`` there is none."""
         m = self.editor.denoiser(prompts, guidance)
         rows = 2 if guidance is not None and is_guided(self.editor.model, guidance) else 1
 
@@ -41,8 +52,13 @@ class Canvas:
         return counted
 
     def noise(self) -> Tensor:
-        """White noise (C, h, w), drawn on the CPU, for all targets the same."""
+        """White noise (C, h, w), the same for all targets, drawn on the CPU."""
         return torch.randn(self.clean.shape[1:], generator=self.generator).to(self.clean)
+
+    def part(self, strength: float, *, least: int = 1) -> Schedule:
+        """The last ⌊K·strength⌋ of K steps, those next to the picture, but ``least`` or more."""
+        count = strength_steps(strength, len(self.schedule), least=least)
+        return self.schedule[len(self.schedule) - count :]
 
     def spread(self, z: Tensor) -> Tensor:
         """Latents (1, C, h, w), once for each target."""
@@ -51,22 +67,17 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Rival(EditMethod):
-    """Base of the methods that solve no equation: steps of the model's own sampler, and a way through them."""
+    """Base of the methods that solve no equation: they follow the steps of the model's own sampler."""
 
-    steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)
-    guidance: float | None = option(
-        None, "how hard the edit follows its prompt; the model's own if not given", low=0.0, high=100.0
-    )
-
-    def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> Edited:
+    def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> MethodResult:
         begin = time.perf_counter()
         latents, size = editor.encode(image)
         schedule = editor.schedule(latents, steps=self.steps or None, seed=seed)
         canvas = Canvas(editor, latents, schedule, source, targets, torch.Generator().manual_seed(seed))
         own = editor.model.defaults.edit_guidance
-        drawn = self.draw(canvas, own if self.guidance is None else self.guidance)
-        pictures = editor.decode(drawn, size=size)
-        return Edited(pictures, canvas.nfe, 0, 0, time.perf_counter() - begin, residual=None, status="NOT_SOLVED")
+        edited = self.draw(canvas, own if self.guidance is None else self.guidance)
+        pictures = editor.decode(edited, size=size)
+        return MethodResult(pictures=pictures, nfe=canvas.nfe, seconds=time.perf_counter() - begin)
 
     @abstractmethod
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""A flow solved to second order at the price of the first."""
+"""FireFlow: a flow solved to second order at the price of the first."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from rnri_core import publications
 from torch import Tensor
 
 from rnri.baselines.canvas import Canvas, Rival
-from rnri.baselines.flow import Velocity, out_and_home
+from rnri.baselines.flow import Velocity, there_and_back
 
 
 @dataclass(frozen=True)
 class FireFlow(Rival):
     """Midpoint steps that reuse the midpoint velocity of the step before to reach the next midpoint: one call each.
 
-    Only the first step, out and home, takes two. Sharing values of attention is not part of it here.
+    Only the first step of each direction takes two. Sharing values of attention is not part of it here.
     """
 
     source = publications.FIREFLOW
     passage = "Algorithm 1"
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        return out_and_home(_walked, canvas, "fireflow", guidance)
+        return there_and_back(_walked, canvas, "fireflow", guidance)
 
 
 def _walked(v: Velocity, levels: list[float], z: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the methods for rectified flows share: a velocity at any noise level."""
+"""Common parts of the methods for rectified flows: the velocity at any noise level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Walk = Callable[[Velocity, list[float], Tensor], Tensor]
 """Follows a velocity through noise levels, from these latents: a solver of the flow."""
 
 
-def out_and_home(walk: Walk, canvas: Canvas, method: str, guidance: float) -> Tensor:
+def there_and_back(walk: Walk, canvas: Canvas, method: str, guidance: float) -> Tensor:
     """The latents of the edits: from the picture to noise as its prompt has it, and back as the targets have it."""
     levels = sigmas(canvas, method)
     noise = walk(velocity(canvas, [canvas.source]), levels[::-1], canvas.clean)
@@ -26,7 +26,7 @@ def out_and_home(walk: Walk, canvas: Canvas, method: str, guidance: float) -> Te
 
 
 def velocity(canvas: Canvas, prompts: list[str], guidance: float | None = None) -> Velocity:
-    """The model's, told these prompts."""
+    """The velocity of the model, bound to prompts."""
     m = canvas.network(prompts, guidance)
     pace = canvas.schedule[0].t / canvas.schedule[0].levels[1]
 

@@ -1,4 +1,4 @@
-"""A path straight from the source to the target, between two flows."""
+"""FlowEdit: a path straight from the source to the target, between two flows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from rnri_core import publications
 from rnri_core.registry import option
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
-from rnri.baselines.canvas import Canvas, Rival
+from rnri.baselines.canvas import STRENGTH, Canvas, Rival
 from rnri.baselines.flow import sigmas, velocity
 
 
@@ -20,24 +21,27 @@ class FlowEdit(Rival):
     x_σ is the source at a step's noise level, noised anew each time and averaged over ``draws``. It begins after the
     noisiest steps, and the last ones may be ordinary sampling. The source prompt gives the picture back to rounding
     error. The published settings are, on Stable Diffusion 3, the last 33 of 50 steps
-    (``flowedit:steps=50,strength=0.66,resting=3.5,guidance=13.5``); on FLUX.1 dev, the last 24 of 28
-    (``flowedit:steps=28,strength=0.86,resting=1.5,guidance=5.5``).
+    (``flowedit:steps=50,strength=0.66,source_guidance=3.5,guidance=13.5``); on FLUX.1 dev, the last 24 of 28
+    (``flowedit:steps=28,strength=0.86,source_guidance=1.5,guidance=5.5``).
     """
 
     source = publications.FLOWEDIT
     passage = "Algorithm 1"
 
-    strength: float = option(0.86, "the part of the steps that is taken, n_max", low=0.01, high=1.0)
+    strength: float = option(0.86, f"{STRENGTH}, n_max", low=0.01, high=1.0)
     sampled: float = option(0.0, "the part at the end that is ordinary sampling, n_min", low=0.0, high=1.0)
     draws: int = option(1, "noises averaged in each step, n_avg", low=1, high=64)
-    resting: float | None = option(None, "guidance of the source's velocity; none if not given", low=0.0, high=100.0)
+    source_guidance: float | None = option(
+        None, "guidance of the source's velocity; none if not given", low=0.0, high=100.0
+    )
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
         levels = sigmas(canvas, "flowedit")
         count = len(levels) - 1
-        first = count - max(1, int(count * self.strength + 1e-9))
-        last = max(first, count - int(count * self.sampled + 1e-9))
-        theirs, ours = velocity(canvas, [canvas.source], self.resting), velocity(canvas, canvas.targets, guidance)
+        first = count - strength_steps(self.strength, count)
+        last = max(first, count - strength_steps(self.sampled, count, least=0))
+        theirs = velocity(canvas, [canvas.source], self.source_guidance)
+        ours = velocity(canvas, canvas.targets, guidance)
         edited, x = canvas.spread(canvas.clean), canvas.clean
         for k in range(first, last):
             change = torch.zeros_like(edited)

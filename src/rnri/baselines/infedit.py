@@ -1,4 +1,4 @@
-"""Inversion that is never made: the source's own latents are noised anew at every step."""
+"""InfEdit: virtual inversion, in which the source's own latents are noised anew at every step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rnri_core.registry import option
 from rnri_core.sampling.steps import add_noise
 from torch import Tensor
 
-from rnri.baselines.canvas import Canvas, Rival
+from rnri.baselines.canvas import STRENGTH, Canvas, Rival
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class InfEdit(Rival):
     source = publications.INFEDIT
     passage = "virtual inversion"
 
-    strength: float = option(1.0, "the part of the steps that is taken", low=0.01, high=1.0)
+    strength: float = option(1.0, STRENGTH, low=0.01, high=1.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        steps = canvas.schedule[-max(1, int(len(canvas.schedule) * self.strength + 1e-9)) :]
+        steps = canvas.part(self.strength)
         end = steps[-1].levels[2:]
         theirs, ours = canvas.network([canvas.source]), canvas.network(canvas.targets, guidance)
         edited = canvas.spread(canvas.clean)

@@ -1,4 +1,4 @@
-"""Invert, then sample with other words: what this package is for."""
+"""Inversion, then sampling with another prompt: the method of this package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.implicit import Init
 from rnri_core.registry import option
 
-from rnri.baselines.base import Edited, EditMethod
+from rnri.baselines.base import EditMethod, MethodResult
 from rnri.controls import controls as find_controls
 from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
@@ -21,11 +21,11 @@ from rnri.images import ImageLike
 
 @dataclass(frozen=True)
 class InversionBaseline(EditMethod):
-    """Solve every step of the sampler for the latent it came from, and sample again from the noise so found.
+    """Solve every step of the sampler for its noisy end, and sample again from that noise with the target prompt.
 
     ``inverter`` is a preset, or the spec of a solver or inverter, in quotes if it holds a comma:
     ``inversion:inverter='anderson:memory=2,mixing=0.5'``. A preset has its own iterations, initial guess and noise
-    maps; what is set here wins: ``inversion:noise_maps=false``.
+    maps; options that are set win: ``inversion:noise_maps=false``.
     """
 
     source = publications.GNRI
@@ -35,16 +35,14 @@ class InversionBaseline(EditMethod):
     iterations: str = option(
         "", "iterations per step, or a plan from the image outwards: '5,1'; the solver's or the preset's own"
     )
-    steps: int = option(0, "steps between noise and picture, 0 for the model's own number", low=0)
     strength: float = option(1.0, "the part of the steps that is inverted", low=0.01, high=1.0)
-    guidance: float | None = option(
-        None, "how hard the edit follows its prompt; the model's own if not given", low=0.0, high=100.0
-    )
     init: Init | None = option(None, "initial guess of each step; the preset's own, or clean")
     noise_maps: bool | None = option(
-        None, "store what each step misses, and add it when sampling; the preset's own, or false"
+        None, "store each step's error as a noise map, added when sampling; the preset's own, or false"
     )
-    controls: str = option("", "controls instead of the usual ones, apart by semicolons: 'depth:strength=0.8; hold'")
+    controls: str = option(
+        "auto", "auto, none, or controls apart by semicolons: 'start-step:strength=0.8; automatic-mask'"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,18 +68,17 @@ class InversionBaseline(EditMethod):
             seed=seed,
         )
 
-    def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> Edited:
+    def edit(self, editor: Editor, image: ImageLike, source: str, targets: list[str], *, seed: int = 0) -> MethodResult:
         begin = time.perf_counter()
-        found = editor.invert(image, source, self.config(seed))
-        result = editor.edit(
-            found, targets, EditConfig(guidance=self.guidance, controls=find_controls(self.controls) or "auto")
-        )
-        return Edited(
-            list(result.pictures),
-            nfe=found.nfe + result.nfe,
-            njvp=found.njvp,
-            nvjp=found.nvjp,
+        inversion = editor.invert(image, source, self.config(seed))
+        config = EditConfig(guidance=self.guidance, controls=find_controls(self.controls))
+        result = editor.edit(inversion, targets, config)
+        return MethodResult(
+            pictures=list(result.pictures),
+            nfe=inversion.nfe + result.nfe,
+            njvp=inversion.njvp,
+            nvjp=inversion.nvjp,
             seconds=time.perf_counter() - begin,
-            residual=residual(found),
-            status=found.status.name,
+            residual=residual(inversion),
+            status=inversion.status.name,
         )

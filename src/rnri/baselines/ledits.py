@@ -1,9 +1,8 @@
-"""Edit-friendly noise maps, and guidance only where the edit belongs."""
+"""LEDITS++: edit-friendly noise maps, with guidance under a mask of the edit."""
 
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +14,7 @@ from rnri_core.sampling.steps import Denoiser
 from torch import Tensor
 from torch.nn import functional
 
-from rnri.baselines.canvas import Canvas, Rival
-from rnri.controls import Job
+from rnri.baselines.canvas import STRENGTH, Canvas, Rival
 from rnri.controls.word_maps import WordMaps
 from rnri.models.attention import attending
 from rnri.models.attention_hooks import INNER
@@ -34,7 +32,7 @@ class Ledits(Rival):
 
     m = m_source + scale·M₁·M₂·(m_target − m_source). M₁ has the cells that the words which differ look at most, by a
     quantile of this step's cross attention, smoothed; M₂ those where the two predictions differ most, by a quantile of
-    the sum over channels, at timesteps up to 800. The source prompt gives the picture back to rounding error. The
+    the sum over channels, at timesteps up to 800. The source prompt reconstructs the picture to rounding error. The
     published form inverts with DPM-Solver++ and guides from no prompt, with two masks for each phrase; here source and
     target prompt are given, and the steps are the model's own.
     """
@@ -42,34 +40,31 @@ class Ledits(Rival):
     source = publications.LEDITS
     passage = "Section 4, textual editing and semantic grounding, and the pipeline in diffusers"
 
-    strength: float = option(0.75, "the part of the steps that is taken", low=0.01, high=1.0)
+    strength: float = option(0.75, STRENGTH, low=0.01, high=1.0)
     scale: float = option(1.5, "how far past the target's prediction it goes", low=0.0, high=100.0)
     quantile: float = option(0.75, "λ of M₂, the share of latents that are left out", low=0.0, high=1.0)
     attention: float = option(0.75, "λ of M₁, the share of its cells that are left out; 0 for no M₁", low=0.0, high=1.0)
     level: int = option(INNER, "M₁ is read where latents are halved this many times", low=0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        count = max(1, math.floor(len(canvas.schedule) * self.strength + 1e-9))
-        seed = canvas.generator.initial_seed()
-        network = canvas.network([canvas.source])
-        found = EditFriendly().invert(network, canvas.schedule[-count:], canvas.clean, seed=seed)
-        found = found.described(prompt=canvas.source)
-        return torch.cat([self.drawn(canvas, found, target) for target in canvas.targets])
+        network, seed = canvas.network([canvas.source]), canvas.generator.initial_seed()
+        source = EditFriendly().invert(network, canvas.part(self.strength), canvas.clean, seed=seed)
+        source = source.described(prompt=canvas.source)
+        return torch.cat([self.edited(canvas, source, target) for target in canvas.targets])
 
-    def drawn(self, canvas: Canvas, found: Inversion, target: str) -> Tensor:
+    def edited(self, canvas: Canvas, source: Inversion, target: str) -> Tensor:
         """The latents of one edit of the inverted picture."""
         model = canvas.editor.model
         watching = None
         if self.attention:
             length = model.embed([target]).tokens.shape[1]
-            job = Job(model, found, (target,), beside=True, targets=slice(1, 2), length=length)
-            watching = WordMaps(job, self.level)
-        with attending(model, [watching]) if watching else nullcontext():
+            watching = WordMaps(model, source, [target], self.level, length=length, targets=slice(1, 2))
+        with attending(model, [watching] if watching else []):
             m = self.guided(canvas.network([canvas.source, target]), watching)
-            return sample(m, found.schedule, found.noise, noise_maps=found.noise_maps)
+            return sample(m, source.schedule, source.noise, noise_maps=source.noise_maps)
 
     def guided(self, both: Denoiser, watching: WordMaps | None) -> Denoiser:
-        """Guidance under the masks, from a network whose rows are told the source prompt and the target."""
+        """Guidance under the masks, from a network whose rows are bound to the source prompt and the target."""
 
         def m(z: Tensor, t: float) -> Tensor:
             theirs, ours = both(torch.cat([z, z]), t).chunk(2)
@@ -77,7 +72,7 @@ class Ledits(Rival):
             strong = change.abs().sum(1, keepdim=True)
             if watching is not None:
                 heat, looked = watching.heat, torch.zeros_like(watching.heat[0])
-                for words, each in zip((watching.dropped, watching.new), heat, strict=True):
+                for words, each in zip((watching.removed, watching.added), heat, strict=True):
                     if words.any():
                         looked = torch.maximum(looked, most(smoothed(each), self.attention))
                 watching.clear()

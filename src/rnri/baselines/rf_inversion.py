@@ -1,4 +1,4 @@
-"""A flow steered to noise on the way out, and back to the picture on the way home."""
+"""RF-Inversion: a flow controlled towards noise while inverting, and towards the picture while sampling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RFInversion(Rival):
     """Invert by v + γ·(v_noise − v), sample by v + η·(v_picture − v): optimal control of a rectified flow.
 
     v_noise leads straight to one frozen noise and v_picture straight to the picture. With η = 1 to the end the picture
-    is given back whatever the prompt. Inverting is told the source prompt; the published code tells it none.
+    is given back whatever the prompt. The inversion has the source prompt; that of the published code has none.
     """
 
     source = publications.RF_INVERSION

@@ -1,8 +1,7 @@
-"""Noise the picture part of the way, and sample from there with other words."""
+"""SDEdit: noise the picture to part of the steps, and sample these with the target prompt."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from rnri_core import publications
@@ -11,7 +10,7 @@ from rnri_core.registry import option
 from rnri_core.sampling.steps import add_noise
 from torch import Tensor
 
-from rnri.baselines.canvas import Canvas, Rival
+from rnri.baselines.canvas import STRENGTH, Canvas, Rival
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,10 @@ class SDEdit(Rival):
     source = publications.SDEDIT
     passage = "Algorithm 1"
 
-    strength: float = option(0.75, "the part of the steps that is taken", low=0.0, high=1.0)
+    strength: float = option(0.75, STRENGTH, low=0.0, high=1.0)
 
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
-        count = math.floor(len(canvas.schedule) * self.strength + 1e-9)
-        steps = canvas.schedule[len(canvas.schedule) - count :]
+        steps = canvas.part(self.strength, least=0)
         if not steps:
             return canvas.spread(canvas.clean)
         noisy = add_noise(canvas.clean, steps[-1].levels[2:], steps[0].levels[:2], canvas.noise())

@@ -1,4 +1,4 @@
-"""Edit-friendly noise maps for few-step models."""
+"""TurboEdit (Deutch et al.): edit-friendly noise maps for few-step models."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rnri.baselines.canvas import Canvas, Rival
 class TurboEdit(Rival):
     """Deutch et al.'s: noise maps of latents that are noised less than their steps expect, and pseudo-guidance.
 
-    m = m_target + (weight − 1)·(m_target − m_source), both at the edit's latents: what the prompt changes is amplified,
-    what the trajectory brought along is not. The source prompt gives the picture back to rounding error. The clipping
+    m = m_target + (weight − 1)·(m_target − m_source), both at the edit's latents: the change of prompt is amplified,
+    the trajectory is not. The source prompt reconstructs the picture to rounding error. The clipping
     of the last noise map by its norm, which is tuned to SDXL-Turbo, is left out. Classifier-free guidance is not used.
     The published setting samples the last 4 of 5 steps.
     """
@@ -33,11 +33,11 @@ class TurboEdit(Rival):
     def draw(self, canvas: Canvas, guidance: float) -> Tensor:
         seed, count = canvas.generator.initial_seed(), len(canvas.targets)
         network = canvas.network([canvas.source])
-        found = EditFriendly(self.shift).invert(network, canvas.schedule, canvas.clean, seed=seed)
+        inversion = EditFriendly(self.shift).invert(network, canvas.schedule, canvas.clean, seed=seed)
         both = canvas.network(canvas.targets + [canvas.source] * count)
 
         def m(z: Tensor, t: float) -> Tensor:
             target, source = both(torch.cat([z, z]), t).chunk(2)
             return target + (self.weight - 1) * (target - source)
 
-        return sample(m, found.schedule, canvas.spread(found.noise), noise_maps=found.noise_maps)
+        return sample(m, inversion.schedule, canvas.spread(inversion.noise), noise_maps=inversion.noise_maps)

@@ -1,151 +1,158 @@
-"""`rnri bench convergence`: every solver at every budget, by two rulers."""
+"""`rnri bench convergence`: every inverter at equal numbers of network calls, by reconstruction and by edits."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 from rnri_core.errors import RnriError
-from typer.core import TyperCommand
 
-from rnri.cli import options, screen, values
-from rnri.cli.bench_report import report
+from rnri.cli import options, outputs, screen
+from rnri.cli.bench_report import Failures, report
+from rnri.cli.groups import option
 
-SPECTRA_PICTURES = 4
-DEFAULT_BUDGETS = ("1", "1.2", "1.5", "2", "3", "5", "10")
-SPLITS: tuple[Literal["heldout", "tuning"], ...] = ("heldout", "tuning")
+if TYPE_CHECKING:
+    from rnri.evaluation.records import Run
+    from rnri.evaluation.solvers.convergence import Convergence, SolverSetting
+    from rnri.models import Model
 
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where measurements and report go.")]
+DEFAULT_CALLS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
-class Lists(TyperCommand):
-    """A command without arguments, whose options that may be repeated also take several values: --steps 4 20."""
+@dataclass(frozen=True, kw_only=True)
+class SolverOptions:
+    """The grid that benchmarks of inverters have in common."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        lists = {name for each in self.params if getattr(each, "multiple", False) for name in each.opts}
-        spread: list[str] = []
-        for argument in args:
-            last = spread[-2] if len(spread) > 1 else ""
-            spread += [last, argument] if last in lists and not argument.startswith("-") else [argument]
-        return super().parse_args(ctx, spread)
+    PANEL: ClassVar[str] = "Grid"
+
+    output: Path = option(..., "Folder of measurements and report.", "--output", "-o", metavar="DIR")
+    models: list[str] | None = option(None, "Models or folders.", "--model", show_default="all embedded ones")
+    steps: list[int] | None = option(None, "Sampling steps.", min=1, show_default="4 20")
+    inverters: list[str] | None = option(
+        None, "Presets, solvers, edit-friendly, edict, bdia.", *options.INVERTER, show_default="all"
+    )
+    limit: int = option(100, "Number of images.", min=1)
+    seed: int = option(0, "Seed of all noise.", min=0, max=options.MAX_SEED)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps.", metavar="NAME")
+
+    def load(self, **how: Any) -> dict[str, Model]:
+        """The models, by name."""
+        from rnri import models
+
+        return {name: models.load(name, device=self.device, **how) for name in self.models or list(models.EMBEDDED)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions(SolverOptions):
+    """Every value of one option with every value of the others."""
+
+    calls: list[float] | None = option(
+        None,
+        "Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
+        *("--calls", "--budget"),
+        **{"parser": options.positive, "metavar": "NUMBER", "show_default": "1 1.2 1.5 2 3 5 10"},
+    )
+    schemes: list[str] | None = option(
+        None,
+        "Allotment of calls to steps, and initial guess: published (even, clean), informed (by the spectrum, "
+        "predicted), noised (by the spectrum, noised-predicted).",
+        *("--scheme", "--way"),
+        show_default="all",
+    )
+    noise_maps: bool = option(False, "Store noise maps, for one of the calls of each step.", *options.MAPS)
+    guidance: list[float] | None = option(
+        None, "Guidance scales of edits.", min=0.0, max=options.MAX_GUIDANCE, show_default=options.OWN
+    )
+    tuned: Path | None = option(
+        None, "Folder of a run with --split tuning, whose best guidance is used.", metavar="DIR"
+    )
+    split: Literal["heldout", "tuning"] = option("heldout", "Scenes: held out, or to choose settings by.")
+
+    def settings(
+        self, models: Mapping[str, Model], tuned: Callable[[SolverSetting], float | None]
+    ) -> list[SolverSetting]:
+        """One for each point of the grid."""
+        from rnri_core.inversion.presets import INVERTERS, PRESETS
+        from rnri_core.solvers import SOLVERS
+
+        from rnri.evaluation.solvers.convergence import WAYS, grid
+
+        return grid(
+            models,
+            steps=self.steps or (4, 20),
+            budgets=self.calls or DEFAULT_CALLS,
+            solvers=self.inverters or [*PRESETS, *SOLVERS, *INVERTERS],
+            ways=self.schemes or list(WAYS),
+            correct=self.noise_maps,
+            guidances=self.guidance or (),
+            tuned=tuned,
+            split=self.split,
+            seed=self.seed,
+        )
 
 
 def convergence(
-    output: Folder,
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="Models or folders.", show_default="all embedded ones")
-    ] = None,
-    steps: Annotated[list[str] | None, typer.Option(metavar="N…", help="Steps.", show_default="4 20")] = None,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="N…",
-            help="Network calls per step of an inversion, on average; 1.5 for 4 steps are 6 calls.",
-            show_default="1 1.2 1.5 2 3 5 10",
-        ),
-    ] = None,
-    solver: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[:FIELD=VALUE,…]…", help="Presets, solvers, edit-friendly, edict, bdia.", show_default="all"
-        ),
-    ] = None,
-    way: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME…",
-            help="What surrounds the solver: published, informed (predictor, calls by the spectrum), noised (the same "
-            "from a start in distribution).",
-            show_default="all",
-        ),
-    ] = None,
-    residual_correction: options.ResidualCorrection = None,
-    limit: Annotated[str, typer.Option(metavar="N", help="How many pictures.")] = "100",
-    guidance: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NUMBER…", help="How hard edits follow their prompt.", show_default=options.OWN),
-    ] = None,
-    tuned: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where --split tuning found each method's best guidance: use that."),
-    ] = None,
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="Whose pictures: heldout, or tuning to choose settings by.")
-    ] = "heldout",
-    spectra: Annotated[
-        str, typer.Option(metavar="N", help="How many pictures to measure the equations' Jacobians at.")
-    ] = str(SPECTRA_PICTURES),
-    batch: Annotated[str, typer.Option(metavar="N", help="Pictures inverted at once.")] = "1",
-    seed: options.Seed = None,
-    device: options.Device = "auto",
+    grid: GridOptions,
+    spectra: Annotated[int, typer.Option(min=0, help="Images at which Jacobians are measured.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Images inverted at once.")] = 1,
 ) -> None:
-    """Measure solvers at equal numbers of network calls: how near they come, and how well edits turn out.
+    """Measure inverters at equal numbers of network calls: inversion error, reconstruction and edits.
 
-    Goes on where it was stopped, and adds to what is there. Of what a budget cannot buy an iteration for every step,
-    nothing is measured.
+    A stopped run is continued, and new measurements are added. Settings whose calls do not buy an iteration for every
+    step are left out.
     """
-    pictures, jacobians = values.whole("--limit", limit, 1) or 1, values.whole("--spectra", spectra, 0) or 0
-    together, first = values.whole("--batch", batch, 1) or 1, values.seed(seed) or 0
-    counts = [values.steps(text) or 1 for text in steps or ("4", "20")]
-    budgets = [values.real("--budget", text, positive=True) or 1.0 for text in budget or DEFAULT_BUDGETS]
-    scales = [values.guidance(text) or 0.0 for text in guidance or ()]
-    source = next((name for name in SPLITS if name == split), None)
-    if source is None:
-        raise RnriError(f"--split {split!r} is not known", hint=f"use {' or '.join(SPLITS)}")
-    if tuned and source == "tuning":
-        raise RnriError("--tuned is for what is reported", hint="leave it out, or use --split heldout")
-    if output.exists() and not output.is_dir():
-        raise RnriError(f"{output} is a file", hint="give a directory")
+    if grid.tuned and grid.split == "tuning":
+        raise RnriError("--tuned needs held-out scenes", hint="leave it out, or use --split heldout")
+    outputs.check_directory(grid.output)
 
-    from rnri_core.inversion.presets import INVERTERS, PRESETS
-    from rnri_core.solvers import SOLVERS
-
-    from rnri import models
-    from rnri.evaluation.records import environment, run
-    from rnri.evaluation.reports import CONVERGENCE, SPECTRA
+    from rnri.evaluation import statistics
+    from rnri.evaluation.records import Run
     from rnri.evaluation.solvers import guidances
-    from rnri.evaluation.solvers.convergence import WAYS, Convergence, grid
-    from rnri.evaluation.solvers.spectra import Spectra, SpectrumConfiguration
+    from rnri.evaluation.solvers.convergence import CONVERGENCE, Convergence
 
-    chosen = guidances.read(tuned) if tuned else []
+    statistics.require()
+    chosen = guidances.read(grid.tuned) if grid.tuned else []
     with screen.progress() as tell:
         tell("loading")
-        loaded = {name: models.load(name, device=device) for name in model or list(models.EMBEDDED)}
-        measure = Convergence(loaded, max(pictures, jacobians))
-        wanted = grid(
-            loaded,
-            steps=counts,
-            budgets=budgets,
-            solvers=solver or [*PRESETS, *SOLVERS, *INVERTERS],
-            ways=way or list(WAYS),
-            correct=bool(residual_correction),
-            guidances=scales,
-            own=guidances.own(chosen),
-            split=source,
-            seed=first,
-        )
+        models = grid.load()
+        measure = Convergence(models, max(grid.limit, spectra))
+        wanted = grid.settings(models, guidances.tuned_guidance(chosen))
         affordable = [each for each in wanted if measure.affordable(each)]
-    about = environment(next(iter(loaded.values())).device)
-    output.mkdir(parents=True, exist_ok=True)
+    about = Run.of(next(iter(models.values())).device)
+    grid.output.mkdir(parents=True, exist_ok=True)
     if chosen:
-        guidances.write(output, chosen)
+        guidances.write(grid.output, chosen)
+    failures = Failures()
     with screen.bar("measurement") as done:
-        lines = output / CONVERGENCE
-        new = run(lines, about, range(pictures), affordable, measure, batch=together, progress=done)
-    if jacobians:
-        with screen.bar("spectrum") as done:
-            run(
-                output / SPECTRA,
-                about,
-                range(jacobians),
-                [
-                    SpectrumConfiguration(name, each.fingerprint, count, products=20, seed=first)
-                    for name, each in loaded.items()
-                    for count in counts
-                ],
-                Spectra(measure),
-                progress=done,
-            )
-    screen.say(f"{new} new measurements; {len(wanted) - len(affordable)} of {len(wanted)} settings cannot be afforded")
-    report(output)
+        new = CONVERGENCE.extend(
+            grid.output,
+            about,
+            range(grid.limit),
+            affordable,
+            measure,
+            batch=batch,
+            progress=done,
+            failed=failures.add,
+        )
+    failures.check(new)
+    if spectra:
+        _spectra(grid, about, range(spectra), measure)
+    screen.show(f"{new} new measurements; {len(wanted) - len(affordable)} of {len(wanted)} settings have too few calls")
+    report(grid.output)
+    failures.exit()
+
+
+def _spectra(grid: GridOptions, about: Run, images: range, measure: Convergence) -> None:
+    """Measure the Jacobians of the fixed-point equations."""
+    from rnri.evaluation.solvers.spectra import SPECTRA, Spectra, SpectrumSetting
+
+    settings = [
+        SpectrumSetting(name, each.fingerprint, count, products=20, seed=grid.seed)
+        for name, each in measure.models.items()
+        for count in grid.steps or (4, 20)
+    ]
+    with screen.bar("spectrum") as done:
+        SPECTRA.extend(grid.output, about, images, settings, Spectra(measure), progress=done)

@@ -1,79 +1,82 @@
-"""`rnri bench sensitivity`: what inversion does when something is not as it should be."""
+"""`rnri bench sensitivity`: inversion under conditions other than those it is made for."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass
 
-import typer
 from rnri_core.errors import RnriError
 
-from rnri.cli import options, screen, values
+from rnri.cli import options, outputs, screen
+from rnri.cli.bench_convergence import SolverOptions
+from rnri.cli.bench_report import Failures
+from rnri.cli.groups import option
 
-LINES = "sensitivity.jsonl"
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivityOptions(SolverOptions):
+    """The grid, and what differs."""
+
+    inverters: list[str] | None = option(
+        None, "Presets or solvers.", *options.INVERTER, show_default="auto faithful gnri"
+    )
+    limit: int = option(12, "Number of images.", min=1)
+    conditions: list[str] | None = option(
+        None, "Conditions of the inversion.", "--condition", show_default="every condition"
+    )
+    tol: float = option(0.01, "Residual at which an image stops.", parser=options.positive, metavar="NUMBER")
 
 
-def sensitivity(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where measurements go.")],
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="Models or folders.", show_default="all embedded ones")
-    ] = None,
-    steps: Annotated[list[str] | None, typer.Option(metavar="N…", help="Steps.", show_default="4 20")] = None,
-    solver: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="Presets or solvers.", show_default="auto faithful gnri")
-    ] = None,
-    condition: Annotated[
-        list[str] | None, typer.Option(metavar="NAME…", help="What is spoilt.", show_default="every condition")
-    ] = None,
-    limit: Annotated[str, typer.Option(metavar="N", help="How many pictures.")] = "12",
-    tol: Annotated[str, typer.Option(metavar="NUMBER", help="Residual at which a step is good enough.")] = "0.01",
-    seed: options.Seed = None,
-    device: options.Device = "auto",
-) -> None:
-    """Invert with a wrong prompt, without one, guided, in bfloat16, and pictures of another world.
+def sensitivity(grid: SensitivityOptions) -> None:
+    """Invert with a wrong prompt, without one, guided, in bfloat16, and photographs.
 
-    Told is how near it comes, whether anything is not finite, and whether every status is true. Presets go without
-    their corrections, which would give any picture back. Goes on where it was stopped.
+    The table shows residuals, values that are not finite, and whether every status is true. Presets run without noise
+    maps, which would reconstruct any image. A stopped run is continued.
     """
-    pictures, first = values.whole("--limit", limit, 1) or 1, values.seed(seed) or 0
-    enough = values.real("--tol", tol, positive=True) or 0.01
-    counts = [values.steps(text) or 1 for text in steps or ("4", "20")]
-    if output.exists() and not output.is_dir():
-        raise RnriError(f"{output} is a file", hint="give a directory")
+    outputs.check_directory(grid.output)
 
     import torch
     from rnri_core.inversion.presets import check
 
-    from rnri import models
-    from rnri.evaluation.records import environment, read, run
+    from rnri.evaluation.records import Run
     from rnri.evaluation.solvers.convergence import Convergence
-    from rnri.evaluation.solvers.sensitivity import CONDITIONS, HEADS, Sensitivity, SensitivityConfiguration, summary
+    from rnri.evaluation.solvers.sensitivity import (
+        CONDITIONS,
+        HEADS,
+        SENSITIVITY,
+        Sensitivity,
+        SensitivitySetting,
+        summary,
+    )
 
-    wanted = [each for each in CONDITIONS if not condition or each in condition]
-    for name in condition or ():
+    for name in grid.conditions or ():
         if name not in CONDITIONS:
-            raise RnriError(f"--condition {name!r} is not known", hint=f"use {', '.join(CONDITIONS)}")
-    solvers = solver or ["auto", "faithful", "gnri"]
-    for name in solvers:
+            raise RnriError(f"--condition {name!r} is not one of {', '.join(CONDITIONS)}")
+    names = grid.inverters or ["auto", "faithful", "gnri"]
+    for name in names:
         check(name)
+    failures = Failures()
     with screen.progress() as tell:
         tell("loading")
-        names = model or list(models.EMBEDDED)
-        loaded = {name: models.load(name, device=device) for name in names}
-        coarse = {name: models.load(name, device=device, dtype=torch.bfloat16) for name in names}
-        output.mkdir(parents=True, exist_ok=True)
-        run(
-            output / LINES,
-            environment(next(iter(loaded.values())).device),
-            range(pictures),
-            [
-                SensitivityConfiguration(name, each.fingerprint, count, how, spoilt, enough, first)
-                for name, each in loaded.items()
-                for count in counts
-                for how in solvers
-                for spoilt in wanted
-            ],
-            Sensitivity(Convergence(loaded, pictures), coarse),
+        loaded = grid.load()
+        coarse = grid.load(dtype=torch.bfloat16)
+        settings = [
+            SensitivitySetting(name, each.fingerprint, count, inverter, condition, grid.tol, grid.seed)
+            for name, each in loaded.items()
+            for count in grid.steps or (4, 20)
+            for inverter in names
+            for condition in CONDITIONS
+            if not grid.conditions or condition in grid.conditions
+        ]
+        grid.output.mkdir(parents=True, exist_ok=True)
+        new = SENSITIVITY.extend(
+            grid.output,
+            Run.of(next(iter(loaded.values())).device),
+            range(grid.limit),
+            settings,
+            Sensitivity(Convergence(loaded, grid.limit), coarse),
             progress=lambda done, total: tell(f"measurement {done} of {total}"),
+            failed=failures.add,
         )
-    screen.table(HEADS, summary(read(output / LINES)))
+    failures.check(new)
+    screen.table(HEADS, summary(SENSITIVITY.read(grid.output)))
+    failures.exit()

@@ -1,4 +1,4 @@
-"""`rnri bench ui`: from the last key to the picture."""
+"""`rnri bench ui`: seconds from the last key to the image."""
 
 from __future__ import annotations
 
@@ -6,40 +6,35 @@ from typing import Annotated
 
 import typer
 
-from rnri.cli import options, screen, values
-from rnri.cli.ui import check_extra
+from rnri.cli import options, screen
+from rnri.cli.serve import require
+from rnri.cli.ui import NEEDS
 
 
 def ui(
-    model: Annotated[str, typer.Option(metavar="NAME", help="An embedded model.")] = options.MODEL,
-    edits: Annotated[str, typer.Option("--edits", "-n", metavar="N", help="How many pictures to type for.")] = "20",
-    device: options.Device = "auto",
+    model: options.ModelOptions,
+    edits: Annotated[int, typer.Option("--edits", "-n", min=1, max=options.MAX_IMAGES, help="Number of edits.")] = 20,
     as_json: options.Json = False,
 ) -> None:
     """Measure the live page in a browser.
 
-    From the last key to the picture, the pause in which the page waits for more keys included.
+    From the last key to the image, with the pause in which the page waits for more keys.
     """
-    count = values.whole("--edits", edits, 1, values.MAX_IMAGES) or 1
-    check_extra()
-    from rnri import models
+    require("the page", NEEDS, "ui")
     from rnri.evaluation.page import PAUSE, latency
 
     with screen.progress() as tell:
         tell("loading")
-        measured = latency(
-            models.load(model, device=device), count, progress=lambda done, total: tell(f"edit {done} of {total}")
-        )
+        measured = latency(model.load(), edits, progress=lambda done, total: tell(f"edit {done} of {total}"))
     if as_json:
-        screen.say_exactly(measured.to_json())
+        screen.write(measured.to_json())
         return
-    ordered = sorted(measured.seconds)
     screen.pairs(
         [
-            ("model", f"{model}, {measured.steps} steps"),
+            ("model", f"{model.name}, {measured.steps} steps"),
             ("median", f"{1000 * measured.median:.0f} ms, of them {1000 * PAUSE:.0f} ms waiting for more keys"),
-            ("slowest", f"{1000 * ordered[-1]:.0f} ms of {count}"),
+            ("slowest", f"{1000 * max(measured.seconds):.0f} ms of {edits}"),
             ("share", f"{measured.share:.0%} of the time after the pause is not spent in networks"),
-            ("on", f"{measured.where['device']}, {measured.where['threads']} threads"),
+            ("on", f"{measured.where.device}, {measured.where.threads} threads"),
         ]
     )

@@ -1,209 +1,163 @@
-"""`rnri edit` and `rnri invert`: from a picture, or its stored inversion, to pictures."""
+"""`rnri edit` and `rnri invert`: from an image, or its stored inversion, to edited images."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 from rnri_core.errors import RnriError
 
-from rnri.cli import inverting, options, outputs, report, screen, steering, values
-from rnri.cli.inverting import Inverting
-from rnri.cli.loading import Asked, loads_a_model
+from rnri.cli import options, outputs, report, screen, sources
+from rnri.cli.groups import naming, option
+from rnri.cli.options import EditOptions, InversionOptions, ModelOptions, Size
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rnri.editing.editor import Editor
+    from rnri.editing.fidelity import Fidelity
+    from rnri.editing.result import EditResult
+
+OUTPUT = ("--output", "-o")
+EDITED = "IMAGE-edited.png, in this directory"
 
 
-@loads_a_model
-def edit(
-    image: Annotated[
-        Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP, or a FILE.safetensors of 'rnri invert'.")
-    ],
-    target: Annotated[
-        list[str], typer.Option(metavar="TEXT", help="What the result shows; repeat it for several results.")
-    ],
-    source: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What IMAGE shows, or auto; a stored inversion knows.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="Where the result goes; of several, OUT.png is OUT-1.png, OUT-2.png and so on.",
-            show_default="IMAGE-edited.png, in this directory",
-        ),
-    ] = None,
-    sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where original, reconstruction and results go side by side.")
-    ] = None,
-    way: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Where each step's guess at the result goes, animated: FILE.webp, .gif or .apng. --preview is faster.",
-        ),
-    ] = None,
-    model: options.Model = options.MODEL,
-    solver: options.Solver = None,
-    steps: options.Steps = None,
-    strength: options.Strength = None,
-    edit_steps: options.EditSteps = None,
-    guidance: options.Guidance = None,
-    source_guidance: options.SourceGuidance = None,
-    negative: options.Negative = None,
-    seed: options.Seed = None,
-    device: options.Device = "auto",
-    size: options.Size = None,
-    budget: options.Budget = None,
-    tol: options.Tol = None,
-    residual_correction: options.ResidualCorrection = None,
-    resolution: options.Resolution = None,
-    control: options.Control = None,
-    weight: options.Weight = None,
-    mask: options.Mask = None,
-    paste: options.Paste = False,
-    captioner: options.Captioner = None,
-    force: options.Force = False,
-    as_json: options.Json = False,
-    *,
-    loading: Asked,
-) -> None:
-    """Edit a picture by text.
+@dataclass(frozen=True)
+class ResultOptions:
+    """Files and form of the results of an edit."""
 
-    Say what it shows and what it is to show. The result has the size of the picture.
-    """
-    others = values.whole("--edit-steps", edit_steps, 1)
-    stored = inverting.is_stored(image)
-    if others is not None and not stored:  # corrections are of the steps that were inverted
-        solver = solver or options.FAITHFUL
-    how = Inverting.read(
-        solver=solver,
-        steps=steps,
-        strength=strength,
-        source_guidance=source_guidance,
-        budget=budget,
-        tol=tol,
-        residual_correction=residual_correction,
-        seed=seed,
-        resolution=resolution,
+    PANEL: ClassVar[str] = "Results"
+
+    output: Path | None = option(
+        None, "File of the result; OUT-1.png and so on of several.", *OUTPUT, metavar="FILE", show_default=EDITED
     )
-    scale, wanted = values.guidance(guidance), values.size("--size", size)
-    targets = [values.prompt("--target", text) for text in target]
-    if stored:
-        inverting.check_stored(image, source, how)
-    elif source is None:
-        raise RnriError("--source is missing", hint=f"say what {image} shows")
-    else:
-        values.prompt("--source", source)
-    words = steering.weights(weight or ())
-    steering.check_paste(paste, image, stored=stored)
-    results = outputs.numbered(output or Path(f"{image.stem}-edited.png"), len(targets))
-    written = [*results, *([sheet] if sheet else [])]
-    outputs.check(written, force=force)
-    ways = outputs.numbered(way, len(targets)) if way else []
-    outputs.check(ways, suffixes=outputs.ANIMATIONS, force=force)
-    inverting.check_way(way, others, loading)
-    how.check_solver()
-    inverting.check_budget(how, loading)
-    controls = steering.controls(control or (), words, mask)
-    if others is not None and controls:
-        raise RnriError("--edit-steps and controls exclude each other", hint="edit in as many as were inverted")
+    sheet: Path | None = option(None, "Original, reconstruction and results side by side.", metavar="FILE")
+    animation: Path | None = option(
+        None, "x₀ predictions of all steps: FILE.webp, .gif or .apng.", "--animation", "--way", metavar="FILE"
+    )
+    size: Size | None = option(None, "Size of the results.", parser=options.size, metavar="WxH")
+    paste: bool = option(False, "Where a mask or control keeps IMAGE, put back its own pixels.", "--paste")
+    force: bool = option(False, "Overwrite existing files.", "--force")
+    as_json: bool = option(False, "Print one JSON object and nothing else.", "--json")
 
-    from rnri import images
-    from rnri.editing.config import EditConfig
+    def paths(self, image: Path, count: int) -> tuple[list[Path], list[Path]]:
+        """The files of the results and of their animations, which can be written."""
+        results = outputs.numbered(self.output or Path(f"{image.stem}-edited.png"), count)
+        outputs.check([*results, *([self.sheet] if self.sheet else [])], force=self.force)
+        animations = outputs.numbered(self.animation, count) if self.animation else []
+        outputs.check(animations, suffixes=outputs.ANIMATIONS, force=self.force)
+        return results, animations
+
+    def check(self, editing: EditOptions, model: ModelOptions) -> None:
+        """Raise ``RnriError`` for an animation that cannot be made, and for a preview without one."""
+        if self.animation is None:
+            model.check_preview("--animation")
+        elif editing.steps is not None:
+            raise RnriError("--animation and --edit-steps exclude each other", hint="edit in as many steps as inverted")
+
+    def write(
+        self, editor: Editor, result: EditResult, image: Path, pixels: Tensor | None, quality: Fidelity | None
+    ) -> list[Path]:
+        """Write all files; their paths."""
+        from rnri import images
+        from rnri.editing.previews import previews
+
+        paths, animations = self.paths(image, len(result.prompts))
+        if animations:
+            frames = previews(editor.model, result.source, result.sampled, size=self.size)
+            for path, each in zip(animations, frames, strict=True):
+                images.animate(each, path, seconds=0.5, overwrite=self.force)
+        for path, picture in zip(paths, result.pictures, strict=True):
+            images.write(picture, path, overwrite=self.force)
+        if self.sheet and quality:
+            original = editor.autoencoded(result.source) if pixels is None else pixels
+            edits = [("edit", text, picture) for text, picture in zip(result.prompts, result.pictures, strict=True)]
+            sheet = report.sheet(original, result.source.prompt, quality, edits)
+            images.write(sheet, self.sheet, overwrite=self.force)
+            paths.append(self.sheet)
+        return [*paths, *animations]
+
+
+def edit(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG, WebP, or a file of 'rnri invert'.")],
+    target: Annotated[list[str], typer.Option(parser=options.prompt, metavar="TEXT", help="Target prompt; repeat it.")],
+    results: ResultOptions,
+    editing: EditOptions,
+    inversion: InversionOptions,
+    model: ModelOptions,
+    source: Annotated[
+        str | None, typer.Option(parser=options.prompt, metavar="TEXT", help="Source prompt, or auto.")
+    ] = None,
+    captioner: options.Captioner = options.CAPTIONER,
+) -> None:
+    """Edit an image by text.
+
+    The image is inverted with its source prompt and sampled with the target prompt. The result has its size.
+    """
+    stored = sources.is_stored(image)
+    sources.check(image, source, inversion, paste=results.paste)
+    results.paths(image, len(target))
+    results.check(editing, model)
+    how = inversion.config(**({} if editing.steps is None else {"inverter": options.FAITHFUL}))
+    config = editing.config()
+
+    from rnri_core.inversion.inversion import Inversion
+
     from rnri.editing.editor import Timings
     from rnri.editing.fidelity import fidelity
-    from rnri.editing.previews import previews
 
     timings = Timings()
     with screen.progress() as tell:
-        if stored:
-            pixels, found = None, inverting.load_inversion(image)
-            editor = inverting.open_editor(model, device, timings, tell, loading)
+        content = sources.load_inversion(image) if stored else sources.read_image(image, timings)
+        editor = model.editor(timings, tell)
+        if isinstance(content, Inversion):
+            pixels, inverted = None, content
         else:
-            pixels = inverting.read_picture(image, timings)
-            editor = inverting.open_editor(model, device, timings, tell, loading)
-            prompt = inverting.describe(source or "", pixels, model, captioner, tell, loading)
+            pixels = content
+            prompt = sources.describe(source or "", pixels, model, captioner, tell)
             tell("inverting")
-            found = how.invert(editor, pixels, prompt, timings)
+            inverted = sources.invert(editor, pixels, prompt, how, inversion, timings)
         tell("editing")
-        config = EditConfig(scale, negative, tuple(controls) or "auto", others)
-        result = editor.edit(found, targets, config, paste=pixels if paste else None, size=wanted, timings=timings)
-        if way:
-            for path, frames in zip(ways, previews(editor.model, found, result.sampled, size=wanted), strict=True):
-                images.animate(frames, path, seconds=0.5, overwrite=force)
+        with naming(editing):
+            pasted = pixels if results.paste else None
+            result = editor.edit(inverted, target, config, paste=pasted, size=results.size, timings=timings)
         tell("comparing")
-        quality = fidelity(editor, found, pixels) if pixels is not None or sheet else None
-        for path, picture in zip(results, result.pictures, strict=True):
-            images.write(picture, path, overwrite=force)
-        if sheet and quality:
-            original = editor.autoencoded(found) if pixels is None else pixels
-            edits = [("edit", text, picture) for text, picture in zip(targets, result.pictures, strict=True)]
-            images.write(report.sheet(original, found.prompt, quality, edits), sheet, overwrite=force)
-    report.trouble(found)
-    told = report.record(found, timings, model=model, quality=quality, outputs=[*written, *ways])
-    report.show(told, as_json=as_json)
+        quality = None if stored and not results.sheet else fidelity(editor, inverted, pixels)
+        written = results.write(editor, result, image, pixels, quality)
+    report.show(inverted, timings, model.name, quality, written, as_json=results.as_json)
 
 
-@loads_a_model
 def invert(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG, JPEG or WebP.")],
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What IMAGE shows, or auto.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where the inversion is stored.")
-    ],
-    model: options.Model = options.MODEL,
-    solver: options.Solver = None,
-    steps: options.Steps = None,
-    strength: options.Strength = None,
-    source_guidance: options.SourceGuidance = None,
-    seed: options.Seed = None,
-    device: options.Device = "auto",
-    budget: options.Budget = None,
-    tol: options.Tol = None,
-    residual_correction: options.ResidualCorrection = None,
-    resolution: options.Resolution = None,
-    captioner: options.Captioner = None,
+    prompt: options.Prompt,
+    output: Annotated[Path, typer.Option(*OUTPUT, metavar="FILE.safetensors", help="File of the inversion.")],
+    inversion: InversionOptions,
+    model: ModelOptions,
+    captioner: options.Captioner = options.CAPTIONER,
     force: options.Force = False,
     as_json: options.Json = False,
-    *,
-    loading: Asked,
 ) -> None:
-    """Invert a picture and store the way.
+    """Invert an image and store the inversion.
 
-    'rnri edit FILE.safetensors' starts from there, as often as wanted.
+    'rnri edit FILE.safetensors' edits it, as often as wanted.
     """
-    how = Inverting.read(
-        solver=solver,
-        steps=steps,
-        strength=strength,
-        source_guidance=source_guidance,
-        budget=budget,
-        tol=tol,
-        residual_correction=residual_correction,
-        seed=seed,
-        resolution=resolution,
-    )
-    values.prompt("--prompt", prompt)
     outputs.check([output], suffixes=outputs.STORED, force=force)
-    how.check_solver()
-    inverting.check_budget(how, loading)
-    loading.check_unseen()
+    model.check_preview()
+    config = inversion.config()
 
     from rnri.editing.editor import Timings
     from rnri.editing.fidelity import fidelity
 
     timings = Timings()
     with screen.progress() as tell:
-        pixels = inverting.read_picture(image, timings)
-        editor = inverting.open_editor(model, device, timings, tell, loading)
-        prompt = inverting.describe(prompt, pixels, model, captioner, tell, loading)
+        pixels = sources.read_image(image, timings)
+        editor = model.editor(timings, tell)
+        prompt = sources.describe(prompt, pixels, model, captioner, tell)
         tell("inverting")
-        found = how.invert(editor, pixels, prompt, timings)
+        inverted = sources.invert(editor, pixels, prompt, config, inversion, timings)
         tell("comparing")
-        quality = fidelity(editor, found, pixels)
-        found.save(output)
-    report.trouble(found)
-    told = report.record(found, timings, model=model, quality=quality, outputs=[output])
-    report.show(told, as_json=as_json)
+        quality = fidelity(editor, inverted, pixels)
+        inverted.save(output)
+    report.show(inverted, timings, model.name, quality, [output], as_json=as_json)

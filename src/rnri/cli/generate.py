@@ -1,69 +1,54 @@
-"""`rnri generate`: pictures from words alone."""
+"""`rnri generate`: images from a prompt alone."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rnri_core.errors import RnriError
 
-from rnri.cli import inverting, options, outputs, screen, values
-from rnri.cli.loading import Asked, loads_a_model
+from rnri.cli import options, outputs, screen
 
 
-@loads_a_model
 def generate(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What the pictures show.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where they go, as seed-0.png, seed-1.png and so on.")
-    ],
-    count: Annotated[str, typer.Option("--count", "-n", metavar="N", help="How many.")] = "4",
-    model: options.Model = options.MODEL,
-    steps: options.Steps = None,
-    guidance: options.Guidance = None,
-    negative: options.Negative = None,
-    seed: options.Seed = None,
-    device: options.Device = "auto",
-    size: options.Size = None,
+    prompt: Annotated[str, typer.Argument(parser=options.prompt, metavar="PROMPT", help="Prompt of the images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of seed-0.png and so on.")],
+    sampling: options.SamplingOptions,
+    model: options.ModelOptions,
+    count: options.Count = 4,
+    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.", show_default=options.OWN)] = None,
+    seed: options.Seed = 0,
+    size: options.ResultSize = None,
     force: options.Force = False,
-    *,
-    loading: Asked,
 ) -> None:
-    """Draw pictures from a prompt.
+    """Generate images from a prompt.
 
-    Each is named after the seed that draws it again.
+    Each is named after the seed that generates it again.
     """
-    values.prompt("PROMPT", prompt)
-    number, scale = values.steps(steps), values.guidance(guidance)
-    wanted, first = values.size("--size", size), values.seed(seed) or 0
-    many = values.whole("--count", count, 1, values.MAX_IMAGES) or 1
-    if first > values.MAX_SEED - many + 1:
-        raise RnriError(
-            f"--seed {first} leaves no seeds for {many} pictures", hint=f"give at most {values.MAX_SEED - many + 1}"
-        )
-    seeds = range(first, first + many)
-    loading.check_unseen()
-    paths = outputs.check_folder(output, [f"seed-{n}.png" for n in seeds], force=force)
+    last = options.MAX_SEED - count + 1
+    if seed > last:
+        raise RnriError(f"--seed {seed} leaves no seeds for {count} images", hint=f"give at most {last}")
+    model.check_preview()
+    paths = outputs.check_folder(output, [f"seed-{seed + n}.png" for n in range(count)], force=force)
 
     from rnri import images
     from rnri.editing.editor import Timings
 
     timings = Timings()
     with screen.progress() as tell:
-        editor = inverting.open_editor(model, device, timings, tell, loading)
-        for n, path in zip(seeds, paths, strict=True):
-            tell(f"drawing {path.name}")
-            picture = editor.generate(
-                prompt, steps=number, guidance=scale, negative=negative, seed=n, size=wanted, timings=timings
-            )
+        editor = model.editor(timings, tell)
+        for n, path in enumerate(paths):
+            tell(f"sampling {path.name}")
+            image = editor.generate(prompt, steps=steps, **asdict(sampling), seed=seed + n, size=size, timings=timings)
             output.mkdir(parents=True, exist_ok=True)
-            images.write(picture, path, overwrite=force)
+            images.write(image, path, overwrite=force)
     spent = timings.edit + timings.decode
     screen.pairs(
         [
-            ("model", f"{model}, {number or editor.model.defaults.steps} steps"),
-            ("seconds", f"load {timings.load:.2f}, each picture {spent / many:.2f}"),
+            ("model", f"{model.name}, {steps or editor.model.defaults.steps} steps"),
+            ("seconds", f"load {timings.load:.2f}, each image {spent / count:.2f}"),
             ("written", ", ".join(map(str, paths))),
         ]
     )

@@ -1,4 +1,4 @@
-"""Where results go: names, and whether they can be written there, found out before any work is done."""
+"""Paths of results, and checks before any work is done that they can be written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numbered(path: Path, count: int) -> list[Path]:
 
 
 def check(paths: Sequence[Path], *, suffixes: Sequence[str] = PICTURES, force: bool = False) -> None:
-    """Raise ValueError with the cure unless every one of these files can be written; writes nothing."""
+    """Raise ``RnriError`` unless every one of these files can be written; nothing is written."""
     for path in paths:
         if path.suffix.lower() not in suffixes:
             raise RnriError(f"cannot write {path}", hint=f"its suffix is {path.suffix!r}, use {', '.join(suffixes)}")
@@ -38,11 +38,11 @@ def check(paths: Sequence[Path], *, suffixes: Sequence[str] = PICTURES, force: b
             raise RnriError(f"{path} exists", hint="choose another name, or overwrite it with --force")
     for n, path in enumerate(paths):
         if path.resolve() in [other.resolve() for other in paths[:n]]:
-            raise RnriError(f"{path} is asked for twice", hint="give every result its own name")
+            raise RnriError(f"{path} is the path of two results", hint="give every result its own name")
 
 
 def check_folder(folder: Path, names: Sequence[str], *, force: bool = False) -> list[Path]:
-    """The paths of these files in a folder that may not be there yet; ValueError as `check` raises it."""
+    """The paths of these files in a folder that need not exist yet; ``RnriError`` as :func:`check` raises it."""
     if folder.is_dir():
         paths = [folder / name for name in names]
         check(paths, force=force)
@@ -54,6 +54,12 @@ def check_folder(folder: Path, names: Sequence[str], *, force: bool = False) -> 
         raise RnriError(f"cannot create {folder}", hint=f"{above} is a file, choose another directory")
     _check_writable(folder, above)
     return [folder / name for name in names]
+
+
+def check_directory(folder: Path) -> None:
+    """Raise ``RnriError`` where a file is in the place of a folder."""
+    if folder.exists() and not folder.is_dir():
+        raise RnriError(f"{folder} is a file", hint="give a directory")
 
 
 def _check_writable(path: Path, folder: Path) -> None:

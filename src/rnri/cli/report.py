@@ -1,13 +1,12 @@
-"""One run as a record: what `--json` prints, and what is said about it otherwise."""
+"""The result of one run, as `--json` and as lines for people."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,31 +20,72 @@ if TYPE_CHECKING:
     from rnri.editing.fidelity import Fidelity
     from rnri.images import ImageLike, Picture
 
+_LOG = logging.getLogger(__name__)
 _UNDERNEATH = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
 
 
 def sheet(original: ImageLike, prompt: str, quality: Fidelity, edits: Sequence[tuple[str, str, Picture]]) -> Picture:
-    """Original, reconstruction and edits, each given as (what it is, its prompt, its picture), side by side."""
+    """Original, reconstruction and edits, each of these as (name, prompt, picture), side by side."""
     from rnri import images
 
-    name = "original" if quality.reconstruction is not None else "original, autoencoded"
-    first = [(original, f"{name}\n{prompt}"), (quality.picture, f"reconstruction\n{quality}")]
+    kind = "original" if quality.reconstruction is not None else "original, autoencoded"
+    first = [(original, f"{kind}\n{prompt}"), (quality.picture, f"reconstruction\n{quality}")]
     return images.sheet([*first, *((picture, f"{name}\n{text}") for name, text, picture in edits)])
 
 
-def record(
+def show(
     source: Inversion,
     timings: Timings,
-    *,
     model: str,
     quality: Fidelity | None,
     outputs: Sequence[Path],
-) -> dict[str, Any]:
-    """What is told of a run. Of a stored inversion PSNR is None, as its picture is not at hand.
+    *,
+    as_json: bool,
+) -> None:
+    """Print what was done, as one JSON object or for people, and warn of an inversion that has not converged."""
+    warn(source)
+    run = _record(source, timings, model, quality, outputs)
+    if as_json:
+        screen.write(json.dumps(run, allow_nan=False))
+        return
+    reached, bound = run["psnr_db"].values()
+    width, height = run["image_size"]
+    unsolved = run["status"] == "NOT_SOLVED"
+    rows = [
+        ("model", f"{model}, {run['steps']} steps"),
+        ("picture", f"{width}×{height} pixels"),
+        ("source", run["source"]),
+        ("inverter", run["inverter"]),
+        ("status", run["status"] + ("" if unsolved else f", residual {number(run['residual'])}")),
+        ("calls", calls(source.nfe, source.njvp, source.nvjp)),
+        ("seconds", ", ".join(f"{stage} {spent:.2f}" for stage, spent in run["seconds"].items() if spent)),
+        ("PSNR", "" if None in (reached, bound) else f"{reached:.1f} dB of the autoencoder's {bound:.1f} dB"),
+        ("written", ", ".join(run["outputs"])),
+    ]
+    screen.pairs([(name, value) for name, value in rows if value])
 
-    The status and the residual are the worst of all steps; sizes are [width, height]; what is not finite is None, and
-    so is the residual where no equation was solved.
+
+def warn(source: Inversion) -> None:
+    """Warn of an inversion that has not converged."""
+    from rnri.editing.fidelity import residual
+
+    worst = source.status
+    if worst.name in ("DIVERGED", "MAX_ITER"):
+        cure = worst.value.replace("max_iter", "--iterations").replace("solver", "--inverter")
+        _LOG.warning("the inversion ended %s at residual %s: %s", worst.name, number(residual(source)), cure)
+
+
+def _record(
+    source: Inversion, timings: Timings, model: str, quality: Fidelity | None, outputs: Sequence[Path]
+) -> dict[str, Any]:
+    """The object of ``--json``. Of a stored inversion PSNR is None, as its image is not at hand.
+
+    Status and residual are the worst of all steps; sizes are [width, height]; what is not finite is None, and so is
+    the residual where no equation was solved.
     """
+    import platform
+    from importlib.metadata import version
+
     from rnri.editing.fidelity import residual
 
     return {
@@ -69,41 +109,6 @@ def record(
         "versions": {"rnri": rnri.__version__, "python": platform.python_version()}
         | {name: version(name) for name in _UNDERNEATH},
     }
-
-
-def show(told: dict[str, Any], *, as_json: bool) -> None:
-    """Print a record: one JSON object, or what matters of it."""
-    if as_json:
-        screen.say_exactly(json.dumps(told, allow_nan=False))
-        return
-    from rnri_core.solvers.solve import Status
-
-    seconds = [f"{stage} {spent:.2f}" for stage, spent in told["seconds"].items() if spent]
-    width, height = told["image_size"]
-    drawn = told["status"] == Status.NOT_SOLVED.name
-    reached, bound = told["psnr_db"].values()
-    rows = [
-        ("model", f"{told['model']}, {told['steps']} steps"),
-        ("picture", f"{width}×{height} pixels"),
-        ("source", told["source"]),
-        ("inverter", told["inverter"]),
-        ("status", told["status"] if drawn else f"{told['status']}, residual {number(told['residual'])}"),
-        ("calls", calls(told["nfe"], told["njvp"], told["nvjp"])),
-        ("seconds", ", ".join(seconds)),
-        ("PSNR", "" if None in (reached, bound) else f"{reached:.1f} dB of the autoencoder's {bound:.1f} dB"),
-        ("written", ", ".join(told["outputs"])),
-    ]
-    screen.pairs([(name, value) for name, value in rows if value])
-
-
-def trouble(source: Inversion) -> None:
-    """Warn of an inversion that did not get where it was to go."""
-    from rnri.editing.fidelity import residual
-
-    worst = source.status
-    if worst.name in ("DIVERGED", "MAX_ITER"):
-        cure = worst.value.replace("max_iter", "--budget").replace("solver", "--solver")
-        screen.warn(f"the inversion ended {worst.name} at residual {number(residual(source))}: {cure}")
 
 
 def calls(nfe: int, njvp: int = 0, nvjp: int = 0) -> str:

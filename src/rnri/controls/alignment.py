@@ -1,4 +1,4 @@
-"""Which word of one prompt is which of another."""
+"""Alignment of the words of two prompts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from difflib import SequenceMatcher
 import torch
 from torch import Tensor
 
-from rnri.controls.base import Words
+from rnri.models.attention import TokenSpans
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Two prompts side by side, as positions of tokens.
+    """How the tokens of a source and a target prompt correspond.
 
-    ``mapping`` (source positions, target positions) has the share of each source token's attention that a target token
-    takes over. A word's attention is handed over whole: rows of words in it sum to 1, and columns are 0 where the
-    target says something new. ``removed`` and ``added`` are the positions of words that are in one prompt only, those
-    replaced included.
+    Attributes:
+        mapping: (source positions, target positions), the share of each source token's attention that a target token
+            takes over. Rows of words in it sum to 1, and columns are 0 where the target has a new word.
+        removed: source positions of the words that are only in the source prompt, or replaced.
+        added: target positions of the words that are only in the target prompt, or replace others.
     """
 
     mapping: Tensor
@@ -27,7 +28,7 @@ class Alignment:
     added: tuple[int, ...]
 
 
-def align(source: Words, target: Words, length: int, *, replace: bool) -> Alignment:
+def align(source: TokenSpans, target: TokenSpans, length: int, *, replace: bool) -> Alignment:
     """Match the words of two prompts of ``length`` tokens, in order; with ``replace``, also a word and its successor.
 
     A word replaced by another is mapped onto it where ``replace`` is true, and new otherwise. Where they have different
@@ -35,8 +36,8 @@ def align(source: Words, target: Words, length: int, *, replace: bool) -> Alignm
     padding are mapped onto each other.
 
     >>> source, target = (("red", (1,)), ("ball", (2,))), (("blue", (1,)), ("ball", (2,)), ("now", (3,)))
-    >>> found = align(source, target, 5, replace=True)
-    >>> found.removed, found.added, found.mapping.argmax(0).tolist()
+    >>> alignment = align(source, target, 5, replace=True)
+    >>> alignment.removed, alignment.added, alignment.mapping.argmax(0).tolist()
     ((1,), (1, 3), [0, 1, 2, 0, 3])
     """
     mapping = torch.zeros(length, length)
@@ -61,22 +62,28 @@ def align(source: Words, target: Words, length: int, *, replace: bool) -> Alignm
     return Alignment(mapping, tuple(removed), tuple(added))
 
 
-def handed(theirs: Tensor, ours: Tensor, mapping: Tensor) -> Tensor:
-    """Cross attention of the targets, (P, heads, cells, positions), with what mappings (P, …) hand over to them.
+def transferred(source: Tensor, target: Tensor, mapping: Tensor) -> Tensor:
+    """Cross attention of the targets with that of the source transferred to words in common.
 
-    A' = A_source·M, and the target's own attention where the column of M is 0; ``theirs`` is A_source,
-    (1, heads, cells, positions). Prompt-to-Prompt, Section 3.2.
+    A' = A_source·M, and the target's own attention where the column of M is 0. Prompt-to-Prompt, Section 3.2.
+
+    Args:
+        source: A_source, probabilities (1, heads, cells, positions).
+        target: probabilities (P, heads, cells, positions).
+        mapping: M, (P, source positions, target positions); see :class:`Alignment`.
 
     >>> theirs, ours = torch.tensor([[[[0.75, 0.25]]]]), torch.tensor([[[[0.5, 0.5]]]])
-    >>> handed(theirs, ours, torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
+    >>> transferred(theirs, ours, torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
     tensor([[[[0.7500, 0.5000]]]])
     """
-    shares = mapping.to(theirs)[:, None]
-    return theirs @ shares + ours * (shares == 0).all(2, keepdim=True)
+    shares = mapping.to(source)[:, None]
+    return source @ shares + target * (shares == 0).all(2, keepdim=True)
 
 
-def _paired(source: Words, target: Words) -> list[tuple[tuple[str, tuple[int, ...]], tuple[str, tuple[int, ...]]]]:
-    """Words one to one; where one prompt has more, its last ones go together."""
+def _paired(
+    source: TokenSpans, target: TokenSpans
+) -> list[tuple[tuple[str, tuple[int, ...]], tuple[str, tuple[int, ...]]]]:
+    """TokenSpans one to one; where one prompt has more, its last ones go together."""
     count = min(len(source), len(target))
     pairs = list(zip(source[:count], target[:count], strict=True))
     if len(source) > count:

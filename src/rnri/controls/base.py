@@ -1,128 +1,79 @@
-"""What every control shares, and what it sees of an edit."""
+"""Controls that need the model: what they require of the network's batch, and the context they get."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rnri_core.controls.base import Context, Control, ControlState
 from rnri_core.errors import RnriError
 from rnri_core.inversion.inversion import Inversion
-from rnri_core.registry import Registered
-from torch import Tensor
 
-from rnri.models.attention import places, spelled
-from rnri.models.attention_hooks import AttentionHook, Place
+from rnri.models.attention import TokenSpans, attention_layers, token_spans
+from rnri.models.attention_hooks import AttentionHook, AttentionLayer
 from rnri.models.base import Condition, Model
 
-Words = tuple[tuple[str, tuple[int, ...]], ...]
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EditContext(Context):
+    """The edit that controls act on, with its model: P prompts, sampled in one batch from one inversion.
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One edit as its controls see it: P prompts drawn at once from one inversion.
+    The network's batch has the latents several times, once for each prediction that is combined.
 
-    The network's batch holds the latents' rows again and again, once for each prediction that is combined;
-    ``targets`` are those told the prompts. With ``beside``, row 0 is the source: the inversion's own latents, told its
-    own prompt. ``length`` is how many tokens of a prompt the network reads. ``unguided`` are the rows told the negative
-    prompt, first the source's latents, then the edits'; ``None`` where no control asks for it, or guidance is 1.
+    Attributes:
+        model: the model.
+        prompts: the P target prompts.
+        length: tokens of a prompt that the network reads.
+        targets: the rows of the batch that are conditioned on the target prompts. With ``ModelControl.needs_source``,
+            row 0 is the source: the inversion's own latents under its own prompt.
+        negatives: the rows under the negative prompt, first that of the source's latents, then those of the edits;
+            ``None`` where no control needs the source there, or guidance is not active.
     """
 
     model: Model
-    source: Inversion
     prompts: tuple[str, ...]
-    beside: bool
-    targets: slice
     length: int
-    unguided: slice | None = None
+    targets: slice
+    negatives: slice | None = None
 
-    @property
-    def steps(self) -> int:
-        """How many steps the inversion has."""
-        return len(self.source.schedule)
-
-    def words(self, prompt: str) -> Words:
+    def spans(self, prompt: str) -> TokenSpans:
         """The words of a prompt, each with the positions of its tokens."""
-        return spelled(self.model, prompt, self.length)
+        return token_spans(self.model, prompt, self.length)
 
-    def layers(self) -> tuple[Place, ...]:
+    def layers(self) -> tuple[AttentionLayer, ...]:
         """The attention layers of the network. Raises TypeError for a model that has no UNet."""
-        return places(self.model)
-
-    def missing(self, what: str, cure: str) -> RnriError:
-        """The error of a control that finds no layer to act on."""
-        height, width = self.source.noise.shape[-2:]
-        width, height = self.source.size or (width, height)
-        return RnriError(f"{self.model.name} has no {what} for a picture of {width}×{height}", hint=cure)
-
-    def reached(self, k: int, share: float) -> bool:
-        """Whether the middle of step k lies beyond this share of the steps: of 4 steps, 0.5 have 0 and 1 before it."""
-        return k + 0.5 >= share * self.steps
+        return attention_layers(self.model)
 
 
-class Bound(AttentionHook):
-    """A control at work on one edit; made anew for each, so that it may remember things from step to step.
+class ModelControl(Control[EditContext]):
+    """Base of the controls that need the model; its class attributes and methods change what the network evaluates."""
 
-    All that is not overridden leaves things as they are. ``k`` is the step the network is at.
-    """
+    needs_source: ClassVar[bool] = False
+    """Whether the network evaluates the source beside the edit, in one more row of the batch."""
+    needs_negative_source: ClassVar[bool] = False
+    """Whether it evaluates the source under the negative prompt as well, where guidance is active: another row."""
 
-    k: int = 0
-    first: int = 0
-    """Steps before this one are the inversion's own: the edit starts from its latents there."""
-    nfe: int = 0
-    """Network evaluations it made when it was bound."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-
-    def condition(self, target: Condition) -> Condition:
-        """What the network is told, P rows, instead of the prompts."""
-        return target
-
-    def observe(self, z: Tensor, plain: Tensor, prediction: Tensor) -> None:
-        """Told at each step its latents z (P, …), what the network says of them for the prompts, and what is made of
-        that with guidance."""
-
-    def correct(self, delta: Tensor) -> Tensor:
-        """What is added after this step for the inversion's correction δ, (1 or P, …); asked after `observe`."""
-        return delta
-
-    def blend(self, k: int, z: Tensor) -> Tensor:
-        """The latents (P, …) to go on with after step k."""
-        return z
-
-    def mask(self) -> Tensor | None:
-        """Where the picture may change, (1 or P, 1, h, w) in [0, 1] of any size; ``None`` is everywhere."""
+    def negative_prompt(self, source: str) -> str | None:
+        """The negative prompt of guidance, given the source prompt; ``None`` leaves that of the edit."""
         return None
 
-
-class Control(Registered):
-    """Base of the controls: a frozen dataclass whose fields are declared with :func:`rnri_core.registry.option`.
-
-    ``neutral`` are the values of fields at which it changes nothing, not a bit.
-    """
-
-    neutral: ClassVar[Mapping[str, object]]
-    attends: ClassVar[bool] = False
-    """Whether it hooks into attention."""
-    beside: ClassVar[bool] = False
-    """Whether the source has to run beside the edit, for a row more of the batch."""
-    unguided: ClassVar[bool] = False
-    """Whether it has to run with the negative prompt as well, where guidance is not 1: another row."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether it changes nothing, its fields being neutral."""
-        return all(getattr(self, name) == value for name, value in self.neutral.items())
-
-    def negative(self, source: str) -> str | None:
-        """What guidance leads away from, if this control says so; ``source`` is the prompt of the inversion."""
-        return None
-
-    def push(self) -> float:
-        """How much of the difference between the prompt's and the source prompt's prediction is added."""
+    def pseudo_guidance(self) -> float:
+        """The weight w of w·(m(z, target) − m(z, source prompt)), which is added to the network output."""
         return 0.0
 
-    def bind(self, job: Job) -> Bound:
-        """This control at work on one edit. Raises ValueError where the inversion cannot serve it."""
-        return Bound(job)
+    def condition(self, context: EditContext, target: Condition) -> Condition:
+        """The conditioning (P rows) of the network in place of the target prompts'."""
+        return target
+
+
+class AttentionState(ControlState, AttentionHook):
+    """A control at work on one edit that reads or changes the network's attention."""
+
+    def __init__(self, context: EditContext) -> None:
+        self.context = context
+
+
+def missing(model: Model, source: Inversion, layers: str, cure: str) -> RnriError:
+    """The error of a control for which the network has no layer to act on."""
+    width, height = source.size or tuple(source.noise.shape[:-3:-1])
+    return RnriError(f"{model.name} has no {layers} for an image of {width}×{height}", hint=cure)

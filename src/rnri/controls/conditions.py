@@ -1,4 +1,4 @@
-"""Prompts as the network reads them, put together; the shorter are padded with zeros, which their masks leave out."""
+"""Concatenation and interpolation of conditionings; shorter ones are padded with zeros, which their masks exclude."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnri.models.base import Condition
 
 
 def joined(parts: Sequence[Condition]) -> Condition:
-    """One condition with the rows of all.
+    """The conditionings' rows as one batch, in order.
 
     >>> long, short = (Condition((name,), torch.ones(1, length, 8)) for name, length in (("a b", 2), ("a", 1)))
     >>> joined([long, short]).tokens.shape
@@ -24,9 +24,14 @@ def joined(parts: Sequence[Condition]) -> Condition:
 
 
 def between(one: Condition, other: Condition, share: float) -> Condition:
-    """one + share·(other − one), row by row, in all that the network reads; the prompts are those of ``other``.
+    """one + share·(other − one), row by row, for every tensor of a conditioning; prompts are those of ``other``.
 
-    A token counts that counts in either, but at share 0 and 1, where all is as that end has it.
+    A token is attended to if either mask has it; at share 0 and 1 all is that end's.
+
+    Args:
+        one: one row, or as many as ``other``.
+        other: P rows.
+        share: 0 is ``one``, 1 is ``other``; beyond, it extrapolates.
     """
 
     def rule(pair: list[Tensor]) -> Tensor:
@@ -40,7 +45,7 @@ def between(one: Condition, other: Condition, share: float) -> Condition:
 
 
 def _combined(parts: Sequence[Condition], rule: Callable[[list[Tensor]], Tensor]) -> Condition:
-    """Every tensor of the parts, of one length, by a rule, whatever a family keeps beside the tokens."""
+    """The parts combined tensor by tensor by a rule, padded to one length, with all that a family has beside tokens."""
     changed: dict[str, object] = {}
     for each in fields(parts[0]):
         values = [getattr(part, each.name) for part in parts]

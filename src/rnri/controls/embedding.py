@@ -1,4 +1,4 @@
-"""Between what the source and the target prompt mean to the network."""
+"""Conditioning between the source and the target prompt."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import ClassVar
 from rnri_core import publications
 from rnri_core.registry import option
 
-from rnri.controls.base import Bound, Control, Job
+from rnri.controls.base import EditContext, ModelControl
 from rnri.controls.conditions import between
 from rnri.models.base import Condition
 
 
 @dataclass(frozen=True)
-class Embedding(Control):
-    """Tell the network something between the two prompts: e = e_source + strength·(e_target − e_source).
+class Embedding(ModelControl):
+    """Interpolate the two prompts' embeddings: e = e_source + strength·(e_target − e_source).
 
-    Above 1 it is led past the target.
+    Above 1 it extrapolates past the target.
     """
 
     source = publications.IMAGIC
@@ -26,14 +26,5 @@ class Embedding(Control):
 
     strength: float = option(0.7, "0 is the source prompt, 1 the target, more goes past it", low=0.0, high=3.0)
 
-    def bind(self, job: Job) -> Bound:
-        return _Between(job, self.strength)
-
-
-class _Between(Bound):
-    def __init__(self, job: Job, strength: float) -> None:
-        super().__init__(job)
-        self.strength = strength
-
-    def condition(self, target: Condition) -> Condition:
-        return between(self.job.model.embed([self.job.source.prompt]), target, self.strength)
+    def condition(self, context: EditContext, target: Condition) -> Condition:
+        return between(context.model.embed([context.source.prompt]), target, self.strength)

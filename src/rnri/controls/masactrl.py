@@ -1,4 +1,4 @@
-"""The source's textures in the edit's new pose."""
+"""Mutual self attention: the source's textures in the edit's layout."""
 
 from __future__ import annotations
 
@@ -10,46 +10,47 @@ from rnri_core import publications
 from rnri_core.registry import option
 from torch import Tensor
 
-from rnri.controls.base import Bound, Control, Job
-from rnri.models.attention_hooks import Place
+from rnri.controls.base import AttentionState, EditContext, ModelControl, missing
+from rnri.models.attention_hooks import AttentionLayer, Projections
 
 
 @dataclass(frozen=True)
-class MasaCtrl(Control):
-    """Let the edit's self attention look at the source's keys and values: it queries contents instead of making them.
+class MasaCtrl(ModelControl):
+    """Give the edit's self attention the keys and values of the source, so that it queries its contents.
 
-    From a step on, when the layout stands, and from a layer on. For changes of pose, number and place. Predictions for
-    the prompts take them from the source told its own prompt, those for the negative prompt from the source told that.
+    It acts from a share of the steps on, when the layout is fixed, and from a share of the layers on. For changes of
+    pose, number and position. Rows under the target prompts take keys and values from the source under its own prompt,
+    those under the negative prompt from the source under that.
     """
 
     source = publications.MASACTRL
     passage = "Algorithm 1"
     neutral: ClassVar = {"start": 1.0}
-    attends: ClassVar = True
-    beside: ClassVar = True
-    unguided: ClassVar = True
+    needs_source: ClassVar = True
+    needs_negative_source: ClassVar = True
 
     start: float = option(0.08, "share of the steps after which it begins, 1 for never", low=0.0, high=1.0)
     layers: float = option(0.6, "share of the layers after which it begins", low=0.0, high=1.0)
 
-    def bind(self, job: Job) -> Bound:
-        return _Looking(job, self)
+    def state(self, context: EditContext) -> _MasaCtrl:
+        return _MasaCtrl(context, self)
 
 
-class _Looking(Bound):
-    def __init__(self, job: Job, control: MasaCtrl) -> None:
-        super().__init__(job)
+class _MasaCtrl(AttentionState):
+    def __init__(self, context: EditContext, control: MasaCtrl) -> None:
+        super().__init__(context)
         self.control = control
-        if not any(map(self.mutual, job.layers())):
-            raise job.missing(f"self attention after layers={control.layers:g}", "give a smaller share of the layers")
+        if not any(map(self._acts, context.layers())):
+            layers = f"self attention after layers={control.layers:g}"
+            raise missing(context.model, context.source, layers, "give a smaller share of the layers")
 
-    def mutual(self, place: Place) -> bool:
-        return not place.cross and place.index >= self.control.layers * place.count
+    def _acts(self, layer: AttentionLayer) -> bool:
+        return not layer.cross and layer.index >= self.control.layers * layer.count
 
-    def project(self, place: Place, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if not self.mutual(place) or not self.job.reached(self.k, self.control.start):
+    def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
+        if not self._acts(layer) or not self.context.beyond(step, self.control.start):
             return q, k, v
         rows = torch.zeros(len(k), dtype=torch.long, device=k.device)
-        if self.job.unguided is not None:
-            rows[self.job.unguided] = self.job.unguided.start
+        if self.context.negatives is not None:
+            rows[self.context.negatives] = self.context.negatives.start
         return q, k[rows], v[rows]

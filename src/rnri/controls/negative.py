@@ -1,4 +1,4 @@
-"""What guidance leads away from."""
+"""The negative prompt of guidance."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import ClassVar, Literal
 from rnri_core import publications
 from rnri_core.registry import option
 
-from rnri.controls.base import Control
+from rnri.controls.base import ModelControl
 
 
 @dataclass(frozen=True)
-class Negative(Control):
-    """Lead away from a prompt instead of from the empty one: m = m_negative + guidance·(m_target − m_negative).
+class Negative(ModelControl):
+    """Guide away from a prompt instead of the empty one: m = m_negative + guidance·(m_target − m_negative).
 
-    ``of="source"`` leads away from what the picture showed. Both need guidance that is active, mostly above 1.
+    ``of="source"`` guides away from the source prompt. Both need active guidance, mostly above 1.
     """
 
     source = publications.NEGATIVE
     passage = "Section 3, for the edit"
     neutral: ClassVar = {"prompt": "", "of": "prompt"}
 
-    prompt: str = option("", "what is not wanted")
+    prompt: str = option("", "what the image should not show")
     of: Literal["prompt", "source"] = option("prompt", "whether that is `prompt` or the source prompt")
 
-    def negative(self, source: str) -> str:
+    def negative_prompt(self, source: str) -> str:
         return source if self.of == "source" else self.prompt

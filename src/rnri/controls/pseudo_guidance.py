@@ -1,4 +1,4 @@
-"""Guidance from the source prompt to the target prompt, for models that take none."""
+"""Guidance from the source prompt to the target prompt, for models without classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import ClassVar
 from rnri_core import publications
 from rnri_core.registry import option
 
-from rnri.controls.base import Control
+from rnri.controls.base import ModelControl
 
 
 @dataclass(frozen=True)
-class PseudoGuidance(Control):
+class PseudoGuidance(ModelControl):
     """Amplify what the target prompt changes: m = m_target + (weight − 1)·(m_target − m_source).
 
-    m_source is the prediction at the same latents for the source prompt: the cross-prompt term alone is scaled, what
-    comes of the latents being others than the source's is not. Works with distilled models, which know no guidance.
+    m_source is the network output at the same latents for the source prompt: only the effect of the prompts is scaled,
+    not that of the latents differing from the source's. It works with distilled models, which have no guidance.
     """
 
     source = publications.TURBOEDIT
@@ -25,5 +25,5 @@ class PseudoGuidance(Control):
 
     weight: float = option(1.5, "1 is none", low=0.0, high=100.0)
 
-    def push(self) -> float:
+    def pseudo_guidance(self) -> float:
         return self.weight - 1

@@ -10,8 +10,8 @@ from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.inversion import Inversion
 
 from rnri.editing.editor import Editor, Encoded
+from rnri.editing.limits import listed
 from rnri.images import ImageLike
-from rnri.limits import listed
 
 
 def invert_all(
@@ -20,7 +20,7 @@ def invert_all(
     prompts: Sequence[str],
     config: InversionConfig | None = None,
 ) -> list[Inversion]:
-    """:meth:`Editor.invert` of each image with its own prompt, in one batch: the same inversions, in fewer calls.
+    """Invert several images, each with its own prompt, in one batch: as :meth:`Editor.invert`, in fewer calls.
 
     Args:
         editor: the editor.
@@ -29,7 +29,7 @@ def invert_all(
         config: settings of all.
 
     Returns:
-        N inversions of one image each; ``nfe`` counts the network evaluations that an image had a row in.
+        N inversions of one image each; ``nfe`` counts the network evaluations that had a row of the image.
 
     Raises:
         RnriError: where the numbers or shapes differ, and as :meth:`Editor.invert` does.
@@ -37,16 +37,16 @@ def invert_all(
     config = config or InversionConfig()
     if len(images) != len(prompts) or not images:
         raise RnriError(
-            f"{len(images)} pictures and {len(prompts)} prompts", hint="give a prompt for each, and at least one"
+            f"{len(images)} images and {len(prompts)} prompts", hint="give a prompt for each, and at least one"
         )
     texts = listed(list(prompts))
     encoded = [editor.encode(each, resolution=config.resolution) for each in images]
     for each in encoded:
         if each.latents.shape[1:] != encoded[0].latents.shape[1:]:
             raise RnriError(
-                f"pictures of {encoded[0].size} and {each.size} pixels take latents of other shapes",
+                f"images of {encoded[0].size} and {each.size} pixels have latents of different shapes",
                 hint="give one resolution for all, or invert them one by one",
             )
-    whole = editor.invert_latents(torch.cat([each.latents for each in encoded]), texts, config)
+    inversion = editor.invert_latents(torch.cat([each.latents for each in encoded]), texts, config)
     pairs = enumerate(zip(texts, encoded, strict=True))
-    return [whole.row(k).described(prompt=prompt, size=each.size) for k, (prompt, each) in pairs]
+    return [inversion.row(k).described(prompt=prompt, size=each.size) for k, (prompt, each) in pairs]

@@ -1,4 +1,4 @@
-"""A source prompt for those who have none: what a picture shows, as its model would say it."""
+"""Captions as source prompts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from rnri.models import EMBEDDED
 
 
 def describe(image: ImageLike, model: str, *, captioner: str, local_files_only: bool = False) -> str:
-    """What a picture shows: read off by the attribute reader for the embedded models, told by a captioner for others.
+    """The caption of an image: by the attribute reader for the embedded models, by a BLIP captioner for others.
 
-    ``captioner`` is a BLIP model's folder or Hub id, which is asked unless `local_files_only`. Raises ValueError where
-    there is none.
+    Args:
+        image: the image.
+        model: name of the model that is to invert it.
+        captioner: folder or Hub id of a BLIP model.
+        local_files_only: whether the Hub is not asked.
+
+    Raises:
+        RnriError: where the captioner cannot be loaded, or gives no caption.
 
     >>> from rnri.scenes.render import render
     >>> from rnri.scenes.scene import Item, Scene
@@ -28,7 +34,7 @@ def describe(image: ImageLike, model: str, *, captioner: str, local_files_only: 
         return Reader.load().describe(pixels)
     from rnri.models.captioner import Captioner
 
-    said = Captioner.load(captioner, local_files_only=local_files_only).describe(pixels)
-    if not said:
-        raise RnriError(f"{captioner} has nothing to say of the picture", hint="say yourself what it shows")
-    return said
+    caption = Captioner.load(captioner, local_files_only=local_files_only).describe(pixels)
+    if not caption:
+        raise RnriError(f"{captioner} gives no caption for the image", hint="give a source prompt")
+    return caption

@@ -9,10 +9,10 @@ from typing import Literal
 from rnri_core.errors import RnriError, RnriTypeError
 from rnri_core.inversion.config import check_guidance
 
-from rnri.controls import Control
+from rnri.controls import AnyControl
 from rnri.controls import control as find_control
 
-ControlLike = Control | str
+ControlLike = AnyControl | str
 """A control, or its spec such as ``"start-step:strength=0.5"``."""
 
 
@@ -48,7 +48,7 @@ class EditConfig:
                 hint="give 'auto', a tuple of controls or () for none",
                 field="controls",
             )
-        if self.chosen and self.steps is not None:
+        if self.chosen not in ("auto", ()) and self.steps is not None:
             raise RnriError(
                 f"steps={self.steps} and controls exclude each other",
                 hint="edit in as many steps as were inverted",
@@ -56,8 +56,8 @@ class EditConfig:
             )
 
     @property
-    def chosen(self) -> tuple[Control, ...] | None:
-        """The controls, specs resolved; ``None`` for ``"auto"``."""
+    def chosen(self) -> tuple[AnyControl, ...] | Literal["auto"]:
+        """The controls, specs resolved, or ``"auto"``."""
         if isinstance(self.controls, str):
-            return None
+            return "auto"
         return tuple(find_control(each) if isinstance(each, str) else each for each in self.controls)

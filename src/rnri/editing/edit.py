@@ -3,58 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
+from rnri_core.controls.base import ControlState
+from rnri_core.controls.sampling import Sampled, run
 from rnri_core.errors import RnriError
 from rnri_core.inversion.inversion import Inversion, Trajectory, sample
 from rnri_core.sampling.guidance import guided_pair
 from rnri_core.sampling.steps import Denoiser, Schedule
 from torch import Tensor
 
-from rnri.controls import Bound, Control, Job
+from rnri.controls import AnyControl, EditContext, ModelControl
 from rnri.controls.conditions import joined
-from rnri.controls.hold import Hold
 from rnri.models.attention import attending
+from rnri.models.attention_hooks import AttentionHook
 from rnri.models.base import Model, guidance_of, is_guided
 
 
 def bound(model: Model, prompts: Sequence[str], guidance: float | None = None, negative: str | None = None) -> Denoiser:
-    """The network bound to prompts, guided away from `negative` in one call of twice the size.
+    """The network bound to prompts, guided away from ``negative`` in one call of twice the size.
 
-    Without `guidance` there is none; a network that reads the guidance is given it as a number. Raises ValueError for
-    guidance that a model has not.
+    Args:
+        model: the model.
+        prompts: P target prompts.
+        guidance: guidance scale; none if not given. A network that reads the guidance is given it as a number.
+        negative: the negative prompt.
+
+    Raises:
+        RnriError: for guidance, or a negative prompt, that the model does not take.
     """
-    told, scale = guidance_of(model, model.guidance_threshold if guidance is None else guidance, negative)
+    embedded, scale = guidance_of(model, model.guidance_threshold if guidance is None else guidance, negative)
     target = model.embed(prompts)
     if scale is None:
-        return model.denoiser(target, told)
-    pair = model.denoiser(joined([model.unconditional(negative, len(prompts)), target]), told)
+        return model.denoiser(target, embedded)
+    pair = model.denoiser(joined([model.unconditional(negative, len(prompts)), target]), embedded)
     return guided_pair(pair, scale, rule=model.combine)
-
-
-@dataclass(frozen=True, eq=False)
-class Sampled:
-    """What sampling an inversion for P prompts gave.
-
-    Attributes:
-        trajectory: schedule and latents (P, …) of every step, noise first; those before step ``first`` are the
-            inversion's own. Latents that controls changed are not joined by noise maps.
-        first: the step that sampling began at.
-        masks: where the image may change, each (1 or P, 1, h, w) in [0, 1] of its own size.
-        nfe: network evaluations, one for each latent of a batch.
-    """
-
-    trajectory: Trajectory
-    first: int
-    masks: tuple[Tensor, ...]
-    nfe: int
-
-    @property
-    def latents(self) -> Tensor:
-        """The clean latents (P, C, h, w)."""
-        return self.trajectory.latents[-1]
 
 
 def resample(
@@ -64,51 +48,46 @@ def resample(
     *,
     guidance: float | None = None,
     negative: str | None = None,
-    controls: Sequence[Control] = (),
+    controls: Sequence[AnyControl] = (),
 ) -> Sampled:
     """Sample an inversion again, once for each prompt, all in one batch.
 
-    Predictions are combined as the model's family does (:meth:`Model.combine`, mostly m_negative + guidance·(m −
-    m_negative)), without ``guidance`` not at all, and push·(m − m_source) is added where a control says so. Controls
-    act in the order given. Raises ValueError where one does not fit the inversion, TypeError where it does not fit the
-    model.
+    Predictions are combined by the rule of the model's family (:meth:`Model.combine`, mostly m_negative +
+    guidance·(m − m_negative)); where a control has pseudo-guidance w, w·(m − m_source) is added.
+
+    Args:
+        model: the model that made the inversion.
+        source: the inversion.
+        prompts: P target prompts.
+        guidance: guidance scale; none if not given.
+        negative: the negative prompt.
+        controls: act in this order.
+
+    Raises:
+        RnriError: where a control does not fit the inversion, and for two negative prompts.
+        RnriTypeError: where a control does not fit the model.
     """
     active = [control for control in controls if not control.idle]
-    unwanted = [text for control in active if (text := control.negative(source.prompt)) is not None]
-    if len(unwanted) + bool(negative) > 1:
+    needs = [control for control in active if isinstance(control, ModelControl)]
+    negatives = [text for control in needs if (text := control.negative_prompt(source.prompt)) is not None]
+    if len(negatives) + bool(negative) > 1:
         raise RnriError("two negative prompts are given", hint="keep one")
-    rows = _Rows(
+    batch = _Batch(
         model,
         source,
         tuple(prompts),
-        beside=any(control.beside for control in active),
-        unguided=any(control.unguided for control in active),
-        negative=unwanted[0] if unwanted else negative,
+        needs,
+        negative=negatives[0] if negatives else negative,
         guidance=model.guidance_threshold if guidance is None else guidance,
-        push=sum(control.push() for control in active),
     )
-    bounds = [control.bind(rows.job) for control in active]
-    m = rows.denoiser(bounds)
-    first = max((bound.first for bound in bounds), default=0)
-    latents = [z.to(model.device).expand(len(prompts), -1, -1, -1) for z in source.latents[: first + 1]]
+    states: list[ControlState] = [control.state(batch.context) for control in active]
+    with attending(model, [state for state in states if isinstance(state, AttentionHook)]) as begin:
 
-    def blend(k: int, z: Tensor) -> Tensor:
-        if source.noise_maps is not None:
-            delta = source.noise_maps[first + k].to(z)
-            for bound in bounds:
-                delta = bound.correct(delta)
-            z = z + delta
-        for bound in bounds:
-            z = bound.blend(first + k, z)
-        latents.append(z)
-        return z
+        def predict(k: int, z: Tensor) -> tuple[Tensor, Tensor]:
+            begin(k)
+            return batch.predict(k, z)
 
-    hooks = [bound for bound, control in zip(bounds, active, strict=True) if control.attends]
-    with attending(model, hooks) if hooks else nullcontext():
-        sample(m, source.schedule[first:], latents[-1], callback=blend)
-    masks = tuple(mask for bound in bounds if (mask := bound.mask()) is not None)
-    nfe = rows.count * (len(source.schedule) - first) + sum(bound.nfe for bound in bounds)
-    return Sampled(Trajectory(source.schedule, tuple(latents)), first, masks, nfe)
+        return run(predict, batch.context, states, rows=batch.rows, device=model.device)
 
 
 def sample_noise(
@@ -124,11 +103,6 @@ def sample_noise(
     sample(bound(model, prompts, guidance, negative), schedule, latents[0], callback=record)
     rows = 2 if is_guided(model, guidance) else 1
     return Sampled(Trajectory(schedule, tuple(latents)), first=0, masks=(), nfe=rows * len(prompts) * len(schedule))
-
-
-def default_controls(source: Inversion) -> tuple[Control, ...]:
-    """The controls of an edit that names none: the automatic mask, where the inversion has noise maps."""
-    return () if source.noise_maps is None else (Hold(),)
 
 
 def other_steps(source: Inversion, whole: Schedule) -> Schedule:
@@ -169,10 +143,10 @@ def as_inversion(m: Denoiser, source: Inversion, sampled: Sampled, *, prompt: st
     return edited.described(prompt=prompt, guidance=guidance)
 
 
-class _Rows:
-    """The batch of each step: [source], [source told negative], [negative × P], targets × P, [source prompt × P].
+class _Batch:
+    """The network's batch at each step: [source], [source, negative], [negative × P], targets × P, [source prompt × P].
 
-    The first two are of the inversion's latents, all others of the edit's.
+    The first two rows are of the inversion's latents, all others of the edit's. Of ``context``, controls read the rows.
     """
 
     def __init__(
@@ -180,52 +154,50 @@ class _Rows:
         model: Model,
         source: Inversion,
         prompts: tuple[str, ...],
+        controls: Sequence[ModelControl],
         *,
-        beside: bool,
-        unguided: bool,
         negative: str | None,
         guidance: float,
-        push: float,
     ) -> None:
-        self.model, self.source, self.push = model, source, push
-        self.told, self.guidance = guidance_of(model, guidance, negative)
-        size, guided = len(prompts), self.guidance is not None
-        self.sources = beside + (unguided and guided)
-        self.before = [model.embed([source.prompt])] if beside else []
+        self.model, self.size = model, len(prompts)
+        guidance_embedding, self.guidance = guidance_of(model, guidance, negative)
+        guided = self.guidance is not None
+        self.pseudo_guidance = sum(control.pseudo_guidance() for control in controls)
+        beside = any(control.needs_source for control in controls)
+        negative_beside = guided and any(control.needs_negative_source for control in controls)
+        self.sources = beside + negative_beside
+        before = [model.embed([source.prompt])] if beside else []
         if guided:
-            self.before.append(model.unconditional(negative, self.sources - beside + size))
-        self.after = [model.embed([source.prompt] * size)] if push else []
-        self.target = model.embed(prompts)
-        first = sum(map(len, self.before))
-        targets = slice(first, first + size)
-        alone = slice(int(beside), first) if self.sources > beside else None
-        self.job = Job(model, source, prompts, beside, targets, self.target.tokens.shape[1], unguided=alone)
-        self.count = first + size + sum(map(len, self.after))
+            before.append(model.unconditional(negative, negative_beside + self.size))
+        after = [model.embed([source.prompt] * self.size)] if self.pseudo_guidance else []
+        target = model.embed(prompts)
+        first = sum(map(len, before))
+        self.rows = first + self.size + sum(map(len, after))
+        self.context = EditContext(
+            model=model,
+            source=source,
+            prompts=prompts,
+            count=self.size,
+            source_guided=is_guided(model, source.guidance),
+            length=target.tokens.shape[1],
+            targets=slice(first, first + self.size),
+            negatives=slice(int(beside), first) if negative_beside else None,
+        )
+        for control in controls:
+            target = control.condition(self.context, target)
+        self.network = model.denoiser(joined([*before, target, *after]), guidance_embedding)
 
-    def denoiser(self, bounds: Sequence[Bound]) -> Denoiser:
-        """The network on the whole batch, its rows combined to one prediction for each prompt."""
-        target, sources, size = self.target, self.sources, len(self.job.prompts)
-        for bound in bounds:
-            target = bound.condition(target)
-        whole = self.model.denoiser(joined([*self.before, target, *self.after]), self.told)
-        position = {step.t: k for k, step in enumerate(self.source.schedule)}
-
-        def m(z: Tensor, t: float) -> Tensor:
-            k = position[t]
-            for bound in bounds:
-                bound.k = k
-            batch = z.repeat((self.count - sources) // size, 1, 1, 1)
-            if sources:
-                own = self.source.schedule[k].scale * self.source.latents[k].to(z)
-                batch = torch.cat([own.expand(sources, -1, -1, -1), batch])
-            said = whole(batch, t)
-            prediction = plain = said[self.job.targets]
-            if self.guidance is not None:
-                prediction = self.model.combine(plain, said[sources : sources + size], self.guidance)
-            if self.push:
-                prediction = prediction + self.push * (plain - said[-size:])
-            for bound in bounds:
-                bound.observe(z, plain, prediction)
-            return prediction
-
-        return m
+    def predict(self, k: int, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs for the target prompts without and with guidance, from one call on the whole batch."""
+        step, sources = self.context.source.schedule[k], self.sources
+        batch = (step.scale * z).repeat((self.rows - sources) // self.size, 1, 1, 1)
+        if sources:
+            own = step.scale * self.context.source.latents[k].to(z)
+            batch = torch.cat([own.expand(sources, -1, -1, -1), batch])
+        outputs = self.network(batch, step.t)
+        output = conditional = outputs[self.context.targets]
+        if self.guidance is not None:
+            output = self.model.combine(conditional, outputs[sources : sources + self.size], self.guidance)
+        if self.pseudo_guidance:
+            output = output + self.pseudo_guidance * (conditional - outputs[-self.size :])
+        return conditional, output

@@ -1,13 +1,15 @@
-"""Image in, Inversion, edited image out: the whole way, and no state kept on it."""
+"""The editor: from an image to its inversion, and from the inversion to edited images."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
+from rnri_core.controls.masks import composite
+from rnri_core.controls.sampling import Sampled, default_controls
 from rnri_core.errors import RnriError
 from rnri_core.inversion.config import InversionConfig, check_guidance
 from rnri_core.inversion.inversion import Inversion, sample
@@ -18,36 +20,33 @@ from torch import Tensor
 
 from rnri import images, models
 from rnri.editing.config import EditConfig
-from rnri.editing.edit import Sampled, as_inversion, bound, default_controls, other_steps, resample, sample_noise
+from rnri.editing.edit import as_inversion, bound, other_steps, resample, sample_noise
+from rnri.editing.encoded import Encoded
+from rnri.editing.limits import check_resolution, check_size, generator, listed
 from rnri.editing.renamed import configured
 from rnri.editing.result import EditResult
 from rnri.editing.timings import Timings
 from rnri.images import ImageLike, Picture
-from rnri.limits import check_resolution, check_size, generator, listed
-from rnri.load_options import Loading
 from rnri.models.base import Model
+from rnri.models.loading import Loading
 
 __all__ = ["Editor", "Encoded", "Timings"]
 
 
-class Encoded(NamedTuple):
-    """A picture as a model has it: latents (1, C, h, w) at a size the model takes, and its own size (width, height).
-
-    All that is needed to invert it, again too, and much smaller than pixels or inversion.
-    """
-
-    latents: Tensor
-    size: tuple[int, int]
-
-
 @dataclass(frozen=True)
 class Editor:
-    """Edits images by text with one model: invert once, then edit as often as wanted.
+    """Edits images by text with one model: invert an image once, then edit the inversion any number of times.
 
-    It keeps nothing between calls, and any number of threads may call it: each gets, to the bit, what it would get
-    alone. Networks run beside each other unless they are compiled or offloaded. Sizes are (width, height), as in PIL.
-    Every call takes `timings`, a `Timings` that it adds to, one for each thread. Steps and guidance not given are the
-    model's `defaults`; inverting, there is no guidance unless given.
+    It has no state, and any number of threads may call it, each with the bits it would have alone. Networks run
+    concurrently unless they are compiled or offloaded. Sizes are (width, height) in pixels, as in PIL. ``timings``
+    gets the seconds of each stage of a call added, one object for each thread. Steps and guidance that are not given
+    are those of ``model.defaults``; inversions have no guidance unless it is given.
+
+    >>> from rnri.examples import EDITS
+    >>> editor, edit = Editor.from_pretrained("scenes-turbo"), EDITS["colour"]
+    >>> inversion = editor.invert(edit.images().source, edit.source_prompt)
+    >>> editor.edit(inversion, edit.target_prompt).picture.size
+    (128, 128)
     """
 
     model: Model
@@ -61,14 +60,14 @@ class Editor:
         dtype: torch.dtype = torch.float32,
         loading: Loading | None = None,
     ) -> Editor:
-        """An editor with an embedded model, a folder or a Hub id; see `rnri.models.load`."""
+        """An editor with an embedded model, a folder or a Hub id; arguments are those of :func:`rnri.models.load`."""
         return cls(models.load(os.fspath(name), device=device, dtype=dtype, loading=loading))
 
     @classmethod
     def from_pipe(cls, pipe: Any, *, scheduler: str | None = None, spacing: str | None = None) -> Editor:
         """An editor on a diffusers pipeline, whose weights it shares and which it does not change.
 
-        `scheduler` is used instead of one that cannot be inverted, such as PNDM; see `rnri.models.from_pipe`.
+        ``scheduler`` replaces one that cannot be inverted, such as PNDM; see :func:`rnri.models.from_pipe`.
         """
         return cls(models.from_pipe(pipe, scheduler=scheduler, spacing=spacing))
 
@@ -82,7 +81,7 @@ class Editor:
         timings: Timings | None = None,
         **options: Any,
     ) -> Inversion:
-        """Invert one image: the noise from which the model samples it with the source prompt, and the way there.
+        """Invert one image: find the noise from which the model samples it with the source prompt.
 
         Args:
             image: one image in any form that :meth:`encode` takes, or its result.
@@ -91,21 +90,21 @@ class Editor:
             timings: gets the seconds of each stage added.
 
         Returns:
-            The inversion. Numerical trouble is no error but a :class:`Status` in its solutions.
+            The inversion; whether its equations were solved is the :class:`Status` of its solutions, no exception.
 
         Raises:
             RnriError: for a value out of range, or one that this model cannot serve.
         """
         config, prompts = configured(config or InversionConfig(), options), listed(prompt)
-        if config.tol is not None and getattr(self.model, "replayed", False):
+        if config.tol is not None and self.model.replayed:
             raise RnriError(
                 f"tol={config.tol:g} and CUDA graphs exclude each other", hint="give iterations alone", field="tol"
             )
         timings = timings or Timings()
         latents, size = self.encode(image, resolution=config.resolution, timings=timings)
         with timings.measure("invert", self.model.device):
-            found = self.invert_latents(latents, prompts, config)
-        return found.described(prompt=prompt, size=size)
+            inversion = self.invert_latents(latents, prompts, config)
+        return inversion.described(prompt=prompt, size=size)
 
     @runs
     def invert_latents(self, latents: Tensor, prompts: list[str], config: InversionConfig) -> Inversion:
@@ -114,14 +113,14 @@ class Editor:
         guidance = self.model.guidance_threshold if config.guidance is None else config.guidance
         schedule = self.schedule(latents, steps=config.steps, strength=config.strength, seed=config.seed)
         inverter = config.inverter_for(schedule)
-        found = inverter.invert(self.denoiser(prompts, guidance), schedule, latents, seed=config.seed)
-        if not isinstance(found, Inversion):
+        inversion = inverter.invert(self.denoiser(prompts, guidance), schedule, latents, seed=config.seed)
+        if not isinstance(inversion, Inversion):
             raise RnriError(
                 f"{config.inverter!r} gives a pair of latents, which controls cannot edit",
                 hint="use its baseline: rnri methods",
                 field="inverter",
             )
-        return found.described(
+        return inversion.described(
             model=self.model.fingerprint, guidance=guidance, inverter=spec(inverter), device=str(self.model.device)
         )
 
@@ -129,18 +128,20 @@ class Editor:
     def encode(
         self, image: ImageLike | Encoded, *, resolution: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Encoded:
-        """A picture's latents (1, C, h, w), and its own size; what is encoded stays as it is.
+        """The latents of an image, and its size; an encoded image is returned as it is.
 
-        It is scaled to `resolution`, (width, height), or without one as `rnri.images.fit` says. Raises ValueError for
-        sides that are no multiples of what the model takes.
+        The image is scaled to ``resolution``, (width, height), or else by the rule of :func:`rnri.images.fit`.
+
+        Raises:
+            RnriError: for a resolution whose sides are no multiples of what the model takes, and for a batch.
         """
         if resolution is not None:
             check_resolution(resolution, self.model.multiple, self.model.max_side)
         if isinstance(image, Encoded):
             if resolution is not None:
                 raise RnriError(
-                    f"resolution={resolution} has no effect on what is encoded",
-                    hint="encode the picture at it",
+                    f"resolution={resolution} has no effect on an encoded image",
+                    hint="encode the image at it",
                     field="resolution",
                 )
             return image
@@ -159,21 +160,21 @@ class Editor:
     def decode(
         self, latents: Tensor, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> list[Picture]:
-        """Latents (B, C, h, w) as pictures, scaled to a size if one is given."""
+        """Latents (B, C, h, w) decoded to B pictures, scaled to ``size`` if it is given."""
         check_size(size)
         with (timings or Timings()).measure("decode", self.model.device):
             return images.to_pil(self._pixels(latents, *(size or (None, None))))
 
     @runs
     def schedule(self, latents: Tensor, *, steps: int | None = None, strength: float = 1.0, seed: int = 0) -> Schedule:
-        """The model's sampler for latents (B, C, h, w) as a table of steps, whose noise, if any, ``seed`` draws."""
+        """The sampling steps for latents (B, C, h, w); the noise of a stochastic sampler is that of ``seed``."""
         steps = self.model.defaults.steps if steps is None else steps
         shape = (latents.shape[1], latents.shape[2], latents.shape[3])
         return self.model.schedule(steps, strength=strength, generator=generator(seed), shape=shape)
 
     @runs
     def denoiser(self, prompts: list[str], guidance: float | None = None, negative: str | None = None) -> Denoiser:
-        """The network bound to the prompts, guided away from `negative`; see `rnri.editing.edit.bound`."""
+        """The network bound to prompts and guidance; see :func:`rnri.editing.edit.bound`."""
         return bound(self.model, prompts, guidance, negative)
 
     @runs
@@ -194,7 +195,7 @@ class Editor:
             source: the inversion, of this model.
             prompt: the target prompt, or several, which are sampled in one batch.
             config: settings; fields of :class:`EditConfig` may be given by name as ``options`` as well, and win.
-            paste: the image itself: where a control keeps it, the result has its pixels instead of the autoencoder's.
+            paste: the image itself, whose pixels the result has outside the masks instead of the autoencoder's.
             size: (width, height) of the result in pixels; that of the image that was inverted.
             timings: gets the seconds of each stage added.
 
@@ -217,10 +218,10 @@ class Editor:
         timings: Timings | None = None,
         **options: Any,
     ) -> Inversion:
-        """The inversion of an edit, to edit again: no image between, no equation to solve.
+        """Edit an inversion and return the inversion of the edit, to be edited again; no image is decoded for it.
 
-        Its latents are those of the edit, joined by noise maps, so :meth:`reconstruct` gives the edit. Its source
-        prompt is ``prompt``.
+        Its latents are those of the edit, with noise maps, so that :meth:`reconstruct` gives the edit; its source
+        prompt is ``prompt``. Arguments are those of :meth:`edit`.
         """
         config, (text,) = configured(config or EditConfig(), options), listed([prompt])
         guidance = self._guidance(config)
@@ -239,11 +240,11 @@ class Editor:
         timings: Timings | None = None,
         **options: Any,
     ) -> Sampled:
-        """The latents of :meth:`edit`; :meth:`render` makes pictures of them."""
+        """The latents of :meth:`edit`, with its arguments, not decoded; :meth:`render` decodes them."""
         config = configured(config or EditConfig(), options)
         self._check_model(source)
         guidance = self._guidance(config)
-        controls = config.chosen
+        controls = default_controls(source) if config.chosen == "auto" else config.chosen
         with (timings or Timings()).measure("edit", self.model.device):
             if config.steps is not None:
                 whole = self.schedule(source.noise, steps=config.steps, seed=source.seed)
@@ -256,7 +257,7 @@ class Editor:
                 prompts,
                 guidance=guidance,
                 negative=config.negative,
-                controls=default_controls(source) if controls is None else controls,
+                controls=controls,
             )
 
     @runs
@@ -269,7 +270,7 @@ class Editor:
         *,
         size: tuple[int, int] | None = None,
     ) -> Picture:
-        """The picture sampled from noise (1, C, h, w) along a schedule; of ``config`` guidance and negative count."""
+        """The picture sampled from noise (1, C, h, w) on a schedule, with the config's guidance and negative prompt."""
         config = config or EditConfig()
         guidance = self._guidance(config)
         sampled = sample_noise(self.model, schedule, noise, listed([prompt]), guidance, config.negative)
@@ -285,28 +286,26 @@ class Editor:
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
     ) -> list[Picture]:
-        """Sampled latents as pictures; where masks keep the source, its pixels are put back."""
+        """Sampled latents decoded to pictures; outside the masks of controls, they have the source's pixels."""
         timings = timings or Timings()
         wide, high = size or source.size or (None, None)
         with timings.measure("decode", self.model.device):
             pixels = self._pixels(sampled.latents, wide, high)
             if paste is not None and not sampled.masks:
-                raise RnriError("there is nothing to paste", hint="no control keeps a part of the picture")
+                raise RnriError(
+                    "there is nothing to paste", hint="add a control with a mask, such as mask or diffedit-mask"
+                )
             if sampled.masks:
-                shape = (pixels.shape[-2], pixels.shape[-1])
                 kept = self._pixels(source.clean, wide, high) if paste is None else images.read(paste).to(pixels)
-                kept = images.resize(kept, shape)
-                share = torch.ones_like(pixels[:, :1])
-                for mask in sampled.masks:
-                    share = share * images.stretch(mask.to(pixels), shape)
-                pixels = kept + share * (pixels - kept)
+                kept = images.resize(kept, (pixels.shape[-2], pixels.shape[-1]))
+                pixels = composite(pixels, kept, sampled.masks)
             return images.to_pil(pixels)
 
     @runs
     def reconstruct(
         self, source: Inversion, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Picture:
-        """The inverted image sampled again with its own prompt and guidance: how good the inversion is."""
+        """The inverted image sampled again with its own prompt and guidance, which shows how good the inversion is."""
         timings = timings or Timings()
         check_size(size)
         config = EditConfig(guidance=source.guidance, controls=())
@@ -317,7 +316,7 @@ class Editor:
     def autoencoded(
         self, source: Inversion, *, size: tuple[int, int] | None = None, timings: Timings | None = None
     ) -> Picture:
-        """The inverted image after the autoencoder alone: no reconstruction can be expected to be closer."""
+        """The inverted image encoded and decoded alone, the upper bound of reconstructions."""
         self._check_model(source)
         return self.decode(source.clean, size=size or source.size, timings=timings)[0]
 
@@ -359,17 +358,17 @@ class Editor:
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
     ) -> Picture | list[Picture]:
-        """An image from noise, or a list of them: the n-th from `seed` + n, whatever else is in the batch.
+        """Generate an image from a prompt, or a list of images from a list; the n-th has noise of ``seed`` + n.
 
-        It is drawn in the shape of `size`, about as large as the model was made for, and scaled to it.
+        Images have the aspect ratio of ``size``, are sampled at about the size the model was trained for, and scaled.
         """
         prompts = listed(prompt)
         guidance = self.model.defaults.guidance if guidance is None else guidance
         check_guidance(guidance)
         check_size(size)
         timings = timings or Timings()
-        drawn = self._fitting((size[1], size[0])) if size else None
-        device, shape = self.model.device, self.model.latent_shape(drawn or self.model.image_size)
+        fitted = self._fitting((size[1], size[0])) if size else None
+        device, shape = self.model.device, self.model.latent_shape(fitted or self.model.image_size)
         with timings.measure("edit", device):
             draws = torch.cat([torch.randn(1, *shape, generator=generator(seed + n)) for n in range(len(prompts))])
             steps = self.model.defaults.steps if steps is None else steps

@@ -1,4 +1,4 @@
-"""How good an inversion is: what its reconstruction is worth, and how its worst step ended."""
+"""The fidelity of an inversion: PSNR of its reconstruction, and its largest residual."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from rnri.metrics import psnr
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The reconstruction, and how close in dB it and the autoencoder alone come to the picture; None if unknown."""
+    """The reconstruction of an inverted image and its PSNR.
+
+    Attributes:
+        picture: the reconstruction.
+        reconstruction: its PSNR against the image, in dB; ``None`` where the image is not known.
+        autoencoder_bound: that of the autoencoder's own reconstruction.
+    """
 
     picture: Picture
     reconstruction: float | None = None
@@ -28,7 +34,7 @@ class Fidelity:
 
 
 def fidelity(editor: Editor, source: Inversion, pixels: Tensor | None, timings: Timings | None = None) -> Fidelity:
-    """Draw the inverted picture again, and compare with it where its pixels are at hand."""
+    """Reconstruct the inverted image, and measure its PSNR where its pixels are given."""
     picture = editor.reconstruct(source, timings=timings)
     if pixels is None:
         return Fidelity(picture)
@@ -36,10 +42,10 @@ def fidelity(editor: Editor, source: Inversion, pixels: Tensor | None, timings: 
 
 
 def decibels(picture: Picture, reference: Tensor) -> float:
-    """PSNR of a picture, as it would be saved."""
+    """PSNR in dB of a picture as 8-bit pixels."""
     return psnr(images.read(picture), reference.cpu()).item()
 
 
 def residual(source: Inversion) -> float | None:
-    """The largest of all steps and images; ``None`` where no equation was solved."""
+    """The largest residual of all steps and images; ``None`` where no equation was solved."""
     return source.residual.max().item() if source.solved else None

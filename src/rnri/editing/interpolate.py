@@ -1,4 +1,4 @@
-"""From one inverted picture to another, and from several of a kind to new ones."""
+"""Interpolation between two inverted images, and new images around several."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from rnri_core.sampling.noise_paths import PathName, centroid, path
 from rnri.controls.conditions import between
 from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
+from rnri.editing.limits import generator
 from rnri.images import Picture
-from rnri.limits import generator
 
 
 def interpolate(
     editor: Editor, one: Inversion, other: Inversion, count: int, *, by: PathName = "nao"
 ) -> Iterator[Picture]:
-    """``count`` pictures from one inverted picture to another, both ends as they are reconstructed.
+    """Images from one inverted image to another, whose ends are their reconstructions.
 
-    Noise goes along the path ``by``; prompts, as the network reads them, guidance and corrections in a straight line.
-    Raises ValueError unless both were inverted by the same model in the same steps, and solved for.
+    Args:
+        editor: the editor that inverted both.
+        one: the inversion at the start.
+        other: the inversion at the end.
+        count: number of images, at least 2.
+        by: the path of the noise; conditioning and noise maps are interpolated linearly.
+
+    Raises:
+        RnriError: unless both were inverted by the same model in the same steps and size, by a solver.
     """
     if count < 2:
-        raise RnriError(f"{count} pictures are no way from one to another", hint="give 2 or more")
+        raise RnriError(f"count={count} is out of range", hint="give at least 2", field="count")
     _check_alike([one, other])
     model = editor.model
     shares = [n / (count - 1) for n in range(count)]
@@ -49,17 +56,29 @@ def concept(
     guidance: float | None = None,
     seed: int = 0,
 ) -> Iterator[Picture]:
-    """``count`` new pictures of what a few inverted references show: sampled from around the centroid of their noise.
+    """New images of a concept that inverted references show, sampled around the centroid of their noise.
 
-    The first is the centroid's own, each other a share ``variety`` of the norm-aware path on to fresh noise (Samuel et
-    al., NeurIPS 2023). At 0 all are alike, at 1 the references are forgotten. Raises ValueError as `interpolate` does.
+    The first is sampled from the centroid (Samuel et al., NeurIPS 2023), each other from a point of the norm-aware path
+    from it to fresh noise.
+
+    Args:
+        editor: the editor that inverted them.
+        references: inversions, at least one.
+        prompt: the target prompt.
+        count: number of images.
+        variety: share of that path, from 0, where all are the same, to 1, where the references have no influence.
+        guidance: guidance scale; the model's own for edits.
+        seed: the n-th image has noise of seed + n.
+
+    Raises:
+        RnriError: as :func:`interpolate`, and for a variety out of range.
     """
     if not references:
-        raise RnriError("a concept of no pictures", hint="give at least one reference")
+        raise RnriError("there is no reference image", hint="give at least one inversion", field="references")
     if not 0 <= variety <= 1:
         raise RnriError(
             f"variety={variety} is out of range",
-            hint="give 0 for the centroid alone to 1 for fresh noise",
+            hint="give 0 for the centroid to 1 for fresh noise",
             field="variety",
         )
     _check_alike(references)
@@ -82,9 +101,10 @@ def _check_alike(inversions: Sequence[Inversion]) -> None:
                 hint="invert with inverter='faithful'",
             )
         if each.model != first.model:
-            raise RnriError(f"pictures inverted by models {first.model} and {each.model} have nothing between them")
-        ways = [[(step.t, step.a) for step in of.schedule] for of in (first, each)]
-        if ways[0] != ways[1] or first.noise.shape != each.noise.shape:
             raise RnriError(
-                "pictures inverted in other steps or sizes have nothing between them", hint="invert them alike"
+                f"the images were inverted by different models, {first.model} and {each.model}",
+                hint="invert them by one",
             )
+        tables = [[(step.t, step.a) for step in of.schedule] for of in (first, each)]
+        if tables[0] != tables[1] or first.noise.shape != each.noise.shape:
+            raise RnriError("the images were inverted in different steps or sizes", hint="invert them with one config")

@@ -1,12 +1,12 @@
-"""What an edit gives: pictures, the trajectory they were sampled on, masks and cost."""
+"""The result of an edit: pictures, the trajectory they were sampled on, masks and cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnri_core.controls.sampling import Sampled
 from rnri_core.inversion.inversion import Inversion
 
-from rnri.editing.edit import Sampled
 from rnri.images import Picture
 
 

@@ -1,4 +1,4 @@
-"""Where the time goes."""
+"""Wall-clock seconds of the stages of inversions and edits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Stage = Literal["load", "encode", "invert", "edit", "decode"]
 
 @dataclass
 class Timings:
-    """Wall-clock seconds by stage, summed over all the calls it is handed to.
+    """Wall-clock seconds by stage, summed over all calls that get it.
 
     >>> timings = Timings()
     >>> with timings.measure("edit"):

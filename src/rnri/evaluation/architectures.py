@@ -10,16 +10,20 @@ from typing import Any
 import torch
 from rnri_core.threads import loading as loads
 
-from rnri.load_options import Loading
-from rnri.models import Condition, Family, from_parts, part
+from rnri.models import Condition, ModelAdapter, component, from_components
+from rnri.models.loading import Loading
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a model is made of: classes of diffusers with their settings, and the shapes of what its prompts become.
+    """Components of a model: classes of diffusers with their settings, and shapes of embedded prompts.
 
-    `network`, `vae` and `scheduler` are (class, settings); `tokens` and `more` are shapes for one prompt. `image` is
-    (height, width), and `checkpoint` one on the Hub that has this architecture.
+    Attributes:
+        pipeline: class of the pipeline.
+        checkpoint: one on the Hub that has this architecture.
+        network, vae, scheduler: (class, settings).
+        tokens, more: shapes of the embedding of one prompt.
+        image: (height, width) in pixels.
     """
 
     pipeline: str
@@ -31,19 +35,21 @@ class Architecture:
     more: Mapping[str, tuple[int, ...]]
     image: tuple[int, int] = (512, 512)
 
-    def build(self, device: torch.device, dtype: torch.dtype, loading: Loading | None = None) -> Family:
+    def build(self, device: torch.device, dtype: torch.dtype, loading: Loading | None = None) -> ModelAdapter:
         """The model with random weights and no text encoders; the global random state is left alone.
 
-        Raises ValueError for what of `loading` concerns files: there are none.
+        Raises RnriError for options of `loading` that concern files: there are none.
         """
         where = device if loading is None or loading.offload == "none" else torch.device("cpu")
         with loads(), _default_dtype(dtype), torch.random.fork_rng(), where, torch.no_grad():
             torch.manual_seed(0)
-            parts = {name: part(*made) for name, made in (("network", self.network), ("vae", self.vae))}
-        return from_parts(self.pipeline, **parts, scheduler=part(*self.scheduler), device=device, loading=loading)
+            components = {name: component(*made) for name, made in (("network", self.network), ("vae", self.vae))}
+        return from_components(
+            self.pipeline, **components, scheduler=component(*self.scheduler), device=device, loading=loading
+        )
 
     def condition(self) -> Condition:
-        """What one prompt might have become."""
+        """A random embedding of one prompt."""
         generator = torch.Generator().manual_seed(0)
         more = {name: torch.randn(1, *shape, generator=generator) for name, shape in self.more.items()}
         return Condition(("",), torch.randn(1, *self.tokens, generator=generator), more)
@@ -131,4 +137,4 @@ ARCHITECTURES: dict[str, Architecture] = {
         {"pooled": (768,)},
     ),
 }
-"""By the names they are asked for."""
+"""Architectures by name."""

@@ -1,21 +1,20 @@
-"""How good the embedded models are, by themselves: what they draw on held-out captions, read by the attribute reader.
+"""Quality of the embedded models: their pictures of held-out captions, read by the attribute reader.
 
-    reader        attributes of true renders read right
+    reader        share of the attributes of true renders that are read right
     autoencoder   PSNR of true renders there and back; attributes read from the reconstruction as from the render,
                   and as they truly are
-    generation    attributes of pictures drawn from canonical captions alone read as the caption says
+    generation    attributes of pictures generated from canonical captions, read as the caption states
 
 Held-out scenes share no description with those that the networks were trained on (:mod:`rnri.scenes.splits`).
 """
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -25,6 +24,8 @@ from torch import Tensor
 
 from rnri import images, models
 from rnri.editing.editor import Editor
+from rnri.evaluation.records import to_json
+from rnri.evaluation.statistics import Estimate, require
 from rnri.metrics.psnr import CEILING, psnr
 from rnri.models import Defaults, Model
 from rnri.scenes.attributes import Attribute, attributes
@@ -39,15 +40,14 @@ Progress = Callable[[str, int, int], None]
 """Called with the stage, how many of its pictures are done, and how many there are."""
 
 BATCH = 8
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Accuracy:
     """Share of attributes read right: over all, by kind of attribute and by style.
 
-    ``low`` and ``high`` bound a 95 % interval of ``share``, by resampling whole pictures. Where nothing should stand
-    only ``present`` counts; what is missing or not expected makes the others of its place wrong, not only one.
+    ``low`` and ``high`` bound a 95 % interval of ``share``, by resampling whole pictures. At places without an item
+    only ``present`` counts; an item that is missing or not expected makes all attributes of its place wrong.
     """
 
     images: int
@@ -59,9 +59,9 @@ class Accuracy:
 
     @classmethod
     def of(cls, truths: Sequence[Attributes], readings: Sequence[Attributes]) -> Accuracy:
-        """Compare what was read from pictures with what each of them should show.
+        """Compare the attributes read from pictures with their true ones.
 
-        Raises ``ValueError`` if there is none, or not one reading for each truth.
+        Raises ``RnriError`` unless there is one reading for each truth, and at least one.
 
         >>> from rnri.scenes.scene import Item
         >>> one = Scene((Item("ball", "red", "metal", "small"), None, None), "sand", "sunset")
@@ -79,12 +79,12 @@ class Accuracy:
                 per_image[index] += same, 1
                 kinds[kind].append(same)
                 styles[truth[-1].value].append(same)
-        low, high = _interval(per_image)
+        share = Estimate.share(*per_image.T.tolist())
         return cls(
             images=len(truths),
-            share=float(per_image[:, 0].sum() / per_image[:, 1].sum()),
-            low=low,
-            high=high,
+            share=share.value,
+            low=share.low,
+            high=share.high,
             attributes={kind: float(np.mean(same)) for kind, same in sorted(kinds.items())},
             styles={style: float(np.mean(same)) for style, same in sorted(styles.items())},
         )
@@ -92,7 +92,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Autoencoding:
-    """Pictures encoded and decoded: mean PSNR in dB, and what the reader says of the result."""
+    """Pictures encoded and decoded: mean PSNR in dB, and accuracy of the reader on the result."""
 
     psnr_db: float
     against_truth: Accuracy
@@ -101,7 +101,7 @@ class Autoencoding:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What one model does with held-out scenes at these steps and guidance; ``seconds`` to draw and read a picture."""
+    """One model on held-out scenes with these steps and guidance; ``seconds`` to generate and read a picture."""
 
     model: str
     fingerprint: str
@@ -113,7 +113,7 @@ class ModelReport:
 
 @dataclass(frozen=True)
 class EmbeddedReport:
-    """The whole measurement, and what it takes to repeat it."""
+    """The whole measurement, and the settings that repeat it."""
 
     limit: int
     seed: int
@@ -125,7 +125,7 @@ class EmbeddedReport:
 
     def to_json(self) -> str:
         """The report as one line of JSON, its field names as here."""
-        return json.dumps(asdict(self))
+        return to_json(self)
 
 
 def embedded(
@@ -137,12 +137,20 @@ def embedded(
     device: str | torch.device = "auto",
     progress: Progress | None = None,
 ) -> EmbeddedReport:
-    """Measure the reader and the named models (or folders) on the first ``limit`` held-out scenes.
+    """Measure the attribute reader and models on held-out scenes.
 
-    Picture ``i`` is drawn from the noise of ``seed`` + ``i``, so a larger ``limit`` only adds pictures, and batches do
-    not matter. ``settings`` replace a model's own steps and guidance. Raises ``ValueError`` for a ``limit`` below 1 and
-    for models that cannot be loaded.
+    Args:
+        names: models or folders.
+        limit: number of scenes, from 1; a larger one only adds pictures.
+        seed: picture ``i`` is generated from the noise of ``seed`` + ``i``, whatever its batch.
+        settings: steps and guidance of models, in place of their own.
+        device: of the models.
+        progress: called after each batch.
+
+    Raises:
+        RnriError: for a ``limit`` below 1, and for models that cannot be loaded.
     """
+    require()
     if limit < 1:
         raise RnriError(f"limit={limit} is out of range", hint="measure at least 1 scene", field="limit")
     reader, scenes = Reader.load(), split("heldout", limit)
@@ -151,13 +159,13 @@ def embedded(
     readings = [read for part in _rendered(scenes, 128, "reader", progress) for read in reader.read(part)]
     reports = []
     for name, editor in editors.items():
-        how = (settings or {}).get(name) or editor.model.defaults
+        defaults = (settings or {}).get(name) or editor.model.defaults
         autoencoder = _autoencoding(name, editor.model, reader, scenes, progress)
         start = time.perf_counter()
-        drawn = list(_drawn(name, editor, reader, scenes, how, seed, progress))
+        generated = list(_generated(name, editor, reader, scenes, defaults, seed, progress))
         seconds = (time.perf_counter() - start) / limit
-        generation = Accuracy.of(truths, drawn)
-        reports.append(ModelReport(name, editor.model.fingerprint, how, autoencoder, generation, seconds))
+        generation = Accuracy.of(truths, generated)
+        reports.append(ModelReport(name, editor.model.fingerprint, defaults, autoencoder, generation, seconds))
     return EmbeddedReport(
         limit=limit,
         seed=seed,
@@ -186,18 +194,10 @@ def confusions(truths: Sequence[Attributes], readings: Sequence[Attributes]) -> 
 
 
 def _compared(truth: Attributes, reading: Attributes) -> Iterator[tuple[str, bool]]:
-    """Kind of attribute, and whether it is read right, for each that counts."""
+    """Kind of each attribute that counts, and whether it is read right."""
     for expected, read in zip(truth, reading, strict=True):
         if expected.value != "none":
             yield expected.name.rpartition(".")[2], expected == read
-
-
-def _interval(per_image: np.ndarray) -> tuple[float, float]:
-    """95 % interval of Σ right / Σ counted, from pictures ``(N, 2)`` drawn with replacement."""
-    rng = np.random.default_rng(0)
-    sums = per_image[rng.integers(len(per_image), size=(_RESAMPLES, len(per_image)))].sum(1)
-    low, high = np.percentile(sums[:, 0] / sums[:, 1], (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _batches(scenes: Sequence[Scene], stage: str, progress: Progress | None) -> Iterator[tuple[int, Sequence[Scene]]]:
@@ -228,16 +228,16 @@ def _autoencoding(
     return Autoencoding(float(np.mean(decibels)), Accuracy.of(truths, after), Accuracy.of(before, after))
 
 
-def _drawn(
+def _generated(
     name: str,
     editor: Editor,
     reader: Reader,
     scenes: Sequence[Scene],
-    how: Defaults,
+    defaults: Defaults,
     seed: int,
     progress: Progress | None,
 ) -> Iterator[Attributes]:
     for start, part in _batches(scenes, f"{name}: generation", progress):
         prompts = [caption(scene) for scene in part]
-        pictures = editor.generate(prompts, steps=how.steps, guidance=how.guidance, seed=seed + start)
+        pictures = editor.generate(prompts, steps=defaults.steps, guidance=defaults.guidance, seed=seed + start)
         yield from reader.read(torch.cat([images.read(picture) for picture in pictures]))

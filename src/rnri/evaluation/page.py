@@ -1,23 +1,23 @@
-"""From the last key to the picture: how long the live page takes, measured in a browser."""
+"""Latency of the live page in a browser: seconds from the last key to the picture."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from rnri_core.errors import RnriError
 from rnri_core.sampling.steps import Denoiser
 from torch import Tensor
 
 from rnri.editing.editor import Editor
-from rnri.evaluation.records import environment
+from rnri.evaluation.machine import Environment
+from rnri.evaluation.records import to_json
 from rnri.examples import DEMO, EDITS
 from rnri.models import Condition, Model
 from rnri.scenes.captions import caption
@@ -25,6 +25,7 @@ from rnri.scenes.captions import caption
 PAUSE = 0.15
 """Seconds without a key after which the page draws."""
 PATIENCE = 120_000  # milliseconds a browser waits for one thing
+_Value = TypeVar("_Value")
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ALONE = (
     "--no-sandbox",
@@ -49,7 +50,7 @@ class Latency:
     seconds: tuple[float, ...]
     networks: tuple[float, ...]
     steps: int
-    where: dict[str, Any]
+    where: Environment
 
     @property
     def median(self) -> float:
@@ -64,7 +65,7 @@ class Latency:
 
     def to_json(self) -> str:
         """All of it, as one JSON object."""
-        return json.dumps(asdict(self) | {"pause": PAUSE, "median": self.median, "share_not_networks": self.share})
+        return to_json(asdict(self) | {"pause": PAUSE, "median": self.median, "share_not_networks": self.share})
 
 
 @dataclass
@@ -90,7 +91,7 @@ class _Timed:
     def decode(self, latent: Tensor) -> Tensor:
         return self._timed(lambda: self.inner.decode(latent))
 
-    def _timed(self, call: Callable[[], Any]) -> Any:
+    def _timed(self, call: Callable[[], _Value]) -> _Value:
         start = time.perf_counter()
         try:
             return call()
@@ -100,7 +101,7 @@ class _Timed:
 
 @contextlib.contextmanager
 def chromium(*more: str) -> Iterator[Any]:
-    """A Chromium that is installed here, to be driven; ValueError says what is missing."""
+    """An installed Chromium to drive; RnriError names what is missing."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -117,9 +118,16 @@ def chromium(*more: str) -> Iterator[Any]:
 def latency(
     model: Model, edits: int, *, viewport: tuple[int, int] = (1280, 860), progress: Callable[[int, int], None]
 ) -> Latency:
-    """Type into the page of a model of scenes, a word at a time, and see when each picture is there.
+    """Type into the page of a model of scenes, a prompt at a time, and time each picture.
 
-    Raises ValueError where there is no browser, or the model draws no scenes.
+    Args:
+        model: one that draws scenes.
+        edits: number of prompts, after a first one.
+        viewport: (width, height) of the browser in pixels.
+        progress: called after each picture.
+
+    Raises:
+        RnriError: where there is no browser, or the model draws no scenes.
     """
     from rnri.web import page
     from rnri.web.access import LOCAL_NAMES, Access
@@ -152,4 +160,4 @@ def latency(
                 seconds.append(tab.evaluate(_TOOK) / 1000)
                 networks.append(timed.spent - before)
             progress(n, edits)
-    return Latency(tuple(seconds), tuple(networks), model.defaults.steps, environment(model.device))
+    return Latency(tuple(seconds), tuple(networks), model.defaults.steps, Environment.of(model.device))

@@ -1,17 +1,22 @@
-"""How methods look in figures: always the same, told apart without colour too, and named where their curves end."""
+"""Common parts of figures: colours and markers of methods, names where curves end, files."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
-"""Those of Okabe and Ito, which colour-blind people can tell apart; yellow, too pale for lines, is left out."""
+"""Colours of Okabe and Ito, which colour-blind people can distinguish, without yellow, which is too pale for lines."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "d")
-"""As many as have no common divisor with the colours, so that a pair comes again only after all pairs."""
+"""Markers; their number has no common divisor with that of the colours, so all pairs come before one is repeated."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Look:
 
     @classmethod
     def of(cls, place: int, colours: Sequence[str] = COLOURS) -> Look:
-        """The look of what comes in this place.
+        """The look of the method in this place of a list.
 
         >>> len({Look.of(place) for place in range(77)})
         77
@@ -37,19 +42,13 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
     >>> apart([0.0, 1.0, 1.0, 5.0], 1.0)
     [-0.333..., 0.666..., 1.666..., 5.0]
     """
-    pools: list[tuple[float, int]] = []  # means and sizes of those that touch: isotonic regression
-    for n, place in enumerate(places):
-        mean, size = place - n * gap, 1
-        while pools and pools[-1][0] > mean:
-            before, count = pools.pop()
-            mean, size = (before * count + mean * size) / (count + size), count + size
-        pools.append((mean, size))
-    return [mean + n * gap for n, mean in enumerate(mean for mean, size in pools for _ in range(size))]
+    steps = gap * np.arange(len(places))
+    return (isotonic_regression(np.asarray(places) - steps).x + steps).tolist() if len(places) else []
 
 
 @dataclass(frozen=True)
-class End:
-    """Where a curve ends, and how it is called and drawn there."""
+class CurveEnd:
+    """The end of a curve, with the name and look of the curve."""
 
     name: str
     x: float
@@ -59,7 +58,7 @@ class End:
     bold: bool = False
 
 
-def name_ends(axes: Axes, ends: Sequence[End], *, gap: float, pad: float = 0.035) -> None:
+def name_ends(axes: Axes, ends: Sequence[CurveEnd], *, gap: float, pad: float = 0.035) -> None:
     """Write names right of the axes, each on a line from where its curve ends; limits must be set.
 
     ``gap`` is the least distance of names as a share of the axes' height, ``pad`` how far right as one of its width.
@@ -78,3 +77,19 @@ def name_ends(axes: Axes, ends: Sequence[End], *, gap: float, pad: float = 0.035
         axes.plot(1 + pad, held, marker=end.look.marker, markersize=4.5, markerfacecolor=face, **common)
         weight = "bold" if end.bold else "normal"
         axes.text(1 + 1.5 * pad, held, end.name, va="center", fontsize=7.5, fontweight=weight, **common)
+
+
+def save(figure: Figure, folder: Path, name: str) -> str:
+    """Write a figure as PNG; returns the name of the file."""
+    file = file_name(name)
+    figure.savefig(folder / file, dpi=130)
+    return file
+
+
+def file_name(name: str) -> str:
+    """The name of a PNG file, of letters, digits, dots and hyphens alone.
+
+    >>> file_name("cost of ./my model")
+    'cost-of-.-my-model.png'
+    """
+    return f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name).strip('-')}.png"

@@ -1,7 +1,8 @@
-"""A grid of measurements that may be killed and continued: a line of JSON for each picture and configuration.
+"""Measurements on disk, one JSON object a line, typed when they are written and when they are read.
 
-A file holds records of two kinds, one a line: `{"run": …}`, what the lines after it were measured with and on, and
-`{"image": …, "configuration": …, "measurement": …}`. A line is on the disk before the next is measured.
+A file holds records of two kinds: ``{"run": …}``, the :class:`Run` of the lines after it, and
+``{"image": …, "configuration": …, "measurement": …}``. A line is on the disk before the next one is measured, so a
+grid of measurements can be killed and continued.
 """
 
 from __future__ import annotations
@@ -9,133 +10,228 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from types import NoneType
+from typing import Any, BinaryIO, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-import torch
 from rnri_core.errors import RnriError
 
+from rnri.evaluation.machine import Environment
+
+C = TypeVar("C")
+M = TypeVar("M")
+T = TypeVar("T")
 AnyKey = TypeVar("AnyKey", bound=int | str)
-Configuration = TypeVar("Configuration")
-"""A frozen dataclass of plain values: one setting of everything that is varied."""
 
 Key: TypeAlias = int | str
-"""What a picture is called within its set: its number, or a name."""
+"""The number or name of a picture within its set."""
 
 Progress = Callable[[int, int], None]
-"""Called with how many measurements there are and how many there will be."""
-
-_LIBRARIES = ("rnri", "torch", "diffusers", "transformers", "numpy")
+"""Called with the number of measurements that are done and of all."""
 
 
 @dataclass(frozen=True)
-class Line:
-    """One measurement of one picture, with the settings it was made with and the ``run`` it was made in.
+class Run(Environment):
+    """The environment of one run; ``tuned`` states how settings of methods were chosen, if they were."""
 
-    Numbers that were not finite are ``None``.
+    tuned: str | None = None
+
+
+@dataclass(frozen=True)
+class Line(Generic[C, M]):
+    """One measurement of one picture, with the configuration and the run that it was made in.
+
+    Numbers that were not finite are infinite.
     """
 
     image: Key
-    configuration: Mapping[str, Any]
-    measurement: Mapping[str, Any]
-    run: Mapping[str, Any]
+    configuration: C
+    measurement: M
+    run: Run
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Hardware and versions: what seconds and megabytes depend on."""
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {_processor()}",
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {library: version(library) for library in _LIBRARIES},
-    }
+@dataclass(frozen=True)
+class Records(Generic[C, M]):
+    """The lines of one benchmark.
 
-
-def run(
-    path: Path,
-    about: Mapping[str, Any],
-    images: Sequence[AnyKey],
-    configurations: Sequence[Configuration],
-    measure: Callable[[Configuration, Sequence[AnyKey]], Sequence[Any]],
-    *,
-    batch: int = 1,
-    progress: Progress | None = None,
-) -> int:
-    """Add to the file at ``path`` what it lacks of ``images`` × ``configurations``; returns how many that were.
-
-    ``measure`` gets a configuration and up to ``batch`` images that lack it, and returns a dataclass for each. All
-    configurations of the first images come first. ``about`` describes the run. What a killed run left unfinished, at
-    most one line, is dropped. Raises ``ValueError`` for a file that is something else, or that another run is writing.
+    Attributes:
+        file: name of the file in a folder of measurements.
+        configuration: frozen dataclass of everything that is varied.
+        measurement: dataclass of the result for one picture.
     """
-    with path.open("ab+") as file:
-        _claim(file, path)
-        _drop_unfinished(file)
-        done = {(line.image, _key(line.configuration)) for line in read(path)}
-        settings = [(each, asdict(each)) for each in configurations]  # type: ignore[call-overload]
-        jobs = []
-        for start in range(0, len(images), batch):
-            for configuration, plain in settings:
-                part = [image for image in images[start : start + batch] if (image, _key(plain)) not in done]
-                if part:
-                    jobs.append((configuration, plain, part))
-        missing, total = sum(len(part) for _, _, part in jobs), len(images) * len(configurations)
-        if jobs:
-            _append(file, [{"run": about}])
-        count = total - missing
-        for configuration, plain, part in jobs:
-            measured = zip(part, measure(configuration, part), strict=True)
-            _append(
-                file,
-                [
-                    {"image": image, "configuration": plain, "measurement": _finite(asdict(each))}
-                    for image, each in measured
-                ],
-            )
-            count += len(part)
-            if progress:
-                progress(count, total)
-    return missing
+
+    file: str
+    configuration: type[C]
+    measurement: type[M]
+
+    def read(self, folder: Path) -> list[Line[C, M]]:
+        """The lines in a folder, in the order of their measurement; none where there is no file.
+
+        Raises:
+            RnriError: for a line of something else or of another version, with its number.
+        """
+        path = folder / self.file
+        return list(self._read(path)) if path.is_file() else []
+
+    def extend(
+        self,
+        folder: Path,
+        run: Run,
+        images: Sequence[AnyKey],
+        configurations: Sequence[C],
+        measure: Callable[[C, Sequence[AnyKey]], Sequence[M]],
+        *,
+        batch: int = 1,
+        progress: Progress | None = None,
+        failed: Callable[[RnriError], None] | None = None,
+    ) -> int:
+        """Measure what a folder lacks of ``images`` × ``configurations``, the first images in all configurations first.
+
+        Args:
+            folder: an existing folder.
+            run: where it is measured.
+            images: keys of pictures.
+            configurations: what to measure each of them in.
+            measure: returns a measurement for each of up to ``batch`` pictures.
+            batch: the most pictures that are measured at once.
+            progress: called after each batch.
+            failed: called with each ``RnriError`` of ``measure``, whose pictures are left to a later run.
+
+        Returns:
+            The number of new measurements. An unfinished last line, which a killed run leaves, is dropped.
+
+        Raises:
+            RnriError: for a file of something else, or one that another run is writing.
+        """
+        path = folder / self.file
+        with path.open("ab+") as file:
+            _lock(file, path)
+            _drop_unfinished(file)
+            done = {(line.image, line.configuration) for line in self._read(path)}
+            jobs = []
+            for start in range(0, len(images), batch):
+                for configuration in configurations:
+                    part = [image for image in images[start : start + batch] if (image, configuration) not in done]
+                    if part:
+                        jobs.append((configuration, part))
+            missing, total = sum(len(part) for _, part in jobs), len(images) * len(configurations)
+            if jobs:
+                _append(file, [{"run": asdict(run)}])
+            count = total - missing
+            for configuration, part in jobs:
+                try:
+                    measured = measure(configuration, part)
+                except RnriError as error:
+                    if failed is None:
+                        raise
+                    failed(error)
+                    missing -= len(part)
+                else:
+                    pairs = zip(part, measured, strict=True)
+                    _append(file, [_record(image, configuration, each) for image, each in pairs])
+                count += len(part)
+                if progress:
+                    progress(count, total)
+        return missing
+
+    def _read(self, path: Path) -> Iterator[Line[C, M]]:
+        run: Run | None = None
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, 1):
+                try:
+                    record = json.loads(text)
+                    if set(record) == {"run"}:
+                        run = from_json(Run, record["run"])
+                        continue
+                    if run is None or set(record) != {"image", "configuration", "measurement"}:
+                        raise ValueError
+                    configuration = from_json(self.configuration, record["configuration"])
+                    yield Line(record["image"], configuration, from_json(self.measurement, record["measurement"]), run)
+                except (ValueError, TypeError, LookupError, AttributeError):
+                    raise RnriError(
+                        f"{path}, line {number}, is not a measurement of this version",
+                        hint="give another directory, or delete the line",
+                    ) from None
 
 
-def read(path: Path) -> Iterator[Line]:
-    """The measurements in a file, in the order they were made; ``ValueError`` in one line if it is something else."""
-    about: Mapping[str, Any] = {}
-    with path.open(encoding="utf-8") as file:
-        for number, text in enumerate(file, 1):
-            record = _parse(text, f"{path}, line {number},")
-            if "run" in record:
-                about = record["run"]
-            else:
-                yield Line(record["image"], record["configuration"], record["measurement"], about)
+def from_json(kind: Any, value: Any) -> Any:
+    """A value of JSON as a type: a dataclass, a sequence, a mapping, a literal, an optional or a plain type.
+
+    Args:
+        kind: the type; a ``float`` may be null in JSON, for a number that is not finite.
+        value: what :func:`json.loads` returns.
+
+    Returns:
+        The value; a null that should be a number is infinite.
+
+    Raises:
+        ValueError, TypeError, LookupError, AttributeError: for a value of another type.
+
+    >>> from_json(tuple[float, ...], [1, None]), from_json(float | None, None)
+    ((1.0, inf), None)
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        hints = _hints(kind)
+        return kind(**{name: from_json(hints[name], each) for name, each in value.items()})  # type: ignore[operator]
+    if origin is Literal and value in inner:
+        return value
+    if NoneType in inner:
+        return None if value is None else from_json(inner[0], value)
+    if origin in (list, tuple):
+        kinds = inner if len(inner) > 1 and inner[-1] is not ... else inner[:1] * len(value)
+        return origin(from_json(each, item) for each, item in zip(kinds, value, strict=True))
+    if origin is Mapping:
+        return {key: from_json(inner[1], each) for key, each in value.items()}
+    if kind is float:
+        return math.inf if value is None else float(value)
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind}")
+    return value
 
 
-def _parse(text: str, place: str) -> dict[str, Any]:
-    """The record on one line."""
+def to_json(value: Any) -> str:
+    """A dataclass, or plain values, as one line of JSON; numbers that are not finite are null."""
+    return json.dumps(_finite(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def read_choice(kind: type[T], path: Path, hint: str) -> T:
+    """A value that was left in a JSON file; ``RnriError`` with the hint where it is missing or damaged."""
     try:
-        record = json.loads(text)
-        if set(record) in ({"run"}, {"image", "configuration", "measurement"}):
-            return dict(record)
-    except (ValueError, TypeError):
-        pass
-    raise RnriError(f"{place} is not a measurement", hint="give another directory, or delete the line")
+        choice: T = from_json(kind, json.loads(path.read_text(encoding="utf-8")))
+        return choice
+    except OSError as error:
+        raise RnriError(f"{path.parent} holds no {path.name}", hint=hint) from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise RnriError(f"{path} is damaged", hint=hint) from error
+
+
+_hints: Callable[[Any], Mapping[str, Any]] = lru_cache(get_type_hints)
+
+
+def _record(image: Key, configuration: Any, measurement: Any) -> dict[str, Any]:
+    return {"image": image, "configuration": asdict(configuration), "measurement": asdict(measurement)}
 
 
 def _append(file: BinaryIO, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write the records, and wait until they are on the disk."""
-    file.write("".join(f"{json.dumps(record, allow_nan=False)}\n" for record in records).encode())
+    """Write records, and wait until they are on the disk."""
+    file.write("".join(f"{to_json(record)}\n" for record in records).encode())
     file.flush()
     os.fsync(file.fileno())
 
 
-def _claim(file: BinaryIO, path: Path) -> None:
-    """Keep other runs out until the file is closed, where the system has locks for that."""
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keep other runs out until the file is closed, where the system has locks."""
     try:
         import fcntl
     except ImportError:  # not a Unix
@@ -152,25 +248,10 @@ def _drop_unfinished(file: BinaryIO) -> None:
     file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def _key(configuration: Mapping[str, Any]) -> str:
-    return json.dumps(configuration, sort_keys=True)
-
-
 def _finite(value: Any) -> Any:
-    """``value`` with ``None`` for what is not finite, which JSON cannot say."""
-    if isinstance(value, dict):
+    """``value`` with ``None`` for numbers that JSON has no text for."""
+    if isinstance(value, Mapping):
         return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _processor() -> str:
-    """The name of the CPU and how many of its cores are there."""
-    name = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name or platform.machine()}, {os.cpu_count()} cores"

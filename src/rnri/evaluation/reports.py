@@ -1,8 +1,7 @@
-"""The page of a folder of measurements, whatever was measured there."""
+"""The page of a folder of measurements, for every benchmark that was run there."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,24 +9,33 @@ from typing import Any
 from rnri_core.errors import RnriError
 
 from rnri.evaluation.edits import report as edits_report
-from rnri.evaluation.records import read
+from rnri.evaluation.edits.run import EDITS
+from rnri.evaluation.records import write_whole
 from rnri.evaluation.solvers import guidances, report
+from rnri.evaluation.solvers.convergence import CONVERGENCE
+from rnri.evaluation.solvers.spectra import SPECTRA
 
-CONVERGENCE, SPECTRA, EDITS = "convergence.jsonl", "spectra.jsonl", "edits.jsonl"
 PAGE = "report.md"
+
+Made = tuple[str, list[dict[str, Any]], bool]
+"""The text of a page, its content for machines, and whether there are figures."""
 
 
 def write(folder: Path, *, ours: str | None = None) -> tuple[Path, list[dict[str, Any]], bool]:
-    """Write ``report.md`` and figures of all that was measured in a folder, without measuring anything.
+    """Write ``report.md`` and its figures from the measurements in a folder.
 
-    Returns the page, what it says of edits (:func:`rnri.evaluation.edits.report.summary`), and whether there are
-    figures: they need matplotlib. ``ours`` is the method that others are held against. Raises ``ValueError`` if nothing
-    was measured there.
+    Args:
+        folder: where the measurements are.
+        ours: the method that others are compared with; the first measured.
+
+    Returns:
+        The page, its content on edits (:func:`rnri.evaluation.edits.report.summary`), and whether there are figures,
+        which need matplotlib.
+
+    Raises:
+        RnriError: for a folder without measurements.
     """
-    kinds: Mapping[str, Callable[[Path, str | None], tuple[str, list[dict[str, Any]], bool]]] = {
-        CONVERGENCE: _convergence,
-        EDITS: _edits,
-    }
+    kinds: Mapping[str, Callable[[Path, str | None], Made]] = {CONVERGENCE.file: _convergence, EDITS.file: _edits}
     there = [name for name in kinds if (folder / name).is_file()]
     if not there:
         raise RnriError(
@@ -35,15 +43,12 @@ def write(folder: Path, *, ours: str | None = None) -> tuple[Path, list[dict[str
             hint=f"make some with 'rnri bench scenes -o {folder}', or with pie, coco, folder or convergence",
         )
     made = [kinds[name](folder, ours) for name in there]
-    page, unfinished = folder / PAGE, folder / f".{PAGE}.tmp"
-    unfinished.write_text("\n".join(text for text, _, _ in made), encoding="utf-8")
-    os.replace(unfinished, page)
-    return page, [each for _, told, _ in made for each in told], all(drawn for _, _, drawn in made)
+    write_whole(folder / PAGE, "\n".join(text for text, _, _ in made))
+    return folder / PAGE, [each for _, content, _ in made for each in content], all(drawn for _, _, drawn in made)
 
 
-def _convergence(folder: Path, _ours: str | None) -> tuple[str, list[dict[str, Any]], bool]:
-    measured = list(read(folder / CONVERGENCE))
-    spectra = list(read(folder / SPECTRA)) if (folder / SPECTRA).is_file() else []
+def _convergence(folder: Path, _ours: str | None) -> Made:
+    measured, spectra = CONVERGENCE.read(folder), SPECTRA.read(folder)
     tuned = guidances.choose(measured)
     if tuned:
         guidances.write(folder, tuned)
@@ -53,12 +58,12 @@ def _convergence(folder: Path, _ours: str | None) -> tuple[str, list[dict[str, A
         from rnri.evaluation.solvers.figures import draw
     except ModuleNotFoundError:
         return report.markdown(measured, spectra=spectra, tuned=tuned), [], False
-    figures = draw(measured, spectra, folder, guidances.own(tuned))
+    figures = draw(measured, spectra, folder, guidances.tuned_guidance(tuned))
     return report.markdown(measured, figures, spectra=spectra, tuned=tuned), [], True
 
 
-def _edits(folder: Path, ours: str | None) -> tuple[str, list[dict[str, Any]], bool]:
-    tables = edits_report.tables(read(folder / EDITS), ours)
+def _edits(folder: Path, ours: str | None) -> Made:
+    tables = edits_report.tables(EDITS.read(folder), ours)
     figures: dict[edits_report.Group, Sequence[str]] = {}
     drawn = True
     try:

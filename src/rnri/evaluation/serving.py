@@ -1,24 +1,20 @@
-"""A bounded load on a server of this computer: how fast it answers, what batching gains, whether answers are right."""
+"""A server under load on this computer: latency, gain of batching, and whether answers are right."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from rnri import images
 from rnri.editing.editor import Editor
-from rnri.evaluation.records import environment
+from rnri.evaluation.machine import Environment, resident_memory
+from rnri.evaluation.records import to_json
 from rnri.scenes.captions import caption
 from rnri.scenes.edits import random_edit
 from rnri.scenes.render import render
@@ -31,12 +27,12 @@ from rnri.web.serving import Address, Server, background
 Progress = Callable[[str], None]
 
 LEVELS = 2
-"""Of 255: what an answer may differ by from the same edit done alone, for the rounding of floats in another order."""
+"""Largest difference, of 255, of a right answer from the same edit done alone: batches round in another order."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """An edit that is asked for, and what is right."""
+    """An edit that clients ask for, and the right answer, (1, 3, H, W)."""
 
     picture: bytes
     source: str
@@ -46,7 +42,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Row:
+class LoadRow:
     """One number of clients with one kind of server. Latencies are seconds of whole requests; memory is MiB at the end.
 
     ``batch`` is how many edits shared network calls on average, ``worst`` the largest difference in levels of 255.
@@ -69,10 +65,11 @@ class Row:
 
 @dataclass(frozen=True)
 class ServeReport:
-    """The rows, what they were measured on, and the gain in throughput by number of clients."""
+    """The rows, hardware and versions, and the fingerprint of the model."""
 
-    rows: tuple[Row, ...]
-    about: dict[str, Any]
+    rows: tuple[LoadRow, ...]
+    environment: Environment
+    model: str
 
     @property
     def gains(self) -> dict[int, float]:
@@ -88,8 +85,8 @@ class ServeReport:
 
     def to_json(self) -> str:
         """All of it, as one JSON object."""
-        rows = [asdict(row) for row in self.rows]
-        return json.dumps({"rows": rows, "gains": self.gains, "wrong": self.wrong, "about": self.about})
+        report, about = asdict(self), asdict(self.environment) | {"model": self.model}
+        return to_json({"rows": report["rows"], "gains": self.gains, "wrong": self.wrong, "about": about})
 
 
 def measure(
@@ -101,12 +98,12 @@ def measure(
     seed: int = 0,
     progress: Progress = lambda message: None,
 ) -> ServeReport:
-    """Ask a server on a free port of this computer as that many clients do, ``requests`` times each, without a pause.
+    """Send a server on a free port the requests of several clients, ``requests`` each, without a pause.
 
-    Each asks in a random but repeatable order: edits of a kept inversion, with and without guidance, and now and then
-    an image to be inverted and edited in one request. Every answer is compared with the same edit done alone.
+    Their order is random but repeatable: edits of a kept inversion, with and without guidance, and now and then an
+    image to be inverted and edited in one request. Every answer is compared with the same edit done alone.
     """
-    progress("drawing every edit alone")
+    progress("making every edit alone")
     questions = _questions(editor, pictures, seed)
     rows = []
     for batching in (True, False):
@@ -117,23 +114,23 @@ def measure(
                 for count in clients:
                     progress(f"{count} clients, {'with' if batching else 'without'} batching")
                     rows.append(_load(url, engine, questions, count, requests, seed))
-    return ServeReport(tuple(rows), environment(editor.model.device) | {"model": editor.model.fingerprint})
+    return ServeReport(tuple(rows), Environment.of(editor.model.device), editor.model.fingerprint)
 
 
 def _questions(editor: Editor, pictures: int, seed: int) -> list[Question]:
-    """Edits of some pictures, and their answers, drawn one by one without a server."""
-    found, draw = list[Question](), np.random.default_rng(seed)
+    """Edits of some pictures, with their answers, made one by one without a server."""
+    questions, draw = list[Question](), np.random.default_rng(seed)
     for edit in (random_edit(draw) for _ in range(pictures)):
         picture = images.encode(render(edit.source))
         source = editor.invert(images.decode(picture), caption(edit.source))
         for guidance in (1.0, 2.0):
             for prompt in (edit.target_prompt, caption(edit.source)):
                 answer = images.read(editor.edit(source, prompt, guidance=guidance).picture)
-                found.append(Question(picture, source.prompt, prompt, guidance, answer))
-    return found
+                questions.append(Question(picture, source.prompt, prompt, guidance, answer))
+    return questions
 
 
-def _load(url: str, engine: Engine, questions: list[Question], clients: int, requests: int, seed: int) -> Row:
+def _load(url: str, engine: Engine, questions: list[Question], clients: int, requests: int, seed: int) -> LoadRow:
     kept, batches, seconds, worst = dict[bytes, str](), list[int](), list[float](), list[int]()
     with Client(url, seconds=600) as client:
         for question in questions:
@@ -149,7 +146,7 @@ def _load(url: str, engine: Engine, questions: list[Question], clients: int, req
                 for _ in range(requests):
                     question = draw.choice(questions)
                     began = time.perf_counter()
-                    frame = _asked(client, question, kept[question.picture], whole=draw.random() < 0.1)
+                    frame = _ask(client, question, kept[question.picture], whole=draw.random() < 0.1)
                     seconds.append(time.perf_counter() - began)
                     batches.append(frame.batch)
                     worst.append(_difference(frame, question))
@@ -168,25 +165,25 @@ def _load(url: str, engine: Engine, questions: list[Question], clients: int, req
             raise failures[0]
         for id in kept.values():
             client.delete(id)
-    ordered = sorted(seconds)
-    return Row(
+    p50, p95, p99 = np.quantile(seconds, (0.5, 0.95, 0.99), method="inverted_cdf").tolist()
+    return LoadRow(
         clients=clients,
         batching=engine.limits.batch > 1,
         requests=len(seconds),
         seconds=took,
         throughput=len(seconds) / took,
-        p50=_quantile(ordered, 0.50),
-        p95=_quantile(ordered, 0.95),
-        p99=_quantile(ordered, 0.99),
+        p50=p50,
+        p95=p95,
+        p99=p99,
         batch=sum(batches) / len(batches),
         calls=engine.counts["calls"] - calls,
         wrong=sum(difference > LEVELS for difference in worst),
         worst=max(worst),
-        resident=_resident(),
+        resident=resident_memory(),
     )
 
 
-def _asked(client: Client, question: Question, id: str, *, whole: bool) -> Frame:
+def _ask(client: Client, question: Question, id: str, *, whole: bool) -> Frame:
     settings = {"guidance": question.guidance}
     if whole:
         return client.invert_and_edit(question.picture, question.source, question.prompt, settings)
@@ -194,19 +191,6 @@ def _asked(client: Client, question: Question, id: str, *, whole: bool) -> Frame
 
 
 def _difference(frame: Frame, question: Question) -> int:
-    """The largest difference to what is right, in levels of 255."""
+    """The largest difference to the right answer, in levels of 255."""
     got = images.decode(frame.image)
     return round(((got - question.answer).abs().max() * 127.5).item()) if got.shape == question.answer.shape else 255
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that this share does not exceed."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def _resident() -> float | None:
-    """MiB of memory this process holds; None where the system does not say."""
-    pages = Path("/proc/self/statm")
-    if not pages.is_file():
-        return None
-    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

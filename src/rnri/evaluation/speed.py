@@ -1,31 +1,32 @@
-"""How long the way takes, stage by stage, beside the network calls that it is made of.
+"""Seconds of each stage of an edit, beside the network calls that it consists of.
 
     overhead = 1 − calls · bare / seconds
 
-is what is spent on everything but the network: `bare` is one network call by itself, `calls` how many a stage makes,
-an exact product counted as two.
+is the share of a stage outside the network: `bare` are the seconds of one network call by itself, `calls` is the number
+that the stage makes, an exact product counted as two.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import torch
-from rnri_core.inversion.inversion import sample
-from rnri_core.inversion.presets import inverter
+from rnri_core.inversion.config import InversionConfig
+from rnri_core.inversion.coupled import PairInversion
+from rnri_core.inversion.inversion import Inversion, sample
 from torch.utils.flop_counter import FlopCounterMode
 
-from rnri.evaluation.records import environment
-from rnri.models import Condition, Family
+from rnri.evaluation.machine import Environment, peak_memory, synchronize
+from rnri.evaluation.records import to_json
+from rnri.models import Condition, ModelAdapter
 
 Progress = Callable[[str], None]
+Result = TypeVar("Result")
 
 PEAKS = {
     "NVIDIA A100-SXM4-40GB": 312.0,
@@ -38,7 +39,7 @@ PEAKS = {
     "NVIDIA H200": 989.0,
     "NVIDIA GeForce RTX 4090": 165.2,
 }
-"""Dense TFLOP/s in bfloat16 and float16 that makers state, by a device's whole name: there are slower H100s."""
+"""Dense TFLOP/s in bfloat16 and float16 as their makers state them, by a device's whole name: H100s differ."""
 
 ROW = 4
 
@@ -63,9 +64,16 @@ class Stage:
 class SpeedReport:
     """All stages of one model on one device.
 
-    `bare` is a network call by itself in seconds and `gflop` what it computes; `floor` the seconds that inverting with
-    the first solver and editing would take at the device's stated peak, None where `peak` is. Peak memory is the
-    device's, or that of the whole process where there is only main memory.
+    Attributes:
+        model, dtype, steps, budget, repeats: what was measured.
+        latents: shape (1, C, h, w).
+        parameters: of the network.
+        bare: seconds of a network call by itself.
+        gflop: of a network call.
+        floor: seconds of the first inversion and the edit at the device's stated peak; None where `peak` is.
+        peak_memory_mb: of the device, or else of the process.
+        stages: in order.
+        environment: hardware and versions.
     """
 
     model: str
@@ -80,16 +88,37 @@ class SpeedReport:
     floor: float | None
     peak_memory_mb: float | None
     stages: tuple[Stage, ...]
-    environment: dict[str, Any]
+    environment: Environment
 
     def to_json(self) -> str:
         """One object on one line."""
-        return json.dumps(asdict(self), allow_nan=False)
+        return to_json(self)
+
+
+@dataclass(frozen=True)
+class _Stopwatch:
+    """Times stages on a device, each after a first run, and collects them; ``bare`` is a network call in seconds."""
+
+    device: torch.device
+    repeats: int
+    bare: float
+    progress: Progress
+    stages: list[Stage] = field(default_factory=list)
+
+    def time(self, stage: str, work: Callable[[], Result], calls: int = 0, solver: str | None = None) -> Result:
+        """Time ``work``, which makes so many network calls unless it returns an inversion; returns its result."""
+        self.progress(stage if solver is None else f"{stage} by {solver}")
+        result, seconds = _timed(work, self.repeats, self.device)
+        made = result.calls if isinstance(result, Inversion) else calls
+        median = statistics.median(seconds)
+        overhead = 1 - made * self.bare / median if made else None
+        self.stages.append(Stage(stage, solver, median, min(seconds), max(seconds), made, overhead))
+        return result
 
 
 def speed(
     name: str,
-    model: Family,
+    model: ModelAdapter,
     condition: Condition,
     *,
     solvers: Sequence[str],
@@ -99,51 +128,47 @@ def speed(
     repeats: int = 5,
     progress: Progress = lambda stage: None,
 ) -> SpeedReport:
-    """Time encoding, inverting with each solver, editing and decoding: once unmeasured, then `repeats` times.
+    """Time the stages of an edit: embedding, encoding, inverting with each solver, sampling and decoding.
 
-    Reading the prompt is a stage of its own, where there is one. Editing is `sample`, from the noise that was found:
-    nothing is guided or controlled, `tol` is None. `size` is (height, width), by default what the model was made for.
+    Args:
+        name: of the model, for the report.
+        model: any.
+        condition: the embedded prompt; embedding is timed where it has one.
+        solvers: presets and specs.
+        steps: of the schedule.
+        budget: iterations per step; there is no tolerance.
+        size: (height, width) in pixels; the model's own.
+        repeats: how often each stage is timed, after a first run.
+        progress: called with the name of each stage.
+
+    Returns:
+        The report. The edit is plain sampling from the noise of the last inversion, without guidance or controls.
     """
     device, shape = model.device, model.latent_shape(size or model.image_size)
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(1, *shape, generator=generator).to(device)
     schedule = model.schedule(steps, generator=generator, shape=shape)
-    denoiser = model.denoiser(condition)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-    progress("one call")
-    call = model.bare(condition, latents, schedule[0].t)
-    with torch.no_grad(), FlopCounterMode(display=False) as flops:
-        call()
-    bare = statistics.median(_timed(lambda: _row(call), repeats, device)[1]) / ROW
-
-    stages = []
-
-    def add(stage: str, method: str | None, work: Callable[[], Any], calls: Callable[[Any], int]) -> Any:
-        progress(stage if method is None else f"{stage} by {method}")
-        result, seconds = _timed(work, repeats, device)
-        median, made = statistics.median(seconds), calls(result)
-        overhead = 1 - made * bare / median if made else None
-        stages.append(Stage(stage, method, median, min(seconds), max(seconds), made, overhead))
-        return result
-
-    if any(condition.prompts):
-        add("embed", None, lambda: model.embed(condition.prompts), lambda result: 0)
-    image = torch.zeros(1, 3, *(size or model.image_size))
-    add("encode", None, lambda: model.encode(image), lambda result: 0)
-    for method in solvers:
-        inverting = partial(inverter(method, schedule, iterations=budget).invert, denoiser, schedule, latents)
-        found = add("invert", method, inverting, lambda result: result.calls)
-    add("edit", None, lambda: sample(denoiser, schedule, found.noise), lambda result: len(schedule))
-    add("decode", None, lambda: model.decode(latents), lambda result: 0)
-    if model.tiny is not None:
-        add("preview", None, lambda: model.preview(latents), lambda result: 0)
-
-    about = environment(device)
-    most = peak(about["device"], model.network.dtype)
-    gflop = flops.get_total_flops() / 1e9
-    first = next(each for each in stages if each.stage == "invert")
+    m, call = model.denoiser(condition), model.bare(condition, latents, schedule[0].t)
+    with peak_memory(device) as memory:
+        progress("one call")
+        with torch.no_grad(), FlopCounterMode(display=False) as flops:
+            call()
+        bare = statistics.median(_timed(lambda: _row(call), repeats, device)[1]) / ROW
+        watch, image = _Stopwatch(device, repeats, bare, progress), torch.zeros(1, 3, *(size or model.image_size))
+        if any(condition.prompts):
+            watch.time("embed", lambda: model.embed(condition.prompts))
+        watch.time("encode", lambda: model.encode(image))
+        for spec in solvers:
+            inverter = InversionConfig(inverter=spec, iterations=budget).inverter_for(schedule)
+            invert: Callable[[], Inversion | PairInversion] = partial(inverter.invert, m, schedule, latents)
+            noise = watch.time("invert", invert, solver=spec).noise
+        watch.time("edit", lambda: sample(m, schedule, noise), len(schedule))
+        watch.time("decode", lambda: model.decode(latents))
+        if model.tiny is not None:
+            watch.time("preview", lambda: model.preview(latents))
+    environment, gflop = Environment.of(device), flops.get_total_flops() / 1e9
+    most = peak(environment.device, model.network.dtype)
+    first = next(each for each in watch.stages if each.stage == "invert")
     return SpeedReport(
         name,
         str(model.network.dtype).removeprefix("torch."),
@@ -155,14 +180,14 @@ def speed(
         bare,
         gflop,
         (first.calls + len(schedule)) * gflop / 1e3 / most if most else None,
-        _peak_memory(device),
-        tuple(stages),
-        about,
+        memory[0] if memory else None,
+        tuple(watch.stages),
+        environment,
     )
 
 
 def peak(device: str, dtype: torch.dtype) -> float | None:
-    """TFLOP/s that a device of this name is stated to reach; None where that is not known, and for float32.
+    """Stated TFLOP/s of a device of this name; None where they are not known, and for float32.
 
     >>> peak("NVIDIA H100 PCIe", torch.bfloat16)
     756.0
@@ -177,29 +202,13 @@ def _row(call: Callable[[], torch.Tensor]) -> None:
         call()
 
 
-def _timed(work: Callable[[], Any], repeats: int, device: torch.device) -> tuple[Any, list[float]]:
+def _timed(work: Callable[[], Result], repeats: int, device: torch.device) -> tuple[Result, list[float]]:
     """What `work` returns, and the seconds of each repeat after a first one."""
     result, seconds = work(), []
     for _ in range(repeats):
-        _wait(device)
+        synchronize(device)
         start = time.perf_counter()
         result = work()
-        _wait(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - start)
     return result, seconds
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
-def _peak_memory(device: torch.device) -> float | None:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    if device.type != "cpu" or sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

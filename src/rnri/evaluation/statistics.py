@@ -1,4 +1,4 @@
-"""What measurements of some pictures say of all: means with intervals, and whether two methods differ."""
+"""Statistics of measured pictures: means with intervals, and whether two methods differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FLIPS = 9999
 
 
 class Estimate(NamedTuple):
-    """A statistic of some pictures, and its 95 % interval by resampling them."""
+    """A statistic of some pictures, and its 95 % percentile bootstrap interval."""
 
     value: float
     low: float
@@ -32,46 +32,73 @@ class Estimate(NamedTuple):
         >>> Estimate.of([1.0, 2.0, 3.0, 2.0])
         Estimate(value=2.0, low=1.0, high=3.0)
         """
-        if not values:
-            return cls(math.nan, math.nan, math.nan)
-        every = np.asarray(values, dtype=float)
-        draws = np.random.default_rng(0).integers(len(every), size=(RESAMPLES, len(every)))
-        return cls(float(statistic(every)), *_middle(statistic(every[draws], axis=1)))
+        return _bootstrapped(statistic, values)
 
     @classmethod
     def ratio(
         cls, ours: Mapping[Key, float], theirs: Mapping[Key, float], statistic: Callable[..., Any] = np.median
     ) -> Estimate:
-        """A statistic of ours over that of theirs, of the pictures that both have, always the same ones in both.
+        """A statistic of ours over that of theirs, over the pictures that both have, resampled in pairs.
 
         >>> Estimate.ratio({1: 1.0, 2: 3.0, 3: 9.0}, {1: 2.0, 2: 6.0})
         Estimate(value=0.5, low=0.5, high=0.5)
         """
-        pairs = np.asarray([(value, theirs[key]) for key, value in ours.items() if key in theirs], dtype=float)
-        if not len(pairs):
-            return cls(math.nan, math.nan, math.nan)
-        draws = np.random.default_rng(0).integers(len(pairs), size=(RESAMPLES, len(pairs)))
-        with np.errstate(invalid="ignore", divide="ignore"):  # infinitely bad ones
-            over, under = statistic(pairs[draws], axis=1).T
-            whole = np.divide(*statistic(pairs, axis=0))
-            return cls(float(whole), *_middle(over / under))
+        keys = [key for key in ours if key in theirs]
+
+        def quotient(over: Any, under: Any, axis: int) -> Any:
+            return statistic(over, axis=axis) / statistic(under, axis=axis)
+
+        return _bootstrapped(quotient, [ours[key] for key in keys], [theirs[key] for key in keys])
+
+    @classmethod
+    def share(cls, right: Sequence[float], counted: Sequence[float]) -> Estimate:
+        """Σ right / Σ counted over pictures that have several things to count each.
+
+        >>> Estimate.share([1, 1], [2, 2])
+        Estimate(value=0.5, low=0.5, high=0.5)
+        """
+        return _bootstrapped(lambda some, all_, axis: some.sum(axis) / all_.sum(axis), right, counted)
+
+    def scaled(self, factor: float) -> Estimate:
+        """All three numbers times a factor."""
+        return Estimate(*(factor * value for value in self))
 
     def __str__(self) -> str:
         return "–" if math.isnan(self.value) else f"{digits(self.value)} ({digits(self.low)} to {digits(self.high)})"
 
 
-def _middle(resampled: Any) -> tuple[float, float]:
-    """Where 95 % of the values lie, which may be infinite."""
-    low, high = np.sort(resampled)[[round(RESAMPLES * 0.025), round(RESAMPLES * 0.975) - 1]]
-    return float(low), float(high)
+def _bootstrapped(statistic: Callable[..., Any], *samples: Sequence[float]) -> Estimate:
+    """A statistic of paired samples of equal length. Resampled values may be infinite, and so may ends of intervals."""
+    require()
+    from scipy.stats import bootstrap
+
+    arrays = tuple(np.asarray(sample, dtype=float) for sample in samples)
+    if not len(arrays[0]):
+        return Estimate(math.nan, math.nan, math.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(statistic(*arrays, axis=-1))
+        if len(arrays[0]) == 1:  # scipy resamples two and more
+            return Estimate(value, value, value)
+        result = bootstrap(
+            arrays,
+            statistic,
+            n_resamples=RESAMPLES,
+            vectorized=True,
+            paired=True,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        )
+        # Interpolating, as scipy's own interval does, is not a number between infinite values.
+        low, high = np.quantile(result.bootstrap_distribution, (0.025, 0.975), method="closest_observation")
+    return Estimate(value, float(low), float(high))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean difference of two methods over the pictures that both have, and how likely it is by chance alone.
+    """The mean difference of two methods over the pictures that both have, and its two-sided p-value.
 
-    ``p`` is two-sided, from flipping the signs of the differences: under the hypothesis that the two are alike each
-    picture's difference is as likely to have the other sign.
+    ``p`` is from flipping the signs of the differences: where the two methods are alike, each picture's difference is
+    as likely to have the other sign.
     """
 
     pairs: int
@@ -80,7 +107,7 @@ class Difference:
 
 
 def require() -> None:
-    """Raise ``ValueError`` with the command that installs what paired tests need, if it is not there."""
+    """Raise ``RnriError`` with the command that installs scipy, where it is missing."""
     try:
         import scipy.stats  # noqa: F401
     except ModuleNotFoundError:
@@ -116,7 +143,7 @@ def paired(ours: Mapping[Key, float], theirs: Mapping[Key, float]) -> Difference
 def holm(p: Sequence[float]) -> list[float]:
     """Each of several p-values corrected for there being several (Holm 1979), in the order given.
 
-    The chance that any of the true hypotheses is rejected stays below the level that the results are held against.
+    The chance that any true hypothesis is rejected stays below the level that the results are held against.
 
     >>> [round(each, 3) for each in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]

@@ -1,14 +1,15 @@
-"""What reports are made of: figures, tables in Markdown, and what something was measured on."""
+"""Parts of reports: figures, tables in Markdown, and the machine that something was measured on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from rnri.evaluation.machine import Environment
 
 
 def number(value: float) -> str:
-    """Three digits; a dash for what is not known.
+    """Three digits; a dash for a number that is not known.
 
     >>> number(0.012345), number(1234.5), number(float("nan"))
     ('0.0123', '1234', '–')
@@ -33,7 +34,7 @@ def ruled(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rest))
 
 
-def measured_on(run: Mapping[str, Any]) -> str:
-    """An item of a list: the hardware and versions of a run (:func:`rnri.evaluation.records.environment`)."""
-    versions = ", ".join(f"{name} {release}" for name, release in run.get("versions", {}).items())
-    return f"- {run.get('device')}, {run.get('threads')} threads, {run.get('system')}, {versions}"
+def measured_on(run: Environment) -> str:
+    """An item of a list: hardware and versions."""
+    versions = ", ".join(f"{name} {release}" for name, release in run.versions.items())
+    return f"- {run.device}, {run.threads} threads, {run.system}, {versions}"

@@ -1,4 +1,4 @@
-"""How good a picture is: one metric per file, each one number per image with a declared direction."""
+"""Metrics of edits: one file each, one number per image, with a declared direction."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ METRICS: Mapping[str, str] = {
     "clip_similarity_target_image": "clip:CLIP_TARGET_IMAGE",
     "clip_similarity_target_image_edit_part": "clip:CLIP_EDIT_PART",
 }
-"""Name to where its :class:`Metric` is. Names with ``_`` are PIE-Bench's own, in its own form; ours have ``-``."""
+"""Name to module and attribute of its :class:`Metric`. Names with ``_`` are PIE-Bench's, in its own form."""
 
 __all__ = ["METRICS", "Judged", "Metric", "Networks", "metric", "psnr"]
 
 
 def metric(name: str) -> Metric:
-    """The metric of this name. Raises ``ValueError`` for a name that is not in :data:`METRICS`.
+    """The metric of this name. Raises ``RnriError`` for a name that is not in :data:`METRICS`.
 
     >>> metric("psnr").better
     'higher'
@@ -53,5 +53,5 @@ def metric(name: str) -> Metric:
     if name not in METRICS:
         raise RnriError(f"no metric is called {name!r}", hint=f"use {', '.join(METRICS)}")
     module, _, attribute = METRICS[name].partition(":")
-    found: Metric = getattr(import_module(f"rnri.metrics.{module}"), attribute)
-    return found
+    kind: Metric = getattr(import_module(f"rnri.metrics.{module}"), attribute)
+    return kind

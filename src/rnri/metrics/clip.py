@@ -15,51 +15,49 @@ from rnri.metrics.metric import Judged, Metric
 from rnri.metrics.networks import Networks
 from rnri.metrics.weights import CLIP, pretrained
 
-_MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 MARGIN = 0.1
 """How much of its sides is added round an edited part before it is cut out."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A CLIP model and its tokenizer, both of transformers."""
+    """A CLIP model with its tokenizer and image processor, all of transformers."""
 
     model: Any
     tokenizer: Any
+    processor: Any
 
     @classmethod
     def load(cls, source: str = CLIP, *, device: torch.device | str = "cpu") -> Clip:
         """From a folder, or from what ``rnri bench fetch clip`` fetched; ``ValueError`` with that command if not."""
-        from transformers import CLIPModel, CLIPTokenizer
+        import transformers
 
-        model, tokenizer = pretrained("clip", source, CLIPModel.from_pretrained, CLIPTokenizer.from_pretrained)
-        return cls(model.eval().requires_grad_(False).to(device), tokenizer)
+        loaders = (transformers.CLIPModel.from_pretrained, transformers.CLIPTokenizer.from_pretrained)
+        model, tokenizer = pretrained("clip", source, *loaders)
+        # The processor on Pillow: transformers 5 gives this name to it, and the plain one to that on torchvision.
+        kind = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
+        side = model.config.vision_config.image_size
+        processor = kind(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+        return cls(model.eval().requires_grad_(False).to(device), tokenizer, processor)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] as the network wants them, (B, 3, side, side).
+        """Images (B, 3, H, W) in [-1, 1] as the network takes them, (B, 3, side, side), by CLIP's own preprocessing.
 
-        As CLIP's own preprocessing: bytes, the shorter side to ``side`` (bicubic, antialiased, bytes again), the
-        middle square, scaled by the mean and deviation of CLIP's training data.
+        That is: 8 bits, the shorter side scaled to ``side`` (bicubic), the middle square, normalised by the mean and
+        deviation of CLIP's training data.
         """
-        side = self.model.config.vision_config.image_size
-        height, width = images.shape[2:]
-        size = [side, int(side * width / height)] if height <= width else [int(side * height / width), side]
         levels = ((images.cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        if [height, width] != size:
-            levels = torch.nn.functional.interpolate(levels, size, mode="bicubic", antialias=True)
-        top, left = (size[0] - side) // 2, (size[1] - side) // 2
-        levels = levels[..., top : top + side, left : left + side] / 255
-        mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (_MEAN, _DEVIATION))
-        return ((levels - mean) / deviation).to(self.model.device)
+        pixels: Tensor = self.processor(list(levels), return_tensors="pt").pixel_values
+        return pixels.to(self.model.device)
 
     def tokens(self, prompts: Sequence[str]) -> Any:
         """Texts as the network wants them, cut at the length it takes."""
         longest = self.model.config.text_config.max_position_embeddings
         with TOKENIZERS:
-            found = self.tokenizer(
+            tokens = self.tokenizer(
                 list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
             )
-        return found.to(self.model.device)
+        return tokens.to(self.model.device)
 
 
 @torch.no_grad()

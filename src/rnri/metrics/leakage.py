@@ -1,4 +1,4 @@
-"""Whether an edit did more than it was to do: the attributes that should stay, as the reader sees them."""
+"""Leakage: the attributes that an edit should leave, as the reader reads them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rnri.scenes.attributes import NONE, Attribute
 
 
 def leakage(read: Sequence[Attribute], before: Sequence[Attribute], after: Sequence[Attribute]) -> float | None:
-    """The share of the attributes that should stay as they are which were read otherwise: lower is better.
+    """The share of the attributes that should stay as they are that are read otherwise: lower is better.
 
-    All three are lists of :func:`rnri.scenes.attributes.attributes`. Where nothing stands only ``present`` counts.
+    All three are lists of :func:`rnri.scenes.attributes.attributes`. At places without an item only ``present`` counts.
     Undefined if everything should change. What the reader misreads counts as leaked.
 
     >>> before = after = [Attribute("sky", "day")]

@@ -9,7 +9,7 @@ import torch
 from rnri_core import threads
 from torch import Tensor, nn
 
-from rnri.metrics.metric import Metric, average, blackened, check_pair, of_background, shared, to_truth
+from rnri.metrics.metric import average, check_pair, pixel_metrics, shared
 from rnri.metrics.weights import lpips_files
 
 Trunk = Literal["squeeze", "alex"]
@@ -79,7 +79,7 @@ class Lpips(nn.Module):
 
     @classmethod
     def load(cls, trunk: Trunk = "squeeze", folder: Path | None = None) -> Lpips:
-        """From the published files in ``folder``, by default torch's cache; ``ValueError`` with the command that
+        """From the published files in ``folder``, by default torch's cache; ``RnriError`` with the command that
         fetches them if they are not there."""
         features, heads = lpips_files(trunk, folder)
         with threads.loading(), torch.random.fork_rng(devices=[]):
@@ -94,13 +94,13 @@ class Lpips(nn.Module):
         return network
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What is compared of pictures (B, 3, H, W) in [-1, 1], each (B, C, h, w), of unit length along C."""
-        x, found = (images - self.shift) / self.scale, []
+        """Features of pictures (B, 3, H, W) in [-1, 1], each (B, C, h, w), of unit length along C."""
+        x, features = (images - self.shift) / self.scale, []
         for n, layer in enumerate(self.trunk):
             x = layer(x)
             if n in self.taps:
-                found.append(x / (x.norm(dim=1, keepdim=True) + _EPSILON))
-        return found
+                features.append(x / (x.norm(dim=1, keepdim=True) + _EPSILON))
+        return features
 
 
 @torch.no_grad()
@@ -113,7 +113,7 @@ def lpips(image: Tensor, reference: Tensor, network: Lpips, where: Tensor | None
 
     Both are (B, 3, H, W) in [-1, 1], at least 32 pixels to a side. With ``where`` (B, 1, H, W) means are weighted by
     the share of it under each feature, and other pixels are taken from the reference. Shape (B,), not a number where
-    no pixel counts. Raises ValueError for sizes that do not fit.
+    no pixel counts. Raises RnriError for sizes that do not fit.
 
     >>> lpips(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64), Lpips("alex"))
     tensor([0.], dtype=torch.float64)
@@ -130,43 +130,24 @@ def lpips(image: Tensor, reference: Tensor, network: Lpips, where: Tensor | None
 
 
 def share(where: Tensor, features: Tensor) -> Tensor:
-    """How much of each feature's place is in ``where``: (B, 1, H, W) of bool to (B, 1, h, w) in [0, 1]."""
+    """The share of each feature's place in ``where``: (B, 1, H, W) of bool to (B, 1, h, w) in [0, 1]."""
     height, width = features.shape[2:]
     return nn.functional.adaptive_avg_pool2d(where.double(), (height, width))
 
 
-LPIPS_SQUEEZE = Metric(
-    "LPIPS to the true picture, SqueezeNet",
+LPIPS_SQUEEZE, LPIPS_SQUEEZE_BACKGROUND, LPIPS_UNEDIT_PART = pixel_metrics(
+    "LPIPS",
     "lower",
-    to_truth(lambda image, truth, networks: lpips(image, truth, networks.squeeze)),
+    lambda image, other, where, networks: lpips(image, other, networks.squeeze, where),
+    ", SqueezeNet",
     power=3,
     needs="lpips-squeeze",
 )
-LPIPS_ALEX = Metric(
-    "LPIPS to the true picture, AlexNet",
+LPIPS_ALEX, LPIPS_ALEX_BACKGROUND, _ = pixel_metrics(
+    "LPIPS",
     "lower",
-    to_truth(lambda image, truth, networks: lpips(image, truth, networks.alex)),
+    lambda image, other, where, networks: lpips(image, other, networks.alex, where),
+    ", AlexNet",
     power=3,
     needs="lpips-alex",
-)
-LPIPS_SQUEEZE_BACKGROUND = Metric(
-    "LPIPS of the background to the source's, over its own pixels, SqueezeNet",
-    "lower",
-    of_background(lambda image, source, where, networks: lpips(image, source, networks.squeeze, where)),
-    power=3,
-    needs="lpips-squeeze",
-)
-LPIPS_ALEX_BACKGROUND = Metric(
-    "LPIPS of the background to the source's, over its own pixels, AlexNet",
-    "lower",
-    of_background(lambda image, source, where, networks: lpips(image, source, networks.alex, where)),
-    power=3,
-    needs="lpips-alex",
-)
-LPIPS_UNEDIT_PART = Metric(
-    "PIE-Bench: LPIPS to the source with the mask black in both, over the whole frame, SqueezeNet",
-    "lower",
-    blackened(lambda image, source, networks: lpips(image, source, networks.squeeze)),
-    power=3,
-    needs="lpips-squeeze",
 )

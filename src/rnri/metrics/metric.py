@@ -1,11 +1,11 @@
-"""What a metric is: one number for one picture, with a direction, and what it is judged by."""
+"""Metrics: one number for one picture, with a direction, from the picture and what it should be."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from rnri_core.errors import RnriError
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One edited picture, (1, 3, H, W) in [-1, 1], and everything known of what it should be.
+    """One edited picture, and everything known of what it should be. All pictures have one size.
 
-    ``truth`` is the picture it should be, where that is known; ``mask``, (1, 1, H, W) of bool, is true where it may
-    differ from ``source``; ``before`` and ``after`` are the attributes of the source and of the truth, for scenes.
-    All pictures have one size.
+    Attributes:
+        image: the edit, (1, 3, H, W) in [-1, 1].
+        source: the picture that was edited.
+        truth: the picture that it should be, where that is known.
+        mask: (1, 1, H, W) of bool, true where it may differ from ``source``.
+        source_prompt, target_prompt: of source and edit.
+        before, after: attributes of source and truth, for scenes.
     """
 
     image: Tensor
@@ -42,10 +46,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number for one picture: ``score`` computes it, ``better`` says which direction is good.
+    """A number for one picture, ``None`` where it is undefined: one of the background, for a picture without any.
 
-    ``power`` is the power of ten that reports multiply it by; ``needs`` names the weights it cannot do without
-    (:mod:`rnri.metrics.weights`). Where it is undefined, as a background is that is not there, it is ``None``.
+    Attributes:
+        about: one line, for reports.
+        better: the direction that is good.
+        score: computes it.
+        unit: for reports.
+        power: the power of ten that reports multiply it by.
+        needs: name of the weights that it needs (:mod:`rnri.metrics.weights`).
 
     >>> metric = Metric("share of the mask", "lower", lambda judged, _: judged.mask and judged.mask.double().mean())
     >>> print(metric(Judged(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)), None))
@@ -61,36 +70,41 @@ class Metric:
 
     def __call__(self, judged: Judged, networks: Networks) -> float | None:
         """The number, or ``None`` where it is undefined."""
-        found = self.score(judged, networks)
-        value = math.nan if found is None else float(found)
+        score = self.score(judged, networks)
+        value = math.nan if score is None else float(score)
         return None if math.isnan(value) else value
 
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, -1 where lower is."""
+        return 1 if self.better == "higher" else -1
 
-def to_truth(measure: Callable[[Tensor, Tensor, Networks], Tensor]) -> Callable[[Judged, Networks], Tensor | None]:
+    @property
+    def factor(self) -> float:
+        """What reports multiply it by."""
+        return 10.0**self.power
+
+
+Compare = Callable[[Tensor, Tensor, "Tensor | None", "Networks"], Tensor]
+"""(image, reference, where, networks) → a number per image, over the pixels of ``where`` or all."""
+Score = Callable[[Judged, "Networks"], "Tensor | float | None"]
+
+
+def to_truth(compare: Compare) -> Score:
     """A score that compares the whole picture with the true one; undefined where that is not known."""
-
-    def score(judged: Judged, networks: Networks) -> Tensor | None:
-        return None if judged.truth is None else measure(judged.image, judged.truth, networks)
-
-    return score
+    return lambda judged, networks: (
+        None if judged.truth is None else compare(judged.image, judged.truth, None, networks)
+    )
 
 
-def of_background(
-    measure: Callable[[Tensor, Tensor, Tensor, Networks], Tensor],
-) -> Callable[[Judged, Networks], Tensor | None]:
+def of_background(compare: Compare) -> Score:
     """A score that compares the background with the source's; undefined without a mask."""
-
-    def score(judged: Judged, networks: Networks) -> Tensor | None:
-        if judged.background is None:
-            return None
-        return measure(judged.image, judged.source, judged.background, networks)
-
-    return score
+    return lambda judged, networks: (
+        None if judged.background is None else compare(judged.image, judged.source, judged.background, networks)
+    )
 
 
-def blackened(
-    measure: Callable[[Tensor, Tensor, Networks], Tensor],
-) -> Callable[[Judged, Networks], Tensor | None]:
+def blackened(compare: Compare) -> Score:
     """A score in the form of PIE-Bench: the mask painted black in both pictures, which are then compared whole.
 
     Undefined without a mask, and where the mask leaves no background.
@@ -100,15 +114,31 @@ def blackened(
         if judged.background is None or not judged.background.any():
             return None
         image, source = (torch.where(judged.background, each, -1.0) for each in (judged.image, judged.source))
-        return measure(image, source, networks)
+        return compare(image, source, None, networks)
 
     return score
 
 
+def pixel_metrics(
+    name: str, better: Literal["higher", "lower"], compare: Compare, note: str = "", **shown: Any
+) -> tuple[Metric, Metric, Metric]:
+    """One comparison of pictures as three metrics: to the truth, of the background, and in the form of PIE-Bench.
+
+    ``shown`` are ``unit``, ``power`` and ``needs`` of :class:`Metric`; ``note`` ends the descriptions.
+    """
+    background = f"{name} of the background to the source's, over its own pixels{note}"
+    published = f"PIE-Bench: {name} to the source with the mask black in both, over the whole frame{note}"
+    return (
+        Metric(f"{name} to the true picture{note}", better, to_truth(compare), **shown),
+        Metric(background, better, of_background(compare), **shown),
+        Metric(published, better, blackened(compare), **shown),
+    )
+
+
 def of_attributes(
     measure: Callable[[Sequence[Attribute], Sequence[Attribute], Sequence[Attribute]], float | None],
-) -> Callable[[Judged, Networks], float | None]:
-    """A score of what the reader sees, beside the attributes of source and truth; undefined unless it is a scene."""
+) -> Score:
+    """A score of the attributes that the reader reads, beside those of source and truth; undefined but for scenes."""
 
     def score(judged: Judged, networks: Networks) -> float | None:
         if judged.before is None or judged.after is None:

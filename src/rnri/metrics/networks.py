@@ -1,4 +1,4 @@
-"""The networks that metrics look through, each loaded when it is first needed."""
+"""The networks of metrics, each loaded when it is first needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Networks:
-    """Where networks come from: ``clip`` and ``dino`` are folders or Hub ids, ``lpips`` is a folder.
+    """The sources of networks: ``clip`` and ``dino`` are folders or Hub ids, ``lpips`` is a folder.
 
     Each attribute raises ``ValueError`` with the command that fetches its weights if they are not there.
     """

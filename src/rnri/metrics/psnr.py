@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rnri.metrics.metric import Metric, average, blackened, check_pair, of_background, to_truth
+from rnri.metrics.metric import average, check_pair, pixel_metrics
 
 PEAK = 2.0
 """The range of pixel values, −1 to 1."""
@@ -19,7 +19,7 @@ def psnr(image: Tensor, reference: Tensor, where: Tensor | None = None) -> Tenso
 
     Both are (B, 3, H, W) in [-1, 1]; the mean is over channels and pixels, those of ``where`` (B, 1, H, W) if given,
     in float64. Shape (B,), infinite for equal images, not a number where no pixel counts. One reference may serve a
-    batch of images. Raises ValueError for sizes that do not fit.
+    batch of images. Raises RnriError for sizes that do not fit.
 
     >>> psnr(torch.full((1, 3, 2, 2), 0.2), torch.zeros(1, 3, 2, 2))
     tensor([20.0000], dtype=torch.float64)
@@ -28,21 +28,6 @@ def psnr(image: Tensor, reference: Tensor, where: Tensor | None = None) -> Tenso
     return 10 * torch.log10(PEAK**2 / average((image - reference).square(), where))
 
 
-PSNR = Metric(
-    "PSNR to the true picture",
-    "higher",
-    to_truth(lambda image, truth, _: psnr(image, truth).clamp(max=CEILING)),
-    "dB",
-)
-PSNR_BACKGROUND = Metric(
-    "PSNR of the background to the source's, over its own pixels",
-    "higher",
-    of_background(lambda image, source, where, _: psnr(image, source, where).clamp(max=CEILING)),
-    "dB",
-)
-PSNR_UNEDIT_PART = Metric(
-    "PIE-Bench: PSNR to the source with the mask black in both, over the whole frame",
-    "higher",
-    blackened(lambda image, source, _: psnr(image, source).clamp(max=CEILING)),
-    "dB",
+PSNR, PSNR_BACKGROUND, PSNR_UNEDIT_PART = pixel_metrics(
+    "PSNR", "higher", lambda image, other, where, _: psnr(image, other, where).clamp(max=CEILING), unit="dB"
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnri.metrics.lpips import share
-from rnri.metrics.metric import Metric, average, check_pair, of_background, shared, to_truth
+from rnri.metrics.metric import average, check_pair, pixel_metrics, shared
 from rnri.scenes.reader import Reader
 
 
@@ -21,7 +21,7 @@ def reader_distance(image: Tensor, reference: Tensor, reader: Reader, where: Ten
     It means something for pictures of the embedded scenes only, and is not comparable to LPIPS. Both are (B, 3, H, W)
     in [-1, 1]; they are scaled to the reader's size. With ``where`` (B, 1, H, W) means are weighted by the share of it
     under each feature, and other pixels are taken from the reference. Shape (B,), in [0, 2], not a number where no
-    pixel counts. Raises ValueError for sizes that do not fit.
+    pixel counts. Raises RnriError for sizes that do not fit.
     """
     check_pair(image, reference, where)
     ours, theirs = reader.features(shared(image, reference, where)), reader.features(reference)
@@ -33,15 +33,9 @@ def reader_distance(image: Tensor, reference: Tensor, reader: Reader, where: Ten
     return total / len(ours)
 
 
-READER_DISTANCE = Metric(
-    "distance of the reader's features to the true picture's",
+READER_DISTANCE, READER_DISTANCE_BACKGROUND, _ = pixel_metrics(
+    "distance of the reader's features",
     "lower",
-    to_truth(lambda image, truth, networks: reader_distance(image, truth, networks.reader)),
-    power=3,
-)
-READER_DISTANCE_BACKGROUND = Metric(
-    "distance of the reader's features in the background to the source's",
-    "lower",
-    of_background(lambda image, source, where, networks: reader_distance(image, source, networks.reader, where)),
+    lambda image, other, where, networks: reader_distance(image, other, networks.reader, where),
     power=3,
 )

@@ -10,13 +10,13 @@ import torch
 from rnri_core.errors import RnriError
 from torch import Tensor
 
-from rnri.metrics.metric import Judged, Metric, check_pair, shared
+from rnri.metrics.metric import Metric, check_pair, of_background, shared
 from rnri.metrics.networks import Networks
 from rnri.metrics.weights import DINO, pretrained
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _KEYS = ("attention.k_proj", "attention.key")
-"""What the keys' projection is called, by version of transformers."""
+"""Names of the projection to keys, by version of transformers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Dino:
 
     @classmethod
     def load(cls, source: str = DINO, *, device: torch.device | str = "cpu") -> Dino:
-        """From a folder, or from what ``rnri bench fetch dino`` fetched; ``ValueError`` with that command if not."""
+        """From a folder, or from what ``rnri bench fetch dino`` fetched; ``RnriError`` with that command if not."""
         from transformers import ViTModel
 
         [model] = pretrained("dino", source, partial(ViTModel.from_pretrained, add_pooling_layer=False))
@@ -36,12 +36,12 @@ class Dino:
     @property
     def side(self) -> int:
         """The side of the pictures it was trained on."""
-        return self.model.config.image_size
+        return int(self.model.config.image_size)
 
     @property
     def patch(self) -> int:
         """The side of a token."""
-        return self.model.config.patch_size
+        return int(self.model.config.patch_size)
 
     def size(self, images: Tensor) -> list[int]:
         """The height and width that pictures are brought to: the shorter side as trained, the other in proportion."""
@@ -54,15 +54,13 @@ class Dino:
         """The keys of the last layer, heads side by side, of pictures (B, 3, H, W) as they are: (B, 1 + tokens, D)."""
         mean, deviation = (pixels.new_tensor(each).view(1, 3, 1, 1) for each in (_MEAN, _DEVIATION))
         names = [name for name, _ in self.model.named_modules() if name.endswith(_KEYS)]
-        found: list[Tensor] = []
-        hook = self.model.get_submodule(names[-1]).register_forward_hook(
-            lambda _module, _inputs, out: found.append(out)
-        )
+        keys: list[Tensor] = []
+        hook = self.model.get_submodule(names[-1]).register_forward_hook(lambda _module, _inputs, out: keys.append(out))
         try:
             self.model(((pixels - mean) / deviation).to(self.model.device), interpolate_pos_encoding=True)
         finally:
             hook.remove()
-        return found[0]
+        return keys[0]
 
 
 def self_similarity(keys: Tensor) -> Tensor:
@@ -81,7 +79,7 @@ def structure_distance(image: Tensor, reference: Tensor, dino: Dino, where: Tens
 
     Both are (B, 3, H, W) in [-1, 1], brought to DINO's size by antialiased bicubic scaling. With ``where``
     (B, 1, H, W) only pairs of tokens that lie wholly in it count, and other pixels are taken from the reference.
-    Shape (B,), not a number where no token counts. Raises ValueError for sizes that do not fit.
+    Shape (B,), not a number where no token counts. Raises RnriError for sizes that do not fit.
     """
     check_pair(image, reference, where)
     sides: Any = {"size": dino.size(image), "mode": "bicubic", "antialias": True}
@@ -102,7 +100,7 @@ def structure_distance_as_published(image: Tensor, reference: Tensor, dino: Dino
     """The structure distance as PIE-Bench's reference computes it: pixel values 0 to 255 where 0 to 1 are meant.
 
     They are scaled to a square, bilinearly and without antialiasing, and the class token counts. Both are
-    (B, 3, S, S) in [-1, 1]. Shape (B,). Raises ValueError for sizes that do not fit or are not square.
+    (B, 3, S, S) in [-1, 1]. Shape (B,). Raises RnriError for sizes that do not fit or are not square.
     """
     check_pair(image, reference)
     if image.shape[2] != image.shape[3]:
@@ -116,21 +114,23 @@ def structure_distance_as_published(image: Tensor, reference: Tensor, dino: Dino
     return (ours - theirs).square().flatten(1).mean(1)
 
 
-def _background(judged: Judged, networks: Networks) -> Tensor | None:
-    if judged.background is None:
-        return None
-    return structure_distance(judged.image, judged.source, networks.dino, judged.background)
+def _compared(image: Tensor, source: Tensor, where: Tensor | None, networks: Networks) -> Tensor:
+    return structure_distance(image, source, networks.dino, where)
 
 
 STRUCTURE = Metric(
     "structure distance to the source",
     "lower",
-    lambda judged, networks: structure_distance(judged.image, judged.source, networks.dino),
+    lambda judged, networks: _compared(judged.image, judged.source, None, networks),
     power=3,
     needs="dino",
 )
 STRUCTURE_BACKGROUND = Metric(
-    "structure distance of the background's tokens to the source's", "lower", _background, power=3, needs="dino"
+    "structure distance of the background's tokens to the source's",
+    "lower",
+    of_background(_compared),
+    power=3,
+    needs="dino",
 )
 STRUCTURE_DISTANCE = Metric(
     "PIE-Bench: structure distance to the source, of pixel values 0 to 255",

@@ -1,4 +1,4 @@
-"""Whether an edit did what it was to do: the attributes that should change, as the reader sees them."""
+"""Target accuracy: the attributes that an edit should change, as the reader reads them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rnri.scenes.attributes import NONE, Attribute
 
 
 def target_accuracy(read: Sequence[Attribute], before: Sequence[Attribute], after: Sequence[Attribute]) -> float | None:
-    """The share of the attributes that should change which were read as they should be: higher is better.
+    """The share of the attributes that should change that are read as they should be: higher is better.
 
-    All three are lists of :func:`rnri.scenes.attributes.attributes`. Where nothing should stand only ``present``
+    All three are lists of :func:`rnri.scenes.attributes.attributes`. At places without an item only ``present``
     counts. Undefined if nothing should change.
 
     >>> before, after = [Attribute("sky", "day")], [Attribute("sky", "night")]
@@ -24,5 +24,5 @@ def target_accuracy(read: Sequence[Attribute], before: Sequence[Attribute], afte
 
 
 TARGET_ACCURACY = Metric(
-    "share of the attributes that should change, read as told", "higher", of_attributes(target_accuracy), "%", power=2
+    "share of the attributes that should change, read as asked", "higher", of_attributes(target_accuracy), "%", power=2
 )

@@ -62,7 +62,7 @@ def cache() -> Path:
 
 
 def lpips_files(trunk: str, folder: Path | None = None) -> tuple[Path, Path]:
-    """The two files of a trunk; ``ValueError`` with the command that fetches them if one is not there."""
+    """The two files of a trunk; ``RnriError`` with the command that fetches them if one is not there."""
     name = f"lpips-{trunk}"
     features, heads = ((folder or cache()) / each.name for each in FILES[name])
     for path in (features, heads):
@@ -89,7 +89,7 @@ def pretrained(name: str, source: str, *loaders: Callable[..., Any]) -> list[Any
 def fetch(name: str) -> None:
     """Download what ``name``, a key of :data:`FETCHED`, stands for; nothing that is there is downloaded again.
 
-    Raises ``ValueError`` for other names, and if it cannot be had.
+    Raises ``RnriError`` for other names, and if it cannot be had.
     """
     if name not in FETCHED:
         raise RnriError(f"there are no weights {name!r} to fetch", hint=f"use {', '.join(FETCHED)}")

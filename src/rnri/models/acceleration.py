@@ -1,4 +1,4 @@
-"""What makes a network faster without changing what it computes, beyond rounding."""
+"""Offloading, memory layout, fusing and compiling, none of which changes outputs beyond rounding."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from rnri_core.errors import RnriError
 
-from rnri.load_options import Loading
 from rnri.models.components import needs
+from rnri.models.loading import Loading
 
 
 def check_place(device: torch.device, loading: Loading) -> None:
-    """Raise ValueError for offloading that cannot be done here."""
+    """Raise RnriError for offloading that cannot be done here."""
     if loading.offload != "none":
         needs("accelerate", "offload", f"offload {loading.offload!r}")
     if loading.offload == "sequential" and device.type == "cpu":
@@ -20,9 +20,9 @@ def check_place(device: torch.device, loading: Loading) -> None:
 
 
 def fuse(network: Any) -> None:
-    """Have queries, keys and values computed in one product; weights have to be there, not offloaded layer by layer.
+    """Fuse the projections to queries, keys and values into one product; weights must not be offloaded by layer yet.
 
-    Raises ValueError for a network in which there is nothing to fuse.
+    Raises RnriError for a network in which there is nothing to fuse.
     """
     if hasattr(network, "fuse_qkv_projections"):
         network.fuse_qkv_projections()
@@ -31,9 +31,9 @@ def fuse(network: Any) -> None:
 
 
 def prepare(network: Any, vae: Any, device: torch.device, loading: Loading) -> None:
-    """Lay out and compile as asked; channels last is the default where convolutions run on tensor cores.
+    """Set the memory layout and compile by the options; channels last is the default on CUDA.
 
-    Raises ValueError for what this device does not have.
+    Raises RnriError for CUDA graphs on other devices.
     """
     convolves = any(isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1) for module in vae.modules())
     wanted = device.type == "cuda" if loading.channels_last is None else loading.channels_last

@@ -1,9 +1,9 @@
-"""Attention hooks on a diffusers UNet, and which of its tokens are which word."""
+"""Attention hooks on a diffusers UNet, and the token positions of the words of a prompt."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,57 +12,68 @@ from rnri_core.errors import RnriTypeError
 from rnri_core.threads import TOKENIZERS, running
 from torch import Tensor
 
-from rnri.models.attention_hooks import INNER, AttentionHook, Place
+from rnri.models.attention_hooks import INNER, AttentionHook, AttentionLayer
 from rnri.models.base import Model
 
 
 @contextmanager
-def attending(model: Model, hooks: Sequence[AttentionHook]) -> Iterator[None]:
+def attending(model: Model, hooks: Sequence[AttentionHook]) -> Iterator[Callable[[int], None]]:
     """Within the block, and for the thread that entered it, the model's network calls the hooks, first to last.
 
     Nothing runs compiled meanwhile: hooks would have it compiled again. Afterwards all is as it was, also when the
-    block raises. Raises TypeError for a model that has no UNet.
+    block raises. Without hooks it does nothing.
+
+    Yields:
+        A function to call with the index of the sampling step before its network evaluations; 0 until then.
+
+    Raises:
+        RnriTypeError: for hooks on a model that has no UNet.
     """
-    unet, thread = _unet(model), threading.get_ident()
     if not hooks:
-        yield
+        yield lambda step: None
         return
+    unet, current = _unet(model), _Current(threading.get_ident())
     with running(alone=True), torch.compiler.set_stance("force_eager"):
         before = dict(unet.attn_processors)
-        places = _places(unet)
+        layers = _layers(unet)
 
         def called(_: Any, __: Any, hidden: Tensor) -> Tensor:
-            if threading.get_ident() == thread:
+            if threading.get_ident() == current.thread:
                 for hook in hooks:
-                    hidden = hook.feature(hidden)
+                    hidden = hook.feature(current.step, hidden)
             return hidden
 
         handle = _residual(unet).register_forward_hook(called)
         try:
-            hooked = {name: _Processor(places[name], hooks, before[name], thread) for name in before}
+            hooked = {name: _Processor(layers[name], hooks, before[name], current) for name in before}
             unet.set_attn_processor(hooked)
-            yield
+            yield current.begin
         finally:
             handle.remove()
             unet.set_attn_processor(before)
 
 
-def places(model: Model) -> tuple[Place, ...]:
-    """The attention layers of a model's network. Raises TypeError for a model that has no UNet."""
-    return tuple(_places(_unet(model)).values())
+def attention_layers(model: Model) -> tuple[AttentionLayer, ...]:
+    """The attention layers of a model's network. Raises RnriTypeError for a model that has no UNet."""
+    return tuple(_layers(_unet(model)).values())
 
 
-def spelled(model: Model, prompt: str, length: int) -> tuple[tuple[str, tuple[int, ...]], ...]:
+TokenSpans = tuple[tuple[str, tuple[int, ...]], ...]
+"""The words of a prompt, each with the positions of its tokens."""
+
+
+def token_spans(model: Model, prompt: str, length: int) -> TokenSpans:
     """The words of a prompt, each with the positions of its tokens among the ``length`` that the network reads.
 
-    Position 0 is the beginning of text; what follows the last word is its end and padding. Words are as the tokenizer
-    has them, in lower case. Raises TypeError for a model whose tokenizer does not mark where words end.
+    Position 0 is the beginning of text; after the last word come its end and padding. Words are as the tokenizer has
+    them, in lower case.
+
+    Raises:
+        RnriTypeError: for a model whose tokenizer does not mark where words end.
     """
-    tokenizer = getattr(model, "tokenizer", None)
-    if tokenizer is None or not hasattr(tokenizer, "convert_ids_to_tokens"):
-        raise RnriTypeError(
-            f"{model.name} does not say which tokens are which word", hint="use a Stable Diffusion model"
-        )
+    tokenizer = model.tokenizer
+    if tokenizer is None:
+        raise RnriTypeError(f"{model.name} has no tokenizer that marks words", hint="use a Stable Diffusion model")
     with TOKENIZERS:
         ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
     pieces = tokenizer.convert_ids_to_tokens(ids)
@@ -82,11 +93,21 @@ def spelled(model: Model, prompt: str, length: int) -> tuple[tuple[str, tuple[in
 _END = "</w>"
 
 
+class _Current:
+    """The thread whose network calls are hooked, and the sampling step that it is at."""
+
+    def __init__(self, thread: int) -> None:
+        self.thread, self.step = thread, 0
+
+    def begin(self, step: int) -> None:
+        self.step = step
+
+
 class _Processor:
     """Attention as diffusers computes it in a transformer block, with hooks on the way."""
 
-    def __init__(self, place: Place, hooks: Sequence[AttentionHook], plain: Any, thread: int) -> None:
-        self.place, self.hooks, self.plain, self.thread = place, hooks, plain, thread
+    def __init__(self, layer: AttentionLayer, hooks: Sequence[AttentionHook], plain: Any, current: _Current) -> None:
+        self.layer, self.hooks, self.plain, self.current = layer, hooks, plain, current
 
     def __call__(
         self,
@@ -96,40 +117,43 @@ class _Processor:
         attention_mask: Tensor | None = None,
         **more: Any,
     ) -> Tensor:
-        if threading.get_ident() != self.thread:
-            return self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
-        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if threading.get_ident() != self.current.thread:
+            plain: Tensor = self.plain(attn, hidden_states, encoder_hidden_states, attention_mask, **more)
+            return plain
+        keyed = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        at = self.current.step, self.layer
 
         def heads(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            return x.reshape(*x.shape[:-1], attn.heads, -1).transpose(1, 2)
 
-        q, k, v = heads(attn.to_q(hidden_states)), heads(attn.to_k(seen)), heads(attn.to_v(seen))
+        q, k, v = heads(attn.to_q(hidden_states)), heads(attn.to_k(keyed)), heads(attn.to_v(keyed))
         if attn.norm_q is not None:
             q, k = attn.norm_q(q), attn.norm_k(k)
         for hook in self.hooks:
-            q, k, v = hook.project(self.place, q, k, v)
-        weighing = [hook for hook in self.hooks if hook.weighs(self.place, q.shape[2])]
-        if weighing:
+            q, k, v = hook.project(*at, q, k, v)
+        active = [hook for hook in self.hooks if hook.needs_probabilities(*at)]
+        if active:
             scores = q.float() @ k.float().transpose(-1, -2)  # those of Stable Diffusion 2 are too large for float16
-            weights = (scores * q.shape[-1] ** -0.5).softmax(-1)
-            for hook in weighing:
-                weights = hook.weigh(self.place, weights)
-            for hook in weighing:
-                weights = hook.rescale(self.place, weights)
-            for hook in weighing:
-                hook.look(self.place, weights)
-            found = weights.to(v.dtype) @ v
+            probabilities = (scores * q.shape[-1] ** -0.5).softmax(-1)
+            for hook in active:
+                probabilities = hook.probabilities(*at, probabilities)
+            for hook in active:
+                probabilities = hook.rescale(*at, probabilities)
+            for hook in active:
+                hook.observe_probabilities(*at, probabilities)
+            output = probabilities.to(v.dtype) @ v
         else:
-            found = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-        found = attn.to_out[1](attn.to_out[0](found.transpose(1, 2).flatten(2)))
+            output = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        output = attn.to_out[1](attn.to_out[0](output.transpose(1, 2).flatten(2)))
         if attn.residual_connection:
-            found = found + hidden_states
-        return found / attn.rescale_output_factor
+            output = output + hidden_states
+        rescaled: Tensor = output / attn.rescale_output_factor
+        return rescaled
 
 
 def _unet(model: Model) -> Any:
     """The network, if it can be hooked."""
-    unet = getattr(model, "unet", None)
+    unet = model.unet
     if not hasattr(unet, "set_attn_processor"):
         raise RnriTypeError(
             f"{model.name} has no attention to hook", hint="controls of attention need Stable Diffusion's UNet"
@@ -137,18 +161,18 @@ def _unet(model: Model) -> Any:
     return unet
 
 
-def _places(unet: Any) -> dict[str, Place]:
+def _layers(unet: Any) -> dict[str, AttentionLayer]:
     """The attention layers by diffusers' names of them; the order of execution is down, middle, up."""
     parts: tuple[Literal["down", "mid", "up"], ...] = ("down", "mid", "up")
     levels = _levels(unet)
     ordered = [(part, name) for part in parts for name in unet.attn_processors if name.startswith(part)]
-    found: dict[str, Place] = {}
+    layers: dict[str, AttentionLayer] = {}
     for cross in (False, True):
         kind = [(part, name) for part, name in ordered if (".attn2." in name) is cross]
         for index, (part, name) in enumerate(kind):
             block, _, inner = name.partition(".attentions.")
-            found[name] = Place(part, cross, index, len(kind), levels[block], int(inner.partition(".")[0]))
-    return found
+            layers[name] = AttentionLayer(part, cross, index, len(kind), levels[block], int(inner.partition(".")[0]))
+    return layers
 
 
 def _levels(unet: Any) -> dict[str, int]:

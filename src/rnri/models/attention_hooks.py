@@ -1,4 +1,4 @@
-"""What a control may do inside a network while it runs: see and change attention, and features of the decoder."""
+"""Hooks of controls inside a network: attention of its layers, and features of the decoder."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from typing import Literal
 
 from torch import Tensor
 
+Projections = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values (B, heads, positions, width) of an attention layer."""
+
 
 @dataclass(frozen=True)
-class Place:
-    """One attention layer: ``cross`` looks from the latents at the prompt's tokens, otherwise at the latents.
+class AttentionLayer:
+    """One attention layer of a UNet.
 
-    ``index`` counts layers of the same kind through the network, ``count`` says how many there are. ``level`` is how
-    often the latents were halved on the way to the layer (:func:`grid`), ``transformer`` which of the transformers
-    of its block it belongs to.
+    Attributes:
+        part: encoder, middle or decoder.
+        cross: whether it attends to the prompt's tokens; else to the latents.
+        index: its number among the ``count`` layers of the same kind, from the input on.
+        count: how many there are of its kind.
+        level: how often the latents were halved on the way to it; see :func:`grid`.
+        transformer: the number of its transformer in its block.
     """
 
     part: Literal["down", "mid", "up"]
@@ -43,31 +50,32 @@ def grid(shape: tuple[int, int], level: int) -> tuple[int, int]:
 
 
 class AttentionHook:
-    """Called at every layer of a network; all that is not overridden leaves things as they are.
+    """Called at every layer of a network; the defaults change nothing.
 
-    A batch's rows come first in every tensor. Keys and values have a position for each token of the prompt in cross
-    attention, queries always one for each cell of the layer's grid.
+    ``step`` is the index of the sampling step. A batch's rows come first in every tensor. Keys and values have a
+    position for each token of the prompt in cross attention, queries always one for each cell of the layer's grid.
     """
 
-    def project(self, place: Place, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, step: int, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> Projections:
         """Queries, keys and values (B, heads, positions, width) to use instead."""
         return q, k, v
 
-    def weighs(self, place: Place, cells: int) -> bool:
-        """Whether attention weights are wanted here, where the grid has this many cells; it costs memory."""
+    def needs_probabilities(self, step: int, layer: AttentionLayer) -> bool:
+        """Whether this hook reads or changes attention probabilities at this layer, which costs memory."""
         return False
 
-    def weigh(self, place: Place, weights: Tensor) -> Tensor:
-        """Attention weights (B, heads, cells, positions) to use instead; those given sum to 1 over positions."""
-        return weights
+    def probabilities(self, step: int, layer: AttentionLayer, probabilities: Tensor) -> Tensor:
+        """Attention probabilities (B, heads, cells, positions) to use instead; those given sum to 1 over positions."""
+        return probabilities
 
-    def rescale(self, place: Place, weights: Tensor) -> Tensor:
-        """The weights that all hooks agreed on in :meth:`weigh`, multiplied by what this one has for them."""
-        return weights
+    def rescale(self, step: int, layer: AttentionLayer, probabilities: Tensor) -> Tensor:
+        """The probabilities after all hooks' :meth:`probabilities`, times this hook's factors."""
+        return probabilities
 
-    def look(self, place: Place, weights: Tensor) -> None:
-        """Called with the weights as they are used, after every hook has had its say."""
+    def observe_probabilities(self, step: int, layer: AttentionLayer, probabilities: Tensor) -> None:
+        """Called with the probabilities as they are used, after all hooks have changed them."""
 
-    def feature(self, hidden: Tensor) -> Tensor:
-        """What the decoder's second residual block at level 2 adds, (B, C, h, w), to use instead."""
+    def feature(self, step: int, hidden: Tensor) -> Tensor:
+        """The output (B, C, h, w) of the decoder's second residual block at level 2, before it is added, to use
+        instead."""
         return hidden

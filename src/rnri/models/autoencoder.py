@@ -1,8 +1,7 @@
-"""Autoencoders of all kinds: images to latents of about unit variance and back, whatever each calls it."""
+"""Autoencoders of all kinds: images to latents of about unit variance, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,10 @@ from rnri_core import threads
 from rnri_core.errors import RnriError
 from torch import Tensor
 
-from rnri.load_options import Loading
-from rnri.models.components import first_line, not_given, quiet
+from rnri.models.components import downloading, load_network
+from rnri.models.loading import Loading
+from rnri.models.networks import named_weights
+from rnri.models.quiet import first_line, quiet
 
 NOT_TINY = "is no tiny autoencoder such as madebyollin/taesd"
 
@@ -21,8 +22,8 @@ def factor(vae: Any) -> int:
     """Pixels in a latent element, along one side."""
     config = vae.config
     if "encoder_block_out_channels" in config:  # AutoencoderDC, AutoencoderTiny
-        return 2 ** (len(config.encoder_block_out_channels) - 1)
-    return 2 ** (len(config.block_out_channels) - 1)
+        return int(2 ** (len(config.encoder_block_out_channels) - 1))
+    return int(2 ** (len(config.block_out_channels) - 1))
 
 
 def encode(vae: Any, image: Tensor) -> Tensor:
@@ -33,13 +34,15 @@ def encode(vae: Any, image: Tensor) -> Tensor:
     else:
         latent = encoded.latents if hasattr(encoded, "latents") else encoded.latent
     mean, scale = _affine(vae, latent)
-    return (latent.float() - mean) * scale
+    output: Tensor = (latent.float() - mean) * scale
+    return output
 
 
 def decode(vae: Any, latent: Tensor) -> Tensor:
     """Latents to images, float32, as the decoder has them."""
     mean, scale = _affine(vae, latent)
-    return vae.decode((latent / scale + mean).to(vae.dtype)).sample.float()
+    output: Tensor = vae.decode((latent / scale + mean).to(vae.dtype)).sample.float()
+    return output
 
 
 def _affine(vae: Any, latent: Tensor) -> tuple[Any, Any]:
@@ -51,10 +54,11 @@ def _affine(vae: Any, latent: Tensor) -> tuple[Any, Any]:
     return config.get("shift_factor") or 0.0, config.scaling_factor
 
 
-def sound(vae: Any, *, where: torch.device) -> Any:
-    """The autoencoder, or its copy in float32 where it says that it overflows in float16, as SDXL's does.
+def upcast_if_needed(vae: Any, *, where: torch.device) -> Any:
+    """The autoencoder, or its copy in float32 where it is in float16 and its `force_upcast` is to be heeded.
 
-    Every autoencoder says so by default, those for smaller images without need: they are watched when they decode.
+    That is at a `sample_size` of 1024 or more (SDXL's). `force_upcast` is on by default, for smaller ones without need:
+    they are copied when an image first overflows.
     """
     if vae.dtype == torch.float16 and vae.config.get("force_upcast") and vae.config.get("sample_size", 0) >= 1024:
         return in_float32(vae, where)
@@ -62,48 +66,30 @@ def sound(vae: Any, *, where: torch.device) -> Any:
 
 
 def in_float32(vae: Any, where: torch.device) -> Any:
-    """A copy in float32, of an autoencoder that may be offloaded."""
+    """A copy in float32 of an autoencoder, which may be offloaded."""
     with threads.running(), torch.device("meta"), quiet():
         copy = type(vae).from_config(vae.config)
-    state = {name: each.detach().float() for name, each in _named_weights(vae)}
+    state = {name: each.detach().float() for name, each in named_weights(vae)}
     copy.load_state_dict(state, assign=True)
     for name in ("use_tiling", "use_slicing"):
         setattr(copy, name, getattr(vae, name, False))
     return copy.to(where).requires_grad_(False).eval()
 
 
-def weights(network: torch.nn.Module) -> Iterator[Tensor]:
-    """A network's weights, in order, wherever they are offloaded to."""
-    trained = {name for name, _ in network.named_parameters()}
-    return (each for name, each in _named_weights(network) if name in trained)
-
-
-def _named_weights(network: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers; those that accelerate keeps elsewhere are fetched from there."""
-    kept = network.state_dict(keep_vars=True)
-    for prefix, module in network.named_modules():
-        elsewhere = getattr(getattr(module, "_hf_hook", None), "weights_map", None)
-        for name, each in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            full = f"{prefix}.{name}" if prefix else name
-            if full in kept:
-                yield full, elsewhere[name] if each.is_meta and elsewhere is not None else each
-
-
 def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype, loading: Loading) -> Any:
     """A tiny autoencoder (TAESD and its like) from a folder or the Hub, for the latents of the one it is `like`.
 
-    Raises ValueError if there is none, the Hub does not give it, or it is for others.
+    Raises RnriError if there is none, the Hub does not give it, or its latents are others.
     """
     from diffusers import AutoencoderTiny
 
     folder = Path(name) if Path(name).is_dir() else _downloaded(name, loading)
     try:
-        with threads.loading(), torch.random.fork_rng(devices=[]), quiet():
-            tiny, report = AutoencoderTiny.from_pretrained(
-                folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-            )
-        if report["missing_keys"]:
-            raise RnriError(f"its {report['missing_keys'][0]} is missing")
+        tiny, missing = load_network(
+            AutoencoderTiny, folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+        if missing:
+            raise RnriError(f"its {missing[0]} is missing")
     except Exception as error:  # of the files
         raise RnriError(f"{name} {NOT_TINY} ({first_line(error)})") from error
     if tiny.config.latent_channels != like.config.latent_channels:
@@ -112,20 +98,14 @@ def load_preview(name: str, like: Any, device: torch.device, dtype: torch.dtype,
             f"and the model's have {like.config.latent_channels}",
             hint="use one that was made for this model",
         )
-    return tiny.to(device).requires_grad_(False).eval()
+    return tiny.to(device)
 
 
 def _downloaded(name: str, loading: Loading) -> Path:
-    """The folder of an autoencoder on the Hub, downloaded if it is not here yet."""
+    """The folder of an autoencoder on the Hub, downloaded if it is not in the cache yet."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HFValidationError
 
-    try:
-        with quiet(bars=True):
-            for file in ("config.json", "diffusion_pytorch_model.safetensors"):
-                path = hf_hub_download(name, file, local_files_only=loading.local_files_only)
-    except HFValidationError as error:
-        raise RnriError(f"{name} is no folder, and no name on the Hub such as madebyollin/taesd") from error
-    except Exception as error:
-        raise RnriError(not_given(name, error, NOT_TINY)) from error
+    with downloading(name, NOT_TINY):
+        for file in ("config.json", "diffusion_pytorch_model.safetensors"):
+            path = hf_hub_download(name, file, local_files_only=loading.local_files_only)
     return Path(path).parent

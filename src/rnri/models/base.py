@@ -1,113 +1,39 @@
-"""What the editor needs of a model family: pictures to latents and back, prompts, a step table, a denoiser."""
+"""The protocol of a text-to-image model: images to latents and back, prompts, a schedule, a denoiser."""
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from rnri_core.errors import RnriError
 from rnri_core.sampling.steps import Denoiser, Schedule
 from torch import Tensor
 
-SETTINGS = "rnri.json"
-"""In a model's folder: a JSON object of the `Defaults` it is best used with. Most models have none."""
+from rnri.models.defaults import Defaults
 
+MAX_SIDE = 16384
+"""Pixels along one side of an image, at most."""
 
 Guidance = Literal["classifier-free", "embedded", "none"]
-"""How a network follows its prompt harder: against a negative prompt in a second call, told by a number that it reads,
-or not at all, where that was distilled away."""
-
-
-class PromptWarning(UserWarning):
-    """Part of a prompt does not reach the network: it is too long, or holds words the model does not know."""
-
-
-_COLLECTED: ContextVar[list[str] | None] = ContextVar("prompt warnings of this thread", default=None)
-
-
-def warn_of_prompt(message: str) -> None:
-    """Issue a `PromptWarning` where a model's `embed` is called, or add it to what this thread collects."""
-    collected = _COLLECTED.get()
-    if collected is None:
-        warnings.warn(message, PromptWarning, stacklevel=4)
-    else:
-        collected.append(message)
-
-
-@contextmanager
-def prompt_warnings() -> Iterator[list[str]]:
-    """Collect this thread's prompt warnings in a list instead of issuing them.
-
-    `warnings.catch_warnings` would collect those of all threads.
-
-    >>> with prompt_warnings() as collected:
-    ...     warn_of_prompt("the prompt is too long")
-    >>> collected
-    ['the prompt is too long']
-    """
-    collected: list[str] = []
-    token = _COLLECTED.set(collected)
-    try:
-        yield collected
-    finally:
-        _COLLECTED.reset(token)
+"""How a network is guided: by a second call for a negative prompt, by a number that it reads, or, distilled, not."""
 
 
 class GuidanceWarning(UserWarning):
-    """A model looks like one that was distilled to draw without guidance, and is told to draw with some."""
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What a model is best used with where nothing else is asked for.
-
-    `guidance` is for drawing from noise, `editing` for edits where they are best at another one. It is not `guided`
-    where a checkpoint's settings are those of networks that were distilled to few steps without guidance; they are no
-    proof.
-    """
-
-    steps: int = 30
-    guidance: float = 1.0
-    guided: bool = True
-    editing: float | None = None
-
-    @property
-    def edit_guidance(self) -> float:
-        """How hard edits follow their prompt: what holds of drawing, unless edits have their own."""
-        return self.guidance if self.editing is None else self.editing
-
-    @classmethod
-    def read(cls, folder: Path) -> Defaults | None:
-        """Those in a model's folder, `None` if it says nothing; ValueError for a file that makes no sense."""
-        path = folder / SETTINGS
-        if not path.is_file():
-            return None
-        try:
-            said = json.loads(path.read_text())
-            editing = float(said["editing"]) if "editing" in said else None
-            return cls(steps=int(said["steps"]), guidance=float(said["guidance"]), editing=editing)
-        except (ValueError, KeyError, TypeError) as error:
-            raise RnriError(f'{path} is damaged: it should read like {{"steps": 30, "guidance"', hint="1.0}") from error
-
-    def write(self, folder: Path) -> None:
-        """Leave them in a model's folder, for :meth:`read`."""
-        said = {"steps": self.steps, "guidance": self.guidance, "editing": self.editing}
-        kept = {name: value for name, value in said.items() if value is not None}
-        (folder / SETTINGS).write_text(json.dumps(kept) + "\n")
+    """Guidance is given to a model whose settings are those of networks distilled to sample without it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """Prompts as the network reads them: `tokens` (P, length, width), one row per prompt.
+    """Embedded prompts, one row for each.
 
-    `more` is what else it reads of them: pooled embeddings (P, width), masks (P, length) of the tokens that count.
+    Attributes:
+        prompts: the P prompts.
+        tokens: embeddings of their tokens, (P, length, width).
+        more: whatever else the network reads, such as pooled embeddings (P, width) or masks (P, length) of the tokens
+            that count.
     """
 
     prompts: tuple[str, ...]
@@ -119,20 +45,32 @@ class Condition:
 
 
 class Model(Protocol):
-    """One family of text-to-image models: deterministic, without state, float32 outside whatever the network's dtype.
+    """A text-to-image model as the editor uses it; every member that is read of a model is declared here.
 
-    Any number of threads may call it.
-
-    Images are (B, 3, H, W) in [-1, 1], latents (B, C, h, w) of about unit variance.
+    It is deterministic and keeps no state; any number of threads may call it. Images are (B, 3, H, W) in [-1, 1],
+    latents (B, C, h, w) of about unit variance, both float32 whatever the precision of the networks.
+    :class:`rnri.models.adapter.ModelAdapter` implements it for pipelines of diffusers.
     """
 
     name: str
     image_size: tuple[int, int]
-    """Height and width in pixels the model was made for."""
+    """Height and width, in pixels, of the images that the model was trained on."""
     multiple: int
     """Both sides of an image are multiples of this many pixels."""
     max_side: int
-    """Neither has more than this many: a network with a table of places has none beyond."""
+    """Pixels along one side at most; networks with a table of positions have none beyond."""
+    words: Set[str]
+    """The words of the model's vocabulary; empty where any word is read."""
+    replayed: bool
+    """Whether network outputs share one memory, as those of CUDA graphs do."""
+
+    @property
+    def unet(self) -> Any:
+        """The UNet of diffusers whose attention can be hooked; `None` where the network is no UNet."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer that marks where words end, as CLIP's does; `None` where there is none."""
 
     @property
     def one_at_a_time(self) -> bool:
@@ -140,7 +78,7 @@ class Model(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are, and where latents are wanted."""
+        """Where the networks run, and where latents are wanted."""
 
     @property
     def fingerprint(self) -> str:
@@ -148,39 +86,51 @@ class Model(Protocol):
 
     @property
     def defaults(self) -> Defaults:
-        """Steps and guidance where nothing else is asked for."""
+        """Steps and guidance where a call gives none."""
 
     @property
     def guidance(self) -> Guidance:
-        """How it follows a prompt harder."""
+        """How the network is guided."""
 
     @property
     def guidance_threshold(self) -> float:
-        """Guidance up to this one is none: the network's output for the prompt alone."""
+        """Up to this guidance scale the output for the prompt is used as it is."""
 
     def combine(self, conditional: Tensor, base: Tensor, guidance: float) -> Tensor:
-        """The guided output from those for the prompt and for the negative prompt, each (B, C, h, w)."""
+        """Combine network outputs to the guided one, mostly base + guidance·(conditional − base).
+
+        Models that rescale or normalise the guided output do it here. Every guided prediction of inversions, edits and
+        baselines comes from this call.
+
+        Args:
+            conditional: the output for the prompt, (B, C, h, w).
+            base: the output for the negative prompt, (B, C, h, w).
+            guidance: the guidance scale, above :attr:`guidance_threshold`.
+
+        Returns:
+            The guided output, (B, C, h, w).
+        """
 
     def latent_shape(self, image_size: tuple[int, int]) -> tuple[int, int, int]:
-        """(C, h, w) of the latent of an image of this height and width."""
+        """(C, h, w) of the latents of an image of this height and width in pixels."""
 
     def encode(self, image: Tensor) -> Tensor:
-        """Image to latent: the mode of the posterior, scaled; no randomness."""
+        """Images to latents: the mode of the posterior, scaled; no randomness."""
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Latent to image, clamped to [-1, 1]."""
+        """Latents to images, clamped to [-1, 1]."""
 
     def preview(self, latent: Tensor) -> Tensor:
-        """Latent to image, clamped to [-1, 1], by a smaller autoencoder where the model has one."""
+        """Latents to images, clamped to [-1, 1], by a smaller autoencoder where the model has one."""
 
     def embed(self, prompts: Sequence[str]) -> Condition:
-        """Prompts to what the network reads. Warns (`PromptWarning`) of what it cannot read."""
+        """Embed prompts; warns (`PromptWarning`) of what does not reach the network."""
 
     def unconditional(self, negative: str | None, count: int) -> Condition:
-        """What guidance leads away from, in `count` equal rows: a negative prompt, or, with None, nothing."""
+        """The embedded negative prompt in `count` equal rows; `None` for none, mostly read as an empty one."""
 
     def noise_scale(self, num_steps: int, shape: tuple[int, int, int] | None = None) -> float:
-        """What white noise is multiplied by before the first step: the scheduler's `init_noise_sigma`."""
+        """The factor of white noise before the first step: the scheduler's `init_noise_sigma`."""
 
     def schedule(
         self,
@@ -190,16 +140,23 @@ class Model(Protocol):
         strength: float = 1.0,
         shape: tuple[int, int, int] | None = None,
     ) -> Schedule:
-        """The model's own sampler as a table of steps, noisy to clean.
+        """The model's sampler as a table of steps, noisy to clean.
 
-        A `strength` below 1 keeps only the last ⌊num_steps · strength⌋ of them. Samplers that add noise draw it here,
-        from `generator`, for latents of `shape` (by default those of `image_size`).
+        Args:
+            num_steps: number of steps of the whole schedule, from 1.
+            generator: source of the noise of samplers that add some.
+            strength: in (0, 1]; below 1 only the last ⌊num_steps · strength⌋ steps are kept.
+            shape: (C, h, w) of the latents; those of `image_size` by default.
+
+        Raises:
+            RnriError: for values out of range, and for stochastic samplers without a generator.
         """
 
     def denoiser(self, condition: Condition, guidance: float = 1.0) -> Denoiser:
-        """The network with its prompts bound. One prompt serves a batch of any size, P prompts a batch of P.
+        """The network bound to prompts: (latents (B, C, h, w), timestep) → network output (B, C, h, w).
 
-        `guidance` is the number that the network reads, where it does.
+        One prompt serves a batch of any size, P prompts a batch of P. `guidance` is the number that the network reads,
+        where it reads one.
         """
 
 
@@ -209,10 +166,21 @@ def is_guided(model: Model, guidance: float) -> bool:
 
 
 def guidance_of(model: Model, guidance: float, negative: str | None = None) -> tuple[float, float | None]:
-    """(the number that the network reads, the scale of classifier-free guidance, `None` for none).
+    """Split a guidance scale by how the model is guided.
 
-    Raises ValueError for guidance, or a negative prompt, that a model cannot use; warns where it was likely distilled
-    to draw without guidance.
+    Args:
+        model: the model that is sampled.
+        guidance: the guidance scale, at least 0.
+        negative: the negative prompt, if there is one.
+
+    Returns:
+        The number that the network reads, and the scale of classifier-free guidance, `None` for none.
+
+    Raises:
+        RnriError: for guidance, or a negative prompt, that the model cannot use.
+
+    Warns:
+        GuidanceWarning: where the model was likely distilled to sample without guidance.
     """
     least = model.guidance_threshold
     if model.guidance == "none" and guidance > least:
@@ -224,11 +192,11 @@ def guidance_of(model: Model, guidance: float, negative: str | None = None) -> t
     if model.guidance != "classifier-free" and negative:
         raise RnriError(f"{model.name} takes no negative prompt", hint=f"leave {negative!r} out")
     if negative and guidance <= least:
-        has = f"the negative prompt {negative!r} has no effect at guidance {guidance:g}"
-        raise RnriError(f"{has}", hint=f"raise the guidance above {least:g}")
+        problem = f"the negative prompt {negative!r} has no effect at guidance {guidance:g}"
+        raise RnriError(problem, hint=f"raise the guidance above {least:g}")
     if guidance > least and not model.defaults.guided:
         warnings.warn(
-            f"{model.name} is set up like models distilled to few steps, which draw without guidance: "
+            f"{model.name} is set up like models distilled to few steps, which sample without guidance: "
             f"leave guidance={guidance:g} at {least:g} unless this one was trained with it",
             GuidanceWarning,
             stacklevel=3,

@@ -10,50 +10,52 @@ from typing import Any
 from rnri_core import threads
 from rnri_core.errors import RnriError
 
-from rnri.load_options import Loading
-from rnri.models.components import first_line, needs, not_given, quiet
+from rnri.models.components import downloading, needs
+from rnri.models.loading import Loading
+from rnri.models.quiet import first_line, quiet
 
 SUFFIX = ".safetensors"
 USUAL = f"pytorch_lora_weights{SUFFIX}"
-"""What diffusers calls the file."""
+"""The file name that diffusers gives."""
 ADAPTER = "rnri"
 
 
 def add_loras(name: str, pipe: Any, loading: Loading) -> None:
-    """Merge those asked for into the pipeline's networks; ValueError in one line for what is none, or does not fit.
+    """Merge the LoRAs of `loading` into the pipeline's networks.
 
-    Merged weights cost nothing when sampling, and make it another model with a fingerprint of its own.
+    Merged weights cost nothing when sampling, and change the model's fingerprint. Raises RnriError in one line for a
+    file that is no LoRA, or does not fit the networks.
     """
     if not loading.lora:
         return
     needs("peft", "lora", "a LoRA")
     if not hasattr(pipe, "load_lora_weights"):
-        raise RnriError(f"{name}", hint=f"{type(pipe).__name__} takes no LoRA")
-    for said in loading.lora:
-        origin, scale = spelt(said)
+        raise RnriError(f"{name}: {type(pipe).__name__} takes no LoRA")
+    for spec in loading.lora:
+        origin, scale = parse(spec)
         file = _file(origin, loading)
         try:
             with threads.loading(), quiet():
                 pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=ADAPTER)
         except Exception as error:  # diffusers, peft and safetensors each have their own
-            raise RnriError(f"LoRA {said} cannot be added to {name} ({first_line(error)})") from error
-        changed = [part for part in pipe.get_list_adapters() if _changed(getattr(pipe, part))]
+            raise RnriError(f"LoRA {spec} cannot be added to {name} ({first_line(error)})") from error
+        changed = [component for component in pipe.get_list_adapters() if _changed(getattr(pipe, component))]
         if not changed:
-            raise RnriError(f"LoRA {said} changes nothing in {name}", hint="it was made for another kind of model")
+            raise RnriError(f"LoRA {spec} changes nothing in {name}", hint="it was made for another kind of model")
         with threads.loading(), quiet():
             pipe.fuse_lora(changed, lora_scale=scale, adapter_names=[ADAPTER])
             pipe.unload_lora_weights()
 
 
 def _changed(network: Any) -> bool:
-    """Whether any of a network's layers has been given low-rank weights: it takes none for layers that it lacks."""
+    """Whether any layer of a network has low-rank weights now; weights for layers that it lacks are dropped."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return any(isinstance(each, BaseTunerLayer) and ADAPTER in each.active_adapters for each in network.modules())
 
 
 def _file(origin: str, loading: Loading) -> Path:
-    """The file that is meant, downloaded if it is in a repository on the Hub and not here yet."""
+    """The file of a LoRA, downloaded if it is in a repository on the Hub and not in the cache yet."""
     path = Path(origin)
     if path.suffix not in ("", SUFFIX) and (path.is_file() or origin.count("/") > 1):
         raise RnriError(f"LoRA {origin} is not read", hint=f"only {SUFFIX} files are")
@@ -72,22 +74,13 @@ def _downloaded(repository: str, inside: str, loading: Loading) -> Path:
     """A file of a repository on the Hub, by its path in it or the only one there is."""
     from huggingface_hub import hf_hub_download
 
-    try:
-        names = [] if inside else _listed(repository, loading)
-    except Exception as error:
-        raise RnriError("LoRA", hint=f"{not_given(repository, error, 'is not there')}") from error
-    inside = inside or _only(repository, names)
-    try:
-        with quiet(bars=True):
-            return Path(hf_hub_download(repository, inside, local_files_only=loading.local_files_only))
-    except Exception as error:
-        raise RnriError(
-            "LoRA", hint=f"{not_given(repository, error, f'has no file {inside}: check its path')}"
-        ) from error
+    with downloading(repository, f"has no file {inside}", "check its path", what="LoRA: "):
+        inside = inside or _only(repository, _listed(repository, loading))
+        return Path(hf_hub_download(repository, inside, local_files_only=loading.local_files_only))
 
 
 def _listed(repository: str, loading: Loading) -> list[str]:
-    """The files of a repository on the Hub; where the Hub is not to be asked, what was downloaded of them."""
+    """The files of a repository on the Hub; offline, those that are in the cache."""
     from huggingface_hub import HfApi, constants, snapshot_download
 
     if not (loading.local_files_only or constants.HF_HUB_OFFLINE):
@@ -97,7 +90,7 @@ def _listed(repository: str, loading: Loading) -> list[str]:
 
 
 def _only(origin: str, names: Sequence[str]) -> str:
-    """The file that is the LoRA: of the usual name, or the only one; ValueError that names them where it is neither."""
+    """The file of diffusers' usual name, or the only one; RnriError that lists them where it is neither."""
     files = sorted((name for name in names if name.endswith(SUFFIX)), key=lambda name: (name.count("/"), name))
     if not files:
         raise RnriError(f"LoRA {origin} has no {SUFFIX} file", hint="give one that has")
@@ -110,10 +103,10 @@ def _only(origin: str, names: Sequence[str]) -> str:
     return USUAL if USUAL in top else top[0]
 
 
-def spelt(text: str) -> tuple[str, float]:
-    """Where a LoRA is and how strongly it counts.
+def parse(text: str) -> tuple[str, float]:
+    """The file or repository of a LoRA, and its scale, from `FILE@SCALE`.
 
-    >>> spelt("latent-consistency/lcm-lora-sdv1-5"), spelt("style.safetensors@0.7")
+    >>> parse("latent-consistency/lcm-lora-sdv1-5"), parse("style.safetensors@0.7")
     (('latent-consistency/lcm-lora-sdv1-5', 1.0), ('style.safetensors', 0.7))
     """
     origin, at, scale = text.rpartition("@")

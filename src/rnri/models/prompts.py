@@ -3,10 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from rnri.models.base import warn_of_prompt
+
+class PromptWarning(UserWarning):
+    """Part of a prompt does not reach the network: it is too long, or holds words outside the model's vocabulary."""
+
+
+_COLLECTED: ContextVar[list[str] | None] = ContextVar("prompt warnings of this thread", default=None)
+
+
+def warn_of_prompt(message: str) -> None:
+    """Issue a `PromptWarning` where a model's `embed` is called, or add it to what this thread collects."""
+    collected = _COLLECTED.get()
+    if collected is None:
+        warnings.warn(message, PromptWarning, stacklevel=4)
+    else:
+        collected.append(message)
+
+
+@contextmanager
+def prompt_warnings() -> Iterator[list[str]]:
+    """Collect this thread's prompt warnings in a list instead of issuing them.
+
+    `warnings.catch_warnings` would collect those of all threads.
+
+    >>> with prompt_warnings() as collected:
+    ...     warn_of_prompt("the prompt is too long")
+    >>> collected
+    ['the prompt is too long']
+    """
+    collected: list[str] = []
+    token = _COLLECTED.set(collected)
+    try:
+        yield collected
+    finally:
+        _COLLECTED.reset(token)
 
 
 def warn_of_unread(prompt: str, tokenizer: Any, length: int, model: str, words: Collection[str]) -> None:

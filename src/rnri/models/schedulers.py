@@ -1,26 +1,45 @@
-"""diffusers' schedulers as tables of steps: what a checkpoint's own sampler does, in a form that can be inverted."""
+"""Schedulers of diffusers as tables of steps, the form in which a sampler can be inverted."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from rnri_core.errors import RnriError
-from rnri_core.sampling.steps import Schedule, ddim, euler, euler_ancestral, flow, lcm
+from rnri_core.sampling.schedules import ddim, euler, euler_ancestral, flow, lcm
+from rnri_core.sampling.steps import Schedule
 
-from rnri.models.components import quiet
+from rnri.models.loading import SCHEDULERS
+from rnri.models.quiet import quiet
 
 Shape = tuple[int, int, int]
+Table = Callable[[Any, Shape, torch.Generator | None], Schedule]
+"""(scheduler with its timesteps set, shape of one latent, generator of frozen noise) → its steps, noisy to clean."""
+
+
+def imported(entry: Any) -> Any:
+    """The object of an entry `module:name` of a table; an entry that is the object itself is returned."""
+    if not isinstance(entry, str):
+        return entry
+    module, _, name = entry.partition(":")
+    return getattr(import_module(module), name)
 
 
 def choose(own: Any, name: str | None, spacing: str | None = None) -> Any:
-    """The scheduler called `name`, with the noise levels and the prediction of a checkpoint's own; without one, that.
+    """Choose the scheduler of a model.
 
-    `spacing` is where its steps lie, where not as the checkpoint says. The scheduler given is not changed. Raises
-    ValueError where it cannot be inverted, saying why and which is the nearest that can, where the network does not
-    predict what it needs, and for the schedulers of EDM, which have no nearest.
+    Args:
+        own: the checkpoint's own scheduler, which is not changed.
+        name: a key of `SCHEDULERS` to replace it, with its noise levels and prediction type; `None` to keep it.
+        spacing: where the steps lie, one of `SPACINGS`; `None` as the checkpoint has it.
+
+    Raises:
+        RnriError: where the scheduler cannot be inverted, with the reason and the nearest that can; where it does not
+            fit the network's prediction; and for the schedulers of EDM, which have no nearest.
 
     >>> from diffusers import PNDMScheduler
     >>> type(choose(PNDMScheduler(), "euler")).__name__
@@ -34,10 +53,10 @@ def choose(own: Any, name: str | None, spacing: str | None = None) -> Any:
         return own if spacing is None else _made(type(own), own, {"timestep_spacing": spacing})
     flows = _predicts_flow(own)
     if flows is not (name == "flow"):
-        fitting = ["flow"] if flows else [each for each in NAMES if each != "flow"]
-        said = "a flow" if flows else "noise, not a flow"
+        fitting = ["flow"] if flows else [each for each in SCHEDULERS if each != "flow"]
+        predicted = "a flow" if flows else "noise, not a flow"
         raise RnriError(
-            f"scheduler {name!r} does not fit a network that predicts {said}", hint=f"use {' or '.join(fitting)}"
+            f"scheduler {name!r} does not fit a network that predicts {predicted}", hint=f"use {' or '.join(fitting)}"
         )
     import diffusers
 
@@ -46,15 +65,15 @@ def choose(own: Any, name: str | None, spacing: str | None = None) -> Any:
         changes["shift"] = own.config.flow_shift
     if spacing is not None:
         changes["timestep_spacing"] = spacing
-    return _made(getattr(diffusers, NAMES[name]), own, changes)
+    return _made(getattr(diffusers, SCHEDULERS[name][0]), own, changes)
 
 
 def _made(kind: Any, own: Any, changes: Mapping[str, Any]) -> Any:
-    """A scheduler of a class with another's settings but for these; ValueError if it cannot be spaced as they say."""
+    """A scheduler of a class with another's settings and these changes; RnriError if its steps cannot be spaced so."""
     if "timestep_spacing" in changes and kind.__name__ in SPACED_BY_THEMSELVES:
         raise RnriError(f"spacing {changes['timestep_spacing']!r} does not fit {kind.__name__}", hint="leave it out")
     with quiet():
-        return kind.from_config(own.config, **changes)  # in the config, changes of what is at its default are lost
+        return kind.from_config(own.config, **changes)  # changes to the config itself are lost where it has the default
 
 
 def _predicts_flow(scheduler: Any) -> bool:
@@ -67,22 +86,24 @@ def _predicts_flow(scheduler: Any) -> bool:
 
 
 def _check_scaling(scheduler: Any) -> None:
-    """Raise ValueError for a network of EDM's (Karras et al. 2022, eq. 7), which no scheduler here scales for."""
+    """Raise RnriError for networks of EDM (Karras et al. 2022, eq. 7), whose inputs and outputs are scaled."""
     if "sigma_data" in scheduler.config:
         raise RnriError(
             f"{type(scheduler).__name__} cannot be inverted, nor replaced",
-            hint="its network takes and gives what is scaled by sigma_data, as EDM has it, and no scheduler here "
-            "does that; use another model",
+            hint="inputs and outputs of its network are scaled by sigma_data, as EDM has it, which no scheduler here "
+            "does; use another model",
         )
 
 
 def _check(scheduler: Any) -> None:
-    """Raise ValueError for a scheduler whose steps are not affine in the latent and the network's output."""
+    """Raise RnriError for a scheduler whose steps are not affine in the latent and the network's output."""
     _check_scaling(scheduler)
     kind, config = type(scheduler).__name__, scheduler.config
-    nearest = "flow" if _predicts_flow(scheduler) else NEAREST.get(kind, "ddim")
-    if kind not in TABLES:
-        reason = next((why for why, kinds in REASONS.items() if kind in kinds), "there is no table of its steps")
+    short = kind.removesuffix("Scheduler")
+    near = next((name for name, kinds in NEAREST.items() if short in kinds), "ddim")
+    nearest = "flow" if _predicts_flow(scheduler) else near
+    if kind not in (served for served, _ in SCHEDULERS.values()):
+        reason = next((why for why, kinds in REASONS.items() if short in kinds), "there is no table of its steps")
         raise RnriError(
             f"{kind} cannot be inverted step by step", hint=f"{reason}; the nearest that can is scheduler {nearest}"
         )
@@ -102,25 +123,33 @@ def table(
     generator: torch.Generator | None = None,
     timesteps: Mapping[str, Any] | None = None,
 ) -> Schedule:
-    """The steps a diffusers scheduler takes in `num_steps`, noisy to clean; the scheduler given is not changed.
+    """The steps that a scheduler of diffusers takes, noisy to clean.
 
-    `shape` is that of one latent, `generator` draws the noise of samplers that add some, `timesteps` is what else the
-    scheduler's `set_timesteps` is told. A last step that ends at the noise level it starts at, where
-    `final_sigmas_type` is "sigma_min", changes nothing and is left out.
+    A last step that ends at the noise level it starts at, where `final_sigmas_type` is "sigma_min", changes nothing and
+    is left out.
 
-    Raises ValueError where a step is not affine in the latent and the network's output, or would be noisy and no
-    generator is given.
+    Args:
+        scheduler: the scheduler, which is not changed.
+        num_steps: number of steps, from 1.
+        shape: (C, h, w) of one latent.
+        generator: source of the noise of samplers that add some, frozen in the steps.
+        timesteps: further arguments of the scheduler's `set_timesteps`.
+
+    Raises:
+        RnriError: where a step is not affine in the latent and the network output, or adds noise and there is no
+            generator.
 
     >>> from diffusers import DDIMScheduler
     >>> [step.t for step in table(DDIMScheduler(clip_sample=False, timestep_spacing="trailing"), 4, shape=(4, 8, 8))]
     [999.0, 749.0, 499.0, 249.0]
     """
     _check(scheduler)
-    return TABLES[type(scheduler).__name__](_fresh(scheduler, num_steps, timesteps), shape, generator)
+    read: Table = imported(dict(SCHEDULERS.values())[type(scheduler).__name__])
+    return read(_fresh(scheduler, num_steps, timesteps), shape, generator)
 
 
 def noise_scale(scheduler: Any, num_steps: int, *, timesteps: Mapping[str, Any] | None = None) -> float:
-    """What diffusers multiplies white noise by before the first step; 1 where a scheduler has no such number.
+    """The factor of white noise before the first step (`init_noise_sigma`); 1 where a scheduler has none.
 
     `timesteps` is as in :func:`table`.
 
@@ -132,7 +161,7 @@ def noise_scale(scheduler: Any, num_steps: int, *, timesteps: Mapping[str, Any] 
 
 
 def _fresh(scheduler: Any, num_steps: int, timesteps: Mapping[str, Any] | None) -> Any:
-    """A copy of the scheduler at the start of so many steps; ValueError for a number that it cannot take."""
+    """A copy of the scheduler at the start of so many steps; RnriError for a number out of range."""
     most = scheduler.config.num_train_timesteps
     if not (isinstance(num_steps, int) and 1 <= num_steps <= most):
         raise RnriError(
@@ -143,23 +172,7 @@ def _fresh(scheduler: Any, num_steps: int, timesteps: Mapping[str, Any] | None) 
     return fresh
 
 
-def last(schedule: Schedule, strength: float) -> Schedule:
-    """The last ⌊steps · strength⌋ steps, as image-to-image pipelines have it; ValueError if that is none or too many.
-
-    >>> last(tuple("abcd"), 0.6)
-    ('c', 'd')
-    """
-    steps = len(schedule)
-    if not 1 <= steps * strength <= steps:
-        raise RnriError(
-            f"strength={strength} is out of range",
-            hint=f"give {1 / steps:.2g} to 1 to keep 1 to {steps} steps",
-            field="strength",
-        )
-    return schedule[-math.floor(steps * strength + 1e-9) :]  # 0.58 of 50 steps are 29, whatever floats say
-
-
-def _ddim(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
+def ddim_table(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
     return ddim(
         scheduler.alphas_cumprod,
         scheduler.timesteps.tolist(),
@@ -169,7 +182,7 @@ def _ddim(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Sc
     )
 
 
-def _euler(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
+def euler_table(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
     times = scheduler.timesteps.tolist()
     sigmas = scheduler.sigmas.tolist()[
         : len(times) + 1
@@ -185,84 +198,72 @@ def _euler(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> S
     return euler(sigmas, times, scheduler.config.prediction_type)
 
 
-def _euler_ancestral(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
+def euler_ancestral_table(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
     return euler_ancestral(
         scheduler.sigmas,
         scheduler.timesteps.tolist(),
         scheduler.config.prediction_type,
         shape=shape,
-        generator=_given(generator, scheduler),
+        generator=required_generator(generator, scheduler),
     )
 
 
-def _lcm(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
+def lcm_table(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
     return lcm(
         scheduler.alphas_cumprod,
         scheduler.timesteps.tolist(),
         scheduler.config.prediction_type,
         shape=shape,
-        generator=_given(generator, scheduler),
+        generator=required_generator(generator, scheduler),
         timestep_scaling=scheduler.config.timestep_scaling,
     )
 
 
-def _flow(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
+def flow_table(scheduler: Any, shape: Shape, generator: torch.Generator | None) -> Schedule:
     return flow(scheduler.sigmas, scheduler.timesteps.tolist())
 
 
-def _given(generator: torch.Generator | None, scheduler: Any) -> torch.Generator:
+def required_generator(generator: torch.Generator | None, scheduler: Any) -> torch.Generator:
+    """The generator of frozen noise; RnriError if a stochastic sampler is given none."""
     if generator is None:
         raise RnriError(f"{type(scheduler).__name__} adds noise at every step", hint="give a generator to draw it from")
     return generator
 
 
-TABLES: dict[str, Callable[[Any, Shape, torch.Generator | None], Schedule]] = {
-    "DDIMScheduler": _ddim,
-    "EulerDiscreteScheduler": _euler,
-    "EulerAncestralDiscreteScheduler": _euler_ancestral,
-    "LCMScheduler": _lcm,
-    "FlowMatchEulerDiscreteScheduler": _flow,
-}
+def dynamic_shift(scheduler: Any, tokens: int, *, most: float = 1.15) -> float:
+    """μ, by which the noise levels of a flow are shifted: linear in the number of image tokens.
 
-NAMES = {
-    "ddim": "DDIMScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-ancestral": "EulerAncestralDiscreteScheduler",
-    "lcm": "LCMScheduler",
-    "flow": "FlowMatchEulerDiscreteScheduler",
-}
-"""Schedulers by the name they are asked for."""
+    It is `base_shift` at `base_image_seq_len` tokens and `max_shift` at `max_image_seq_len`, of the scheduler's config;
+    `most` is `max_shift` where the config has none.
+    """
+    config = scheduler.config
+    few, many = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    least, most = config.get("base_shift", 0.5), config.get("max_shift", most)
+    return float(least + (most - least) / (many - few) * (tokens - few))
+
+
+def even_sigmas(num_steps: int) -> np.ndarray:
+    """Noise levels of a flow from 1 down to 1/n, before they are shifted."""
+    return np.linspace(1.0, 1 / num_steps, num_steps)
+
 
 SPACED_BY_THEMSELVES = ("FlowMatchEulerDiscreteScheduler", "LCMScheduler")
-"""Whose steps lie where they lie, whatever `timestep_spacing` says."""
+"""Schedulers that have no `timestep_spacing`."""
 
 REASONS = {
     "its steps use network outputs of the steps before": (
-        "DEISMultistepScheduler",
-        "DPMSolverMultistepScheduler",
-        "IPNDMScheduler",
-        "LMSDiscreteScheduler",
-        "PNDMScheduler",
-        "SASolverScheduler",
-        "UniPCMultistepScheduler",
+        *("DEISMultistep", "DPMSolverMultistep", "IPNDM", "LMSDiscrete", "PNDM", "SASolver", "UniPCMultistep"),
     ),
     "its steps call the network more than once": (
-        "DPMSolverSDEScheduler",
-        "DPMSolverSinglestepScheduler",
-        "FlowMatchHeunDiscreteScheduler",
-        "HeunDiscreteScheduler",
-        "KDPM2AncestralDiscreteScheduler",
-        "KDPM2DiscreteScheduler",
+        *("DPMSolverSDE", "DPMSolverSinglestep", "FlowMatchHeunDiscrete", "HeunDiscrete"),
+        *("KDPM2AncestralDiscrete", "KDPM2Discrete"),
     ),
 }
-"""Why a scheduler has no table."""
+"""Why schedulers have no table; names without `Scheduler`."""
 
 NEAREST = {
-    "DPMSolverSDEScheduler": "euler-ancestral",
-    "HeunDiscreteScheduler": "euler",
-    "KDPM2AncestralDiscreteScheduler": "euler-ancestral",
-    "KDPM2DiscreteScheduler": "euler",
-    "LMSDiscreteScheduler": "euler",
-    "TCDScheduler": "lcm",
+    "euler": ("HeunDiscrete", "KDPM2Discrete", "LMSDiscrete"),
+    "euler-ancestral": ("DPMSolverSDE", "KDPM2AncestralDiscrete"),
+    "lcm": ("TCD",),
 }
-"""What comes next to it, where that is not DDIM."""
+"""The nearest sampler that has a table, where it is not DDIM."""

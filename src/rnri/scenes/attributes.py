@@ -1,4 +1,4 @@
-"""A scene as a flat list of named values: what a reader of pictures answers, and what an edit changes."""
+"""A scene as a flat list of named values, which readers read and edits change."""
 
 from __future__ import annotations
 

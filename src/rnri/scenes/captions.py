@@ -1,4 +1,4 @@
-"""What a scene is called: the grammar of captions, and the way back.
+"""Captions of scenes: their grammar, and a parser of it.
 
 A caption names every attribute of every item, the ground, the sky and the style::
 
@@ -107,27 +107,6 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.lower()))
 
 
-def _vocabulary() -> frozenset[str]:
-    tables: tuple[Mapping[str, tuple[str, ...]], ...] = (
-        SIZE_WORDS,
-        COLOUR_WORDS,
-        MATERIAL_WORDS,
-        SHAPE_WORDS,
-        PLACE_PHRASES,
-        GROUND_PHRASES,
-        SKY_PHRASES,
-        STYLE_PREFIXES,
-        STYLE_SUFFIXES,
-    )
-    phrases = [phrase for table in tables for options in table.values() for phrase in options]
-    known = {word for phrase in (*phrases, *NEIGHBOUR_JOINERS, "a") for word in words(phrase.replace("{}", ""))}
-    return frozenset(known)
-
-
-VOCABULARY = _vocabulary()
-"""Every word a caption can hold."""
-
-
 def unknown_words(text: str) -> tuple[str, ...]:
     """The words of ``text`` that no caption holds, each once, in order.
 
@@ -202,7 +181,7 @@ def _draw(scene: Scene, choice: _Choice) -> str:
 def caption(scene: Scene, rng: np.random.Generator | None = None) -> str:
     """The canonical caption of ``scene``, or a random paraphrase of it drawn with ``rng``.
 
-    Depends on what words can say: not on ``scene.seed``.
+    It does not depend on ``scene.seed``, which words cannot state.
 
     >>> ball, cube = Item("ball", "red", "metal", "small"), Item("cube", "blue", "glass", "large")
     >>> scene = Scene((ball, cube, None), "sand", "sunset")
@@ -230,41 +209,44 @@ def _phrases() -> Mapping[tuple[str, ...], tuple[str, str]]:
         ("style", STYLE_PREFIXES),
         ("style", STYLE_SUFFIXES),
     )
-    found = {
+    phrases = {
         words(phrase): (field, value)
         for field, table in tables
         for value, options in table.items()
         for phrase in options
         if phrase
     }
-    glue = ("a", "and", "with", "next to", *PUNCTUATION)
-    return found | {words(phrase): ("", "") for phrase in glue}
+    glue = ("a", *NEIGHBOUR_JOINERS, *PUNCTUATION)
+    return phrases | {words(phrase): ("", "") for phrase in glue}
 
 
 _PHRASES = _phrases()
 _LONGEST = max(map(len, _PHRASES))
 
+VOCABULARY = frozenset(word for phrase in _PHRASES for word in phrase) - set(PUNCTUATION)
+"""Every word a caption can hold."""
+
 
 def _read(text: str) -> list[tuple[str, str]]:
     """``text`` as (attribute, value) pairs in reading order: the longest phrase first."""
-    rest, found = words(text), list[tuple[str, str]]()
+    rest, pairs = words(text), list[tuple[str, str]]()
     while rest:
         length = next((n for n in range(min(_LONGEST, len(rest)), 0, -1) if rest[:n] in _PHRASES), 0)
         if not length:
             raise RnriError(
                 f"{' '.join(rest[:3])!r} is not part of a caption; see rnri.scenes.captions for the grammar"
             )
-        found.append(_PHRASES[rest[:length]])
+        pairs.append(_PHRASES[rest[:length]])
         rest = rest[length:]
-    return found
+    return pairs
 
 
 def parse(text: str, seed: int = 0) -> Scene:
     """The scene that a caption describes: the inverse of :func:`caption`, for every paraphrase.
 
-    The words do not say the seed; it is taken as given. A place belongs to the item before it if that one has none
-    yet, else to the item after it. A missing style means a photo. Raises ``ValueError`` where anything else is
-    missing, said twice, or not in the grammar.
+    Words do not state the seed; it is an argument. A place belongs to the item before it if that one has none
+    yet, else to the item after it. A missing style means a photo. Raises ``RnriError`` where anything else is
+    missing, stated twice, or not in the grammar.
 
     >>> parse("under the stars, on a lawn, a little stripy pink box in the centre").at("middle")
     Item(shape='cube', colour='pink', material='striped', size='small')
@@ -286,7 +268,7 @@ def parse(text: str, seed: int = 0) -> Scene:
             loose, adjectives = Item(shape=value, **adjectives), {}
         elif field == "place":
             if ahead or value in items:
-                raise RnriError(f"{value!r} is said twice or holds nothing; name each place once, with its item")
+                raise RnriError(f"{value!r} is named twice or holds nothing; name each place once, with its item")
             ahead = value
         elif field:
             _state(scenery, field, value)

@@ -1,4 +1,4 @@
-"""Edits whose truth is known: a change of a scene's data, with the pictures before and after.
+"""Edits with a known truth: changes of a scene's data, with the pictures before and after.
 
 Each kind stands for one of the ten editing types of PIE-Bench (Ju et al. 2024, "Direct Inversion"):
 
@@ -55,20 +55,11 @@ GLOBAL_KINDS: tuple[Kind, ...] = ("ground", "light", "style")
 KINDS: tuple[Kind, ...] = (*LOCAL_KINDS, *GLOBAL_KINDS, "random")
 """All kinds; ``random`` is local or global by what it drew (:attr:`Edit.local`)."""
 
-PIE_BENCH_TYPES: Mapping[Kind, int] = {
-    "random": 0,
-    "replace": 1,
-    "add": 2,
-    "remove": 3,
-    "size": 4,
-    "place": 5,
-    "colour": 6,
-    "material": 7,
-    "ground": 8,
-    "light": 8,
-    "style": 9,
-}
+PIE_BENCH_TYPES: Mapping[Kind, int] = dict(zip(KINDS, (1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 0), strict=True))
 """The ``editing_type_id`` that each kind stands for."""
+
+Change = Callable[[Scene, np.random.Generator], Scene]
+"""Another scene, with a random change."""
 
 THRESHOLD = 8
 """Pixels whose true values differ by more than this (of 255, in any channel) may change."""
@@ -194,36 +185,24 @@ def _remove(scene: Scene, rng: np.random.Generator) -> Scene:
     return scene.put(_pick(scene.occupied, rng), None)
 
 
-def _size(scene: Scene, rng: np.random.Generator) -> Scene:
-    place, item = _any_item(scene, rng)
-    return scene.put(place, replace(item, size=_pick(SIZES, rng, but=item.size)))
-
-
 def _move(scene: Scene, rng: np.random.Generator) -> Scene:
     place, item = _any_item(scene, rng)
     return scene.put(_pick(_free(scene), rng), item).put(place, None)
 
 
-def _colour(scene: Scene, rng: np.random.Generator) -> Scene:
-    place, item = _any_item(scene, rng)
-    return scene.put(place, replace(item, colour=_pick(COLOURS, rng, but=item.colour)))
+def _of_item(name: str, values: Sequence[str]) -> Change:
+    """A change of one attribute of one item."""
+
+    def change(scene: Scene, rng: np.random.Generator) -> Scene:
+        place, item = _any_item(scene, rng)
+        return scene.put(place, replace(item, **{name: _pick(values, rng, but=getattr(item, name))}))
+
+    return change
 
 
-def _material(scene: Scene, rng: np.random.Generator) -> Scene:
-    place, item = _any_item(scene, rng)
-    return scene.put(place, replace(item, material=_pick(MATERIALS, rng, but=item.material)))
-
-
-def _ground(scene: Scene, rng: np.random.Generator) -> Scene:
-    return replace(scene, ground=_pick(GROUNDS, rng, but=scene.ground))
-
-
-def _light(scene: Scene, rng: np.random.Generator) -> Scene:
-    return replace(scene, sky=_pick(SKIES, rng, but=scene.sky))
-
-
-def _style(scene: Scene, rng: np.random.Generator) -> Scene:
-    return replace(scene, style=_pick(STYLES, rng, but=scene.style))
+def _of_scene(name: str, values: Sequence[str]) -> Change:
+    """A change of one attribute of the whole picture."""
+    return lambda scene, rng: replace(scene, **{name: _pick(values, rng, but=getattr(scene, name))})  # type: ignore[arg-type]
 
 
 def _two(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -244,17 +223,17 @@ def _two(scene: Scene, rng: np.random.Generator) -> Scene:
 SINGLE_KINDS: tuple[Kind, ...] = (*LOCAL_KINDS, *GLOBAL_KINDS)
 """The kinds that make one change: all but ``random``."""
 
-_CHANGES: Mapping[Kind, Callable[[Scene, np.random.Generator], Scene]] = {
+_CHANGES: Mapping[Kind, Change] = {
     "replace": _replace,
     "add": _add,
     "remove": _remove,
-    "size": _size,
+    "size": _of_item("size", SIZES),
     "place": _move,
-    "colour": _colour,
-    "material": _material,
-    "ground": _ground,
-    "light": _light,
-    "style": _style,
+    "colour": _of_item("colour", COLOURS),
+    "material": _of_item("material", MATERIALS),
+    "ground": _of_scene("ground", GROUNDS),
+    "light": _of_scene("sky", SKIES),
+    "style": _of_scene("style", STYLES),
 }
 
 
@@ -273,7 +252,7 @@ def applies(kind: Kind, scene: Scene) -> bool:
 def edit_of(source: Scene, kind: Kind, rng: np.random.Generator) -> Edit:
     """A random edit of ``source``, of the given ``kind``.
 
-    Raises ``ValueError`` if the kind does not apply to the scene.
+    Raises ``RnriError`` if the kind does not apply to the scene.
 
     >>> scene = Scene((Item("ball", "red", "metal", "small"), None, None), "sand", "sunset")
     >>> edit_of(scene, "size", np.random.default_rng(0)).target.at("left")

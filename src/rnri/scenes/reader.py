@@ -1,7 +1,7 @@
-"""The attribute reader: a small network that says what a picture shows, attribute by attribute.
+"""The attribute reader: a small network that classifies a picture of a scene, attribute by attribute.
 
 The camera and the three places are fixed. So one convolutional trunk reads the whole picture, and one head, the same
-for every place, reads the window of the trunk's columns around that place, told the pooled whole as well: light and
+for every place, reads the window of the trunk's columns around that place, with the pooled whole as well: light and
 style shift every colour. A second head reads ground, sky and style from the pooled whole::
 
     picture (3, 128, 128) → trunk (C, 16, 16) → pooled mean and peak (2C) → ground, sky, style
@@ -77,7 +77,7 @@ class Network(nn.Module):
 
 
 class Reader:
-    """Says what pictures show, one attribute at a time.
+    """Reads pictures of scenes, one attribute at a time.
 
     >>> from rnri.scenes.render import render
     >>> scene = Scene((Item("cone", "red", "matte", "large"), None, None), "snow", "day")
@@ -93,7 +93,7 @@ class Reader:
     def load(cls, folder: Path = WEIGHTS, *, device: str | torch.device = "cpu") -> Reader:
         """The shipped reader, or another that :meth:`save` wrote to ``folder``.
 
-        Raises ``ValueError`` if the weights are missing, or were trained with other attributes.
+        Raises ``RnriError`` if the weights are missing, or were trained with other attributes.
         """
         if not (folder / "config.json").is_file():
             raise RnriError(f"{folder} holds no reader; train one with training.reader, or install the package anew")
@@ -119,27 +119,27 @@ class Reader:
     def probabilities(self, images: Tensor) -> dict[str, Tensor]:
         """For each name of ``ATTRIBUTES``, how likely each of its values is: ``(B, values)`` in their order.
 
-        ``images`` is ``(B, 3, H, W)`` in [-1, 1]. Raises ``ValueError`` for any other shape.
+        ``images`` is ``(B, 3, H, W)`` in [-1, 1]. Raises ``RnriError`` for any other shape.
         """
         items, whole = self.network(self._prepared(images))
         presence, *values = (logits.softmax(-1) for logits in items)
         absent, present = presence[..., :1], presence[..., 1:]
         per_place = [presence, *(torch.cat([absent, present * value], -1) for value in values)]
-        found = [table[:, place] for place in range(len(PLACES)) for table in per_place]
-        found += [logits.softmax(-1) for logits in whole]
-        return dict(zip(ATTRIBUTES, found, strict=True))
+        tables = [table[:, place] for place in range(len(PLACES)) for table in per_place]
+        tables += [logits.softmax(-1) for logits in whole]
+        return dict(zip(ATTRIBUTES, tables, strict=True))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:
         """The trunk's features of pictures ``(B, 3, H, W)`` in [-1, 1], layer by layer, each ``(B, C, h, w)``.
 
-        Raises ``ValueError`` for any other shape.
+        Raises ``RnriError`` for any other shape.
         """
-        x, found = self._prepared(images), []
+        x, features = self._prepared(images), []
         for layer in self.network.trunk:
             x = layer(x)
-            found.append(x)
-        return found
+            features.append(x)
+        return features
 
     def read(self, images: Tensor) -> tuple[tuple[Attribute, ...], ...]:
         """The attributes of each of the pictures ``(B, 3, H, W)`` in [-1, 1], as :func:`attributes` gives a scene's.
@@ -163,7 +163,7 @@ class Reader:
         """What one picture ``(3, H, W)`` or ``(1, 3, H, W)`` shows, as data; the seed, which it does not tell, is 0.
 
         Every scene holds an item: where every place reads empty, the one most likely to hold one is taken to.
-        Raises ``ValueError`` for more than one picture.
+        Raises ``RnriError`` for more than one picture.
         """
         images = image[None] if image.ndim == 3 else image
         if len(images) != 1:

@@ -91,7 +91,8 @@ def _take(vector: Vector, where: NDIndex) -> Vector:
 
 
 def _dot(a: Vector, b: Vector) -> Array:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    result: Array = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return result
 
 
 def _along(o: Vector, d: Vector, t: Array) -> Vector:
@@ -180,7 +181,8 @@ class _World:
         direct = np.broadcast_to(np.asarray(lit, dtype=np.float32), point[0].shape) * self.towards[1]
         colour = own * (self.ambient * occlusion[:, None] + self.colour * direct[:, None])
         haze = np.clip((-point[2] - 4.0) / 22.0, 0, 1)[:, None]
-        return colour + (np.asarray(self.light.horizon, dtype=np.float32) * 0.92 - colour) * haze
+        result: Array = colour + (np.asarray(self.light.horizon, dtype=np.float32) * 0.92 - colour) * haze
+        return result
 
     def paint(self, body: _Body, point: Vector, n: Vector) -> Array:
         """The body's own colour at each point: one colour, or stripes round it."""
@@ -197,17 +199,19 @@ class _World:
         facing = np.clip(n[0] * self.towards[0] + n[1] * self.towards[1] + n[2] * self.towards[2], 0, 1) * lit
         above = np.float32(0.62) + np.float32(0.38) * n[1]
         colour = self.paint(body, point, n) * (self.ambient * above[:, None] + self.colour * 1.15 * facing[:, None])
-        return (
+        result: Array = (
             colour
             + self.highlight(d, n, shine, 24) * (np.asarray(lit, dtype=np.float32) * np.ones_like(facing))[:, None]
         )
+        return result
 
     def highlight(self, d: Vector, n: Vector, strength: float, sharpness: int) -> Array:
         mirrored = _reflect(d, n)
         towards = np.clip(
             mirrored[0] * self.towards[0] + mirrored[1] * self.towards[1] + mirrored[2] * self.towards[2], 0, 1
         )
-        return (np.float32(strength) * towards**sharpness)[:, None] * (self.colour * 0.6 + np.float32(0.4))
+        result: Array = (np.float32(strength) * towards**sharpness)[:, None] * (self.colour * 0.6 + np.float32(0.4))
+        return result
 
     def bounce(self, o: Vector, d: Vector, skip: int) -> Array:
         """What a mirrored or refracted ray sees past body ``skip``: surroundings and bodies, no further bounces."""
@@ -241,7 +245,8 @@ class _World:
             slant = (point[0] - np.float32(body.x) + 0.55 * point[1]) / np.float32(body.half_width)
             gleam = (0.5 * np.exp(-(((slant - 0.25) / 0.16) ** 2)))[:, None]
             colour = colour * (1 - 0.3 * fresnel) + 0.3 * fresnel * mirror
-            return colour + gleam * (self.colour + self.ambient) + self.highlight(d, n, 1.0, 40) * lit[:, None]
+            matte: Array = colour + gleam * (self.colour + self.ambient) + self.highlight(d, n, 1.0, 40) * lit[:, None]
+            return matte
         bend = np.float32(0.3)
         through: Vector = (d[0] - bend * n[0], d[1] - bend * n[1], d[2] - bend * n[2])
         length = np.sqrt(_dot(through, through))
@@ -250,7 +255,10 @@ class _World:
         clear = 0.16 + 0.84 * tint
         glow = tint * (self.ambient * 0.55 + self.colour * 0.2 + 0.04)
         colour = (behind * clear * 0.78 + glow) * (0.7 + 0.3 * facing[:, None])
-        return colour * (1 - 0.7 * fresnel) + 0.7 * fresnel * (mirror * 0.7 + 0.3) + self.highlight(d, n, 1.0, 60)
+        result: Array = (
+            colour * (1 - 0.7 * fresnel) + 0.7 * fresnel * (mirror * 0.7 + 0.3) + self.highlight(d, n, 1.0, 60)
+        )
+        return result
 
 
 def _camera(size: int, samples: int) -> tuple[Vector, Vector]:

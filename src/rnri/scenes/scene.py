@@ -1,4 +1,4 @@
-"""What a scene is: plain data, nothing else.
+"""Scenes as plain data.
 
 A scene holds one to three items, each standing at its own place, on a ground, under a sky, drawn in a style.
 Equal scenes render to equal pixels; an edit (:mod:`rnri.scenes.edits`) is a change of this data.
@@ -47,7 +47,7 @@ class Scene:
     """A whole picture as data.
 
     ``items`` has one entry per place of :data:`PLACES` (``None`` where nothing stands; at least one is an item).
-    ``seed`` fixes what words do not say: small offsets, rotations, the clouds.
+    ``seed`` fixes details without words: small offsets, rotations, the clouds.
 
     >>> ball = Item("ball", "red", "metal", "small")
     >>> Scene((ball, None, None), "sand", "sunset").occupied

@@ -1,4 +1,4 @@
-"""Which scenes a model may learn from: train, tuning and held-out scenes that share no description.
+"""Splits of scenes, train, tuning and held-out, that share no description.
 
 A scene belongs to the split that a hash of its attributes names, whatever its seed: 1 of 16 descriptions is held out,
 1 of 16 is for tuning, the rest is for training. Each split draws from its own stream and keeps only its own scenes.
@@ -83,13 +83,13 @@ def split_edits(
     if not kinds:
         raise RnriError("kinds is empty; name at least one")
     rng = _generator(name, _EDITS, seed)
-    found: list[Edit] = []
-    while len(found) < count:
-        kind = kinds[len(found) % len(kinds)]
+    edits: list[Edit] = []
+    while len(edits) < count:
+        kind = kinds[len(edits) % len(kinds)]
         source = _draw(name, style, rng)
         if applies(kind, source):
-            found.append(edit_of(source, kind, rng))
-    return tuple(found)
+            edits.append(edit_of(source, kind, rng))
+    return tuple(edits)
 
 
 def _require_count(count: int) -> None:

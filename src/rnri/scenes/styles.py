@@ -24,14 +24,16 @@ def _box(picture: Array, radius: int) -> Array:
     """Mean over a square window, one axis at a time."""
     span = range(-radius, radius + 1)
     rows = np.sum([_shift(picture, k, 0) for k in span], axis=0) / np.float32(len(span))
-    return np.sum([_shift(rows, 0, k) for k in span], axis=0) / np.float32(len(span))
+    result: Array = np.sum([_shift(rows, 0, k) for k in span], axis=0) / np.float32(len(span))
+    return result
 
 
 def _edges(picture: Array) -> Array:
     """Strength of the colour gradient, 0 to 1, shape ``(H, W, 1)``."""
     dx = _shift(picture, 0, 1) - _shift(picture, 0, -1)
     dy = _shift(picture, 1, 0) - _shift(picture, -1, 0)
-    return np.clip(np.sqrt((dx * dx + dy * dy).sum(axis=2, keepdims=True)) * 1.1, 0, 1)
+    result: Array = np.clip(np.sqrt((dx * dx + dy * dy).sum(axis=2, keepdims=True)) * 1.1, 0, 1)
+    return result
 
 
 def _luminance(picture: Array) -> Array:
@@ -48,7 +50,8 @@ def _pencil(picture: Array) -> Array:
     vivid = np.clip(light + (picture - light) * 1.25, 0, 1)
     paper = np.asarray((0.98, 0.965, 0.92), dtype=np.float32)
     ink = (1 - vivid) * (0.64 + 0.16 * hatch)
-    return np.clip((paper - ink) * (1 - 0.75 * np.clip(_edges(picture) * 1.3 - 0.15, 0, 1)), 0, 1)
+    result: Array = np.clip((paper - ink) * (1 - 0.75 * np.clip(_edges(picture) * 1.3 - 0.15, 0, 1)), 0, 1)
+    return result
 
 
 def _pixel(picture: Array) -> Array:
@@ -75,7 +78,8 @@ def _watercolour(picture: Array) -> Array:
     y, x = np.mgrid[0:h, 0:w].astype(np.float32) * np.float32(128 / w)
     grain = 0.5 * np.sin(0.41 * x + 1.3 * np.sin(0.23 * y)) * np.sin(0.37 * y + 1.1 * np.sin(0.19 * x))
     wash = 1 - (1 - best) * (0.84 + 0.07 * grain[..., None])
-    return np.clip(wash * (1 - 0.3 * _edges(best)) + 0.02, 0, 1)
+    result: Array = np.clip(wash * (1 - 0.3 * _edges(best)) + 0.02, 0, 1)
+    return result
 
 
 _STYLES: dict[str, Callable[[Array], Array]] = {

@@ -1,4 +1,4 @@
-"""Light, sky and ground: what surrounds the items.
+"""Light, sky and ground, which surround the items.
 
 Colours are float32 arrays ``(N, 3)`` in display space, 0 to 1. Textures are smooth functions of the world position,
 so that a picture has no detail finer than its pixels.

@@ -1,1 +1,1 @@
-"""Editing for many at once: an engine that shares one model between threads, and what serves it over HTTP."""
+"""Serving: an engine that shares one model between threads, the HTTP API, the live page."""

@@ -1,4 +1,4 @@
-"""Who may ask: keys, hosts and origins."""
+"""Access to a server: API keys, the host names it answers to, the origins of pages that may call it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,36 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rnri_core.errors import RnriError
+from starlette.authentication import (
+    AuthCredentials,
+    AuthenticationBackend,
+    AuthenticationError,
+    BaseUser,
+    SimpleUser,
+)
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from rnri.web.problems import problem
 
 SHORTEST_KEY = 16
 """Characters in a key."""
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+"""Host names of this computer."""
+PUBLIC = ("/healthz", "/readyz")
+"""Paths that need no key."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Whom a server serves: without `keys` everyone, without `hosts` under whatever name it was called.
+    """Who may use a server.
 
-    `keys` are SHA-256 digests. `origins` are the pages, besides its own, from which a browser may ask.
+    Attributes:
+        keys: SHA-256 digests of API keys; without any, no key is needed.
+        hosts: names in the Host header; without any, all.
+        origins: pages, besides the server's own, from which a browser may send requests.
     """
 
     keys: frozenset[str] = frozenset()
@@ -29,35 +48,52 @@ class Access:
 
     @property
     def open(self) -> bool:
-        """Whether no key is asked for."""
+        """Whether no key is needed."""
         return not self.keys
 
-    def owner(self, headers: Headers) -> str | None:
-        """Who asks: a digest of the key, empty where none is needed; None for who may not."""
-        if self.open:
-            return ""
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        key = given.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        mine = _digest(key)
-        matches = [secrets.compare_digest(mine, each) for each in self.keys]  # all of them, in equal time
-        return mine if any(matches) else None
 
-    def refusal(self, headers: Headers) -> str:
-        """Why a browser on that page, or under that name of the server, is not served; empty if it is.
+class KeyAuthentication(AuthenticationBackend):
+    """Authenticates a request by its API key, in constant time; the name of the user is the digest of the key."""
 
-        A page of anyone's can make a browser ask a server that only this computer reaches.
-        """
-        host = _name(headers.get("host", ""))
-        if self.hosts and host not in self.hosts:
-            return f"this server is not called {host[:100]!r}: ask it as 127.0.0.1 or localhost"
+    def __init__(self, keys: frozenset[str]) -> None:
+        self._keys = keys
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+        """The owner of a request; None where no key is needed. Raises AuthenticationError for an unknown key."""
+        if not self._keys or conn.scope["path"] in PUBLIC:
+            return None
+        scheme, _, credentials = conn.headers.get("authorization", "").partition(" ")
+        key = credentials.strip() if scheme.lower() == "bearer" else conn.headers.get("x-api-key", "")
+        digest = _digest(key)
+        matches = [secrets.compare_digest(digest, each) for each in self._keys]  # all of them, in equal time
+        if not any(matches):
+            raise AuthenticationError("a key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+        return AuthCredentials(["key"]), SimpleUser(digest)
+
+
+class OriginCheck:
+    """Middleware that refuses requests of browsers on foreign pages, which CORS alone lets through.
+
+    Any page can make a browser send requests to a server that only this computer reaches.
+    """
+
+    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
+        self._app, self._origins = app, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or connection."""
+        headers = Headers(scope=scope) if scope["type"] in ("http", "websocket") else Headers()
         origin = headers.get("origin")
-        if origin is None or origin in self.origins or urlsplit(origin).netloc == headers.get("host", ""):
-            return ""
-        return f"pages of {origin[:100]!r} may not ask: start the server with --allow-origin"
+        if origin is None or origin in self._origins or urlsplit(origin).netloc == headers.get("host", ""):
+            await self._app(scope, receive, send)
+            return
+        refusal = f"pages of {origin[:100]!r} may not send requests: start the server with --allow-origin"
+        close = WebSocketClose(1008, refusal) if scope["type"] == "websocket" else problem(403, refusal)
+        await close(scope, receive, send)
 
 
 def loopback(host: str) -> bool:
-    """Whether only this computer reaches a server that listens there."""
+    """Whether only this computer reaches a server that listens on an address."""
     if host == "localhost":
         return True
     try:
@@ -66,11 +102,8 @@ def loopback(host: str) -> bool:
         return False
 
 
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
 def read_keys(path: Path) -> frozenset[str]:
-    """The digests of the keys in a file: one a line, # for remarks. ValueError for keys that are too easy to guess."""
+    """The digests of the keys in a file: one a line, # for remarks. RnriError for keys that are too easy to guess."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except UnicodeDecodeError as error:
@@ -87,8 +120,3 @@ def read_keys(path: Path) -> frozenset[str]:
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
-    return urlsplit(f"//{host}").hostname or ""

@@ -1,4 +1,4 @@
-"""Bodies of requests before anything parses them: how long they may be, of how many parts, and how long they take."""
+"""Limits of request bodies before they are parsed: length, parts of JSON, time to arrive."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import time
 from rnri_core.errors import RnriError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rnri.web.problems import of
 
 MAX_TEXT = 32_768
-"""Bytes of a body that holds no file, and characters of a message to /v1/live."""
+"""Bytes of a body without files, and characters of a message to /v1/live."""
 MAX_PARTS = 4096
 """Commas in JSON, inside its strings too: no list and no object has more members."""
 MAX_BRACKETS = 256
@@ -36,39 +38,60 @@ def check_json(text: bytes) -> None:
         raise RnriError(f"the JSON has {commas:,} commas, over {MAX_PARTS:,}", hint="send fewer values")
 
 
-def holds_files(headers: Headers) -> bool:
-    """Whether a request's body is a form with files."""
-    return headers.get("content-type", "").strip().lower().startswith("multipart/form-data")
+class BodyLimits:
+    """Middleware that refuses bodies over a length: `max_bytes` for a form with files, `max_text` for any other."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_text: int) -> None:
+        self._app, self._max_bytes, self._max_text = app, max_bytes, min(max_text, max_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        files = headers.get("content-type", "").strip().lower().startswith("multipart/form-data")
+        body = _Body(receive, self._max_bytes if files else self._max_text)
+        try:
+            length = headers.get("content-length", "")
+            body.check(int(length) if length.isdecimal() else 0)
+            bounded = body.receive if files else await body.checked()
+        except (HTTPException, RnriError) as refused:
+            await of(refused)(scope, receive, send)
+            return
+        await self._app(scope, bounded, send)
 
 
-class Body:
-    """A request's body as it comes in: at most `most` bytes, within `SECONDS`.
+class _Body:
+    """A request body that is received: at most `limit` bytes, within `SECONDS`. Raises HTTPException 413 or 408."""
 
-    Raises HTTPException 413 or 408, from whoever receives.
-    """
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self._limit = receive, limit
+        self._length, self._deadline, self._done = 0, time.monotonic() + SECONDS, False
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most = receive, most
-        self._came, self._until, self._done = 0, time.monotonic() + SECONDS, False
+    def check(self, length: int) -> None:
+        """Refuse a length over the limit."""
+        if length > self._limit:
+            cure = f"the request is larger than {self._limit:,} bytes: send a smaller image"
+            raise HTTPException(413, cure, {"Connection": "close"})
 
     async def receive(self) -> Message:
-        """The next message; once the body is there, whatever comes after it."""
+        """The next message; after the body, any that follows it."""
         if self._done:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, self._until - time.monotonic()))
+            message = await asyncio.wait_for(self._receive(), max(0.0, self._deadline - time.monotonic()))
         except TimeoutError:
             raise HTTPException(
                 408, f"the request did not arrive within {SECONDS:g} s: send it again, or less"
             ) from None
-        self._came += len(message.get("body", b""))
+        self._length += len(message.get("body", b""))
         self._done = message["type"] != "http.request" or not message.get("more_body", False)
-        if self._came > self._most:
-            raise too_large(self._most)
+        self.check(self._length)
         return message
 
     async def checked(self) -> Receive:
-        """Receives the whole body at once, which is no JSON of too many parts; HTTPException 422 if it is."""
+        """Receive the whole body; RnriError for JSON of too many parts."""
         chunks = list[bytes]()
         while not self._done:
             message = await self.receive()
@@ -76,20 +99,10 @@ class Body:
                 return self.receive
             chunks.append(message.get("body", b""))
         whole = b"".join(chunks)
-        try:
-            check_json(whole)
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from None
-        left: list[Message] = [{"type": "http.request", "body": whole, "more_body": False}]
+        check_json(whole)
+        messages: list[Message] = [{"type": "http.request", "body": whole, "more_body": False}]
 
         async def receive() -> Message:
-            return left.pop() if left else await self._receive()
+            return messages.pop() if messages else await self._receive()
 
         return receive
-
-
-def too_large(most: int) -> HTTPException:
-    """The refusal of a body that is longer."""
-    return HTTPException(
-        413, f"the request is larger than {most:,} bytes: send a smaller image", {"Connection": "close"}
-    )

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import httpx
 
 Format = Literal["png", "jpeg", "webp"]
-Values = Mapping[str, str | int | float | bool]
+Values = Mapping[str, str | int | float | bool | list[str]]
 """Fields of a request by name, as the API has them."""
 
 
 class Refused(Exception):
-    """The server said no: `status` is the HTTP status, the text says why and what to do."""
+    """A request that the server refused: its HTTP `status`, and the cure as text."""
 
     def __init__(self, status: int, detail: str, retry_after: float | None = None) -> None:
         super().__init__(detail)
@@ -26,19 +26,23 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Kept:
-    """An inversion that the server keeps; PSNR in dB, None if it is not finite. `told` is all the server says of it."""
+class InversionInfo:
+    """An inversion that the server stores; PSNR in dB, None if it is not finite.
+
+    `inverter` is the spec of the inverter that ran, `answer` all that the server answered.
+    """
 
     id: str
     psnr_db: float | None
     bound_db: float | None
     status: str
-    told: Mapping[str, Any]
+    inverter: str
+    answer: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """An edited image as a file's bytes, the inversion it is of, and what it cost."""
+    """An edited image as a file's bytes, the id of its inversion, and its cost."""
 
     image: bytes
     inversion: str
@@ -48,10 +52,10 @@ class Frame:
 
 
 class Client:
-    """Talks to a server; one may be used by many threads. Use it as a context, or `close` it.
+    """A connection to a server, which many threads may share. Use it as a context, or `close` it.
 
-    Where the server is busy it asks again, at most `retries` times, when the server says it should.
-    Raises `Refused`, and httpx.TransportError where no server answers.
+    It repeats a request that a busy server refuses (503), at most `retries` times, after the `Retry-After` of the
+    answer. Raises `Refused`, and httpx.TransportError where no server answers.
     """
 
     def __init__(
@@ -71,109 +75,108 @@ class Client:
         """Close its connections."""
         self._http.close()
 
-    def invert(self, image: bytes, prompt: str, settings: Values | None = None) -> Kept:
+    def invert(self, image: bytes, prompt: str, settings: Values | None = None) -> InversionInfo:
         """Invert an image file; `settings` are more fields of POST /v1/inversions, such as {"steps": 4}."""
-        fields = {"prompt": prompt, **_form(settings)}
-        return _kept(self._ask("POST", "/v1/inversions", data=fields, files={"image": image}).json())
+        fields = {"prompt": prompt, **(settings or {})}
+        return _info(self._request("POST", "/v1/inversions", data=fields, files={"image": image}))
 
     def edit(self, id: str, prompt: str, settings: Values | None = None, *, format: Format = "png") -> Frame:
-        """Draw an inversion with another prompt; `settings` are more fields, such as {"guidance": 2.0}."""
+        """Edit an inversion with a target prompt; `settings` are more fields, such as {"guidance": 2.0}."""
         body = {"prompt": prompt, **(settings or {})}
-        return _frame(self._ask("POST", f"/v1/inversions/{id}/edits", json=body, headers=_accept(format)))
+        return _frame(self._request("POST", f"/v1/inversions/{id}/edits", json=body, headers=_accept(format)))
 
     def invert_and_edit(
         self, image: bytes, source: str, prompt: str, settings: Values | None = None, *, format: Format = "png"
     ) -> Frame:
-        """Both in one request; the inversion is kept."""
-        fields = {"source": source, "prompt": prompt, **_form(settings)}
-        answer = self._ask("POST", "/v1/edits", data=fields, files={"image": image}, headers=_accept(format))
-        return _frame(answer)
+        """Invert and edit in one request; the inversion is stored."""
+        fields = {"source": source, "prompt": prompt, **(settings or {})}
+        return _frame(self._request("POST", "/v1/edits", data=fields, files={"image": image}, headers=_accept(format)))
 
-    def inversion(self, id: str) -> Kept:
-        """What the server knows of an inversion."""
-        return _kept(self._ask("GET", f"/v1/inversions/{id}").json())
+    def inversion(self, id: str) -> InversionInfo:
+        """Status, accuracy and cost of an inversion."""
+        return _info(self._request("GET", f"/v1/inversions/{id}"))
 
     def delete(self, id: str) -> None:
-        """Have the server forget an inversion."""
-        self._ask("DELETE", f"/v1/inversions/{id}")
+        """Delete an inversion."""
+        self._request("DELETE", f"/v1/inversions/{id}")
 
     def models(self) -> list[dict[str, Any]]:
         """The models, the one that is served first."""
-        return list(self._ask("GET", "/v1/models").json())
+        return list(self._request("GET", "/v1/models").json())
 
     def solvers(self) -> list[dict[str, Any]]:
         """The solvers and wrappers, with their options."""
-        return list(self._ask("GET", "/v1/solvers").json())
+        return list(self._request("GET", "/v1/solvers").json())
 
     @contextmanager
     def live(self, id: str, *, format: Format = "jpeg") -> Iterator[Live]:
-        """A connection on which each prompt takes the place of one that is not yet drawn."""
+        """A connection on which each prompt takes the place of one that is not yet answered."""
         from websockets.sync.client import connect
 
         url = self._url.replace("http", "ws", 1) + "/v1/live"
         with connect(url, additional_headers=self._headers, max_size=2**26, proxy=None) as socket:
             yield Live(socket, id, format)
 
-    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
         for left in range(self._retries, -1, -1):
-            answer = self._http.request(method, path, **request)
-            if answer.is_success:
-                return answer
-            refused = _refused(answer)
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or not left:
+            response = self._http.request(method, path, **request)
+            if response.is_success:
+                return response
+            refused = _refused(response)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or not left:
                 break
             time.sleep(refused.retry_after or 1.0)
         raise refused
 
 
 class Live:
-    """Prompts in, frames out. What is sent before a frame has come replaces what was sent before."""
+    """Prompts in, frames out. A prompt that is sent before the frame of the previous one replaces it."""
 
     def __init__(self, socket: Any, id: str, format: Format) -> None:
-        self._socket, self._id, self._format, self._sent = socket, id, format, 0
+        self._socket, self._id, self._format, self._sequence = socket, id, format, 0
 
     def send(self, prompt: str, settings: Values | None = None) -> int:
-        """Ask for a frame, and get its number."""
-        self._sent += 1
-        message = {"inversion": self._id, "format": self._format, "sequence": self._sent, "prompt": prompt}
+        """Request a frame; returns its number."""
+        self._sequence += 1
+        message = {"inversion": self._id, "format": self._format, "sequence": self._sequence, "prompt": prompt}
         self._socket.send(json.dumps(message | dict(settings or {})))
-        return self._sent
+        return self._sequence
 
     def receive(self) -> tuple[int, Frame]:
         """The next frame and its number, which is larger than any before; waits for it. Raises `Refused`."""
-        told = json.loads(self._socket.recv())
-        if "problem" in told:
-            raise Refused(told["problem"]["status"], told["problem"]["detail"])
+        about = json.loads(self._socket.recv())
+        if "problem" in about:
+            raise Refused(about["problem"]["status"], about["problem"]["detail"])
         image = self._socket.recv()
-        return told["sequence"], Frame(image, told["inversion"], told["nfe"], told["batch"], tuple(told["remarks"]))
-
-
-def _form(settings: Values | None) -> dict[str, str]:
-    """Fields as a form has them."""
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in (settings or {}).items()
-    }
+        return about["sequence"], Frame(
+            image, about["inversion"], about["nfe"], about["batch"], tuple(about["remarks"])
+        )
 
 
 def _accept(format: Format) -> dict[str, str]:
     return {"Accept": f"image/{format}"}
 
 
-def _kept(told: dict[str, Any]) -> Kept:
-    quality = told["quality"]
-    return Kept(told["id"], quality["psnr_db"], quality["bound_db"], quality["status"], told)
+def _info(response: httpx.Response) -> InversionInfo:
+    answer = response.json()
+    quality = answer["quality"]
+    return InversionInfo(
+        answer["id"], quality["psnr_db"], quality["bound_db"], quality["status"], answer["inverter"], answer
+    )
 
 
-def _frame(answer: httpx.Response) -> Frame:
-    said = answer.headers
-    remarks = tuple(json.loads(said["RNRI-Remarks"]))
-    return Frame(answer.content, said["RNRI-Inversion"], int(said["RNRI-NFE"]), int(said["RNRI-Batch"]), remarks)
+def _frame(response: httpx.Response) -> Frame:
+    headers = response.headers
+    remarks = tuple(json.loads(headers["RNRI-Remarks"]))
+    return Frame(
+        response.content, headers["RNRI-Inversion"], int(headers["RNRI-NFE"]), int(headers["RNRI-Batch"]), remarks
+    )
 
 
-def _refused(answer: httpx.Response) -> Refused:
+def _refused(response: httpx.Response) -> Refused:
     try:
-        detail = str(answer.json()["detail"])
+        detail = str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        detail = f"the server answered {answer.status_code}"
-    after = answer.headers.get("Retry-After", "")
-    return Refused(answer.status_code, detail, float(after) if after.isdigit() else None)
+        detail = f"the server answered {response.status_code}"
+    after = response.headers.get("Retry-After", "")
+    return Refused(response.status_code, detail, float(after) if after.isdigit() else None)

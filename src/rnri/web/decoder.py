@@ -1,4 +1,4 @@
-"""A process that decodes pictures from outside, within limits of processor time and memory.
+"""A process that decodes images of clients, within limits of processor time and memory.
 
 It imports Pillow and numpy alone, and is started by `rnri.web.decoding`. Requests come on stdin, each a `REQUEST`, the
 name and the file; answers go to stdout, each an `ANSWER` and its bytes. It ends with its stdin.
@@ -22,18 +22,24 @@ from rnri import raster
 REQUEST = struct.Struct("<QQ")
 """Bytes of the name, and of the file."""
 ANSWER = struct.Struct("<cQQQ")
-"""Which of `KINDS` it is or `ERROR`, height, width, bytes."""
+"""One of `KINDS` or `ERROR`, height, width, bytes."""
 KINDS: dict[bytes, str] = {b"b": "uint8", b"w": "uint16", b"f": "float32"}
 ERROR, READY = b"e", b"r"
 
 
 def main(max_pixels: int, seconds: int, memory: int) -> None:
-    """Decode until stdin ends: each file in so many seconds of processor time, all in so many bytes more than now."""
-    for number in ("SIGINT", "SIGTERM"):  # sent to all of a terminal or service; whoever started it ends it
+    """Decode files until stdin ends.
+
+    Args:
+        max_pixels: of a file.
+        seconds: of processor time for a file.
+        memory: bytes that the process may allocate beyond those at its start.
+    """
+    for number in ("SIGINT", "SIGTERM"):  # sent to all processes of a terminal or service; its parent ends it
         if hasattr(signal, number):
             signal.signal(getattr(signal, number), signal.SIG_IGN)
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that a library prints is taken for an answer
+    os.dup2(2, 1)  # a line that a library prints is not read as an answer
     _limit_memory(memory)
     _answer(sink, READY, (0, 0), b"")
     while head := source.read(REQUEST.size):
@@ -45,10 +51,10 @@ def main(max_pixels: int, seconds: int, memory: int) -> None:
         except ValueError as error:
             _answer(sink, ERROR, (0, 0), str(error).encode())
         except MemoryError:
-            said = (
+            problem = (
                 f"{name} takes more than {memory >> 20} MiB to decode: scale it down, or save it again as a plain PNG"
             )
-            _answer(sink, ERROR, (0, 0), said.encode())
+            _answer(sink, ERROR, (0, 0), problem.encode())
         else:
             kind = next(kind for kind, dtype in KINDS.items() if dtype == array.dtype.name)
             _answer(sink, kind, array.shape, np.ascontiguousarray(array).data.cast("B"))
@@ -64,13 +70,13 @@ def _answer(sink: BinaryIO, kind: bytes, shape: tuple[int, ...], data: bytes | m
 if sys.platform == "win32":
 
     def _limit_time(seconds: int) -> None:
-        """There is no such limit: the one of wall time stands."""
+        """No limit of processor time exists: the one of wall time remains."""
 
 else:
     import resource
 
     def _limit_time(seconds: int) -> None:
-        """Have the process killed once it has worked this much longer; the kernel counts whole seconds."""
+        """Limit the further processor time; the kernel kills the process, and counts whole seconds."""
         until, most = math.ceil(time.process_time() + seconds), resource.getrlimit(resource.RLIMIT_CPU)[1]
         if most != resource.RLIM_INFINITY:
             until = min(until, most)
@@ -80,7 +86,7 @@ else:
 if sys.platform == "linux":
 
     def _limit_memory(memory: int) -> None:
-        """Have allocations fail beyond this much more than there is, and no core dumped."""
+        """Limit the memory beyond the present one, and dump no core."""
         with open("/proc/self/statm") as sizes:
             now = int(sizes.read().split()[0]) * resource.getpagesize()
         most = resource.getrlimit(resource.RLIMIT_AS)[1]
@@ -91,4 +97,4 @@ if sys.platform == "linux":
 else:
 
     def _limit_memory(memory: int) -> None:
-        """Other kernels do not count what a process reserves: `max_pixels` bounds what a picture takes."""
+        """Other kernels do not count reserved memory: `max_pixels` bounds that of an image."""

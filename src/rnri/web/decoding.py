@@ -1,4 +1,4 @@
-"""Pictures from outside are decoded in processes of their own, each killed and replaced at its limits.
+"""Decoding of clients' images in processes, each killed and replaced at its limits.
 
 A file of some hundred kilobytes can take minutes to decode, and no thread can be interrupted in a library's loop.
 """
@@ -24,28 +24,27 @@ if sys.platform == "linux":
     import fcntl
 
 PER_PIXEL = 64
-"""Bytes that decoding may take for each pixel allowed: some copies of four channels, and a JPEG's coefficients."""
+"""Bytes of decoding for each pixel allowed: some copies of four channels, and a JPEG's coefficients."""
 LEAST = 256 * 2**20
-"""Bytes that it may take in any case."""
+"""Bytes of decoding in any case."""
 SLACK = 3.0
-"""How many times longer than its processor time a picture may take by the clock, where others use the processor."""
+"""Wall time of an image over its limit of processor time, for a processor that others use as well."""
 
 _CODE = "import sys; sys.path[:] = {path}; from rnri.web import decoder; decoder.main({pixels}, {seconds}, {memory})"
 _ROOM = 2**20
 _POLL = 0.05
 _OUT_OF_TIME = (-getattr(signal, "SIGXCPU", 0) or None,)
-"""The exit code of a process that worked too long."""
+"""The exit code of a process beyond its processor time."""
 
 
 class Dropped(Exception):
-    """Nobody waits for the picture any more."""
+    """Nobody waits for the image any more."""
 
 
 class Decoder:
-    """A process that decodes pictures one by one, started when it is first needed; for one thread at a time.
+    """A process that decodes images one by one, started when it is first needed; for one thread at a time.
 
-    A picture may have `pixels`, and take `seconds` of processor time; where the system has no such limit, `SLACK` times
-    that by the clock.
+    An image has at most `pixels`, and takes at most `seconds` of processor time, and `SLACK` times that of wall time.
     """
 
     def __init__(self, pixels: int, seconds: int) -> None:
@@ -72,10 +71,10 @@ class Decoder:
         _widen(self._process)
 
     def decode(self, data: bytes, name: str = "the image", stopped: Callable[[], bool] = lambda: False) -> np.ndarray:
-        """The picture in a file, as `rnri.raster.decode` gives it.
+        """The image in a file, as `rnri.raster.decode` returns it.
 
-        Raises ValueError, which calls the file `name`, as that does and where a limit is reached; `Dropped` once
-        `stopped` holds or it is stopped; RuntimeError if no process can be had.
+        Raises RnriError, which calls the file `name`, for a file that is refused and at a limit; `Dropped` once
+        `stopped` returns true or the decoder is stopped; RuntimeError if no process can be started.
         """
         if self._process is None:
             self.start()
@@ -92,7 +91,7 @@ class Decoder:
             if self._stopped:
                 raise Dropped from None
             if not was_ready:
-                raise RuntimeError(f"the process that decodes pictures ended with {code} as it started") from None
+                raise RuntimeError(f"the process that decodes images ended with {code} as it started") from None
             raise RnriError(self._refusal(name, slow=code in _OUT_OF_TIME), field="image") from None
         finally:
             if not reply.done():
@@ -117,7 +116,7 @@ class Decoder:
         return f"{name} {why}: save it again as a plain PNG or JPEG"
 
     def _exchange(self, data: bytes, name: str) -> np.ndarray:
-        """Ask the process, and wait for what it answers."""
+        """Send a file to the process, and wait for its answer."""
         process = self._process
         assert process is not None
         if not self._ready:
@@ -135,7 +134,7 @@ class Decoder:
         return flat.reshape(height, width, -1) if kind == b"b" else flat.reshape(height, width)
 
     def _end(self) -> int | None:
-        """Kill the process, and give its exit code."""
+        """Kill the process; returns its exit code."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -149,7 +148,7 @@ class Decoder:
 
 
 def _widen(process: subprocess.Popen[bytes]) -> None:
-    """Give the pipes room for many pixels, where they can have it: each turn of two processes then moves more."""
+    """Enlarge the pipes where the system allows it: each turn of the two processes then moves more pixels."""
     if sys.platform == "linux":
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None

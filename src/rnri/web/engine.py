@@ -1,4 +1,4 @@
-"""One model for many: a thread that owns the networks, a fair queue before it, and what it keeps between requests."""
+"""An engine: one model for many threads, with a fair queue before it and a store of inversions."""
 
 from __future__ import annotations
 
@@ -9,31 +9,48 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, Unpack, cast
 from weakref import WeakValueDictionary
 
+from rnri_core.inversion.config import InversionConfig
+from rnri_core.sampling.strength import strength_steps
 from torch import Tensor
 
 from rnri import images
 from rnri.editing.editor import Editor
 from rnri.images import ImageLike
-from rnri.web.jobs import Drawing, Edited, File, Job, Limits
+from rnri.web.call_hook import with_call_hook
+from rnri.web.jobs import EditOutput, EditTask, ImageFile, Limits, QueuedJob
 from rnri.web.queue import FairQueue
-from rnri.web.store import Inverted, Kept, Settings, Store
+from rnri.web.results import InversionReport
+from rnri.web.store import Store, StoredInversion
 from rnri.web.tickets import Closed, Full, Stopped, Superseded, Ticket
 from rnri.web.uploads import Uploads
-from rnri.web.watched import watched
 from rnri.web.work import Missing, Work
 
-__all__ = ["Drawing", "Edited", "Engine", "File", "Limits", "Missing"]
+__all__ = ["EditOutput", "EditTask", "Engine", "ImageFile", "Limits", "Missing"]
 
 T = TypeVar("T")
 LAST = 1.0
-"""Seconds in which what was stopped may come to its next network call; what does not is left behind."""
+"""Seconds in which stopped work may reach its next network call; work that does not is abandoned."""
 STOPS = "the server stops: ask again in a while"
 BROKEN = "the engine broke down: restart the server"
 
 _LOG = logging.getLogger(__name__)
+
+
+class Queueing(TypedDict, total=False):
+    """How a job is queued.
+
+    Attributes:
+        session: jobs of one session are done in order, sessions take turns.
+        latest: drop older jobs of the session that are marked so.
+        seconds: deadline, at most that of the limits.
+    """
+
+    session: str
+    latest: bool
+    seconds: float | None
 
 
 class Engine:
@@ -48,9 +65,9 @@ class Engine:
     >>> from rnri.scenes.render import render
     >>> from rnri.scenes.captions import caption
     >>> with Engine(Editor.from_pretrained()) as engine:
-    ...     found = engine.invert(render(DEMO), caption(DEMO)).result()
-    ...     edited = engine.edit(found.id, Drawing(("a blue metal ball on sand",))).result()
-    >>> edited.pictures[0].size, edited.cost.nfe
+    ...     inversion = engine.invert(render(DEMO), caption(DEMO)).result()
+    ...     output = engine.edit(inversion.id, EditTask(("a blue metal ball on sand",))).result()
+    >>> output.pictures[0].size, output.cost.nfe
     ((128, 128), 4)
     """
 
@@ -61,13 +78,13 @@ class Engine:
         self._work = Work(self.store)
         self.counts: Counter[str] = Counter()
         self._changed = threading.Condition()
-        self._queue: FairQueue[Job[Any]] = FairQueue()
-        self._uploads = Uploads(self.limits, self._changed, self.counts, self._queue.put, self._room)
-        self._running: list[Job[Any]] = []
+        self._queue: FairQueue[QueuedJob[Any]] = FairQueue()
+        self._uploads = Uploads(self.limits, self._changed, self.counts, self._queue.put, self._has_room)
+        self._running: list[QueuedJob[Any]] = []
         self._newest: WeakValueDictionary[str, Ticket[Any]] = WeakValueDictionary()
         self._closing: str = ""
         self._until = 0.0
-        self._pace = 0.5  # seconds a job takes, by the last few
+        self._pace = 0.5  # seconds of a job, a running mean
         self._worker = threading.Thread(target=self._run, name="rnri-engine", daemon=True)
         self._worker.start()
 
@@ -81,13 +98,13 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for their turn."""
+        """How many jobs wait for their turn."""
         with self._changed:
             return len(self._queue) + len(self._uploads)
 
     @property
     def closing(self) -> str:
-        """Why it takes on nothing any more; empty while it does."""
+        """Why it accepts no more jobs; empty while it does."""
         return self._closing
 
     @property
@@ -96,80 +113,68 @@ class Engine:
         return self._worker.is_alive()
 
     def warm(self) -> None:
-        """Start the processes that decode files, which are started by the first file otherwise."""
+        """Start the processes that decode files; otherwise the first file starts them."""
         with self._changed:
             self._uploads.start()
 
     def invert(
         self,
-        image: File | bytes | ImageLike,
+        image: ImageFile | bytes | ImageLike,
         prompt: str | Callable[[Tensor], str],
-        settings: Settings | None = None,
+        config: InversionConfig | None = None,
         *,
         owner: str = "",
-        session: str = "",
-        latest: bool = False,
-        seconds: float | None = None,
-    ) -> Ticket[Inverted]:
-        """Invert a picture, given as a file's bytes or in any form of `rnri.images.read`, and keep the inversion.
+        **queueing: Unpack[Queueing],
+    ) -> Ticket[InversionReport]:
+        """Invert an image and store the inversion.
 
-        Bytes are decoded in another process. A `prompt` may be what makes one of pixels (1, 3, H, W) in [-1, 1].
-        Raises `Full` or `Closed`; the ticket raises ValueError for a picture or a setting that is none.
+        Args:
+            image: a file's bytes, which are decoded in another process, or any form of `rnri.images.read`.
+            prompt: the source prompt, or a function that captions pixels (1, 3, H, W) in [-1, 1].
+            config: settings of the inversion.
+            owner: who may use the inversion.
+            queueing: see `Queueing`.
+
+        Returns:
+            A ticket, which raises `RnriError` for an image or a setting that is refused.
+
+        Raises:
+            Full, Closed: where the job is not accepted.
         """
-        how, ticket = settings or Settings(), Ticket[Inverted](session, self._seconds(seconds))
-        file = File(image) if isinstance(image, bytes) else image if isinstance(image, File) else None
-        given = None if isinstance(image, bytes | File) else image
-        work = partial(self._work.invert, given=given, prompt=prompt, how=how, owner=owner)
-        return self._submit(Job(ticket, work, file=file), latest)
+        file = ImageFile(image) if isinstance(image, bytes) else image if isinstance(image, ImageFile) else None
+        work = partial(
+            self._work.invert,
+            image=None if isinstance(image, bytes | ImageFile) else image,
+            prompt=prompt,
+            config=config or InversionConfig(),
+            owner=owner,
+        )
+        return self._submit(work, file=file, **queueing)
 
-    def decode(self, file: File, *, session: str = "", seconds: float | None = None) -> Ticket[Tensor]:
-        """The picture in a file, decoded in another process, as `rnri.images.read` gives it.
+    def decode(self, file: ImageFile, **queueing: Unpack[Queueing]) -> Ticket[Tensor]:
+        """The image in a file, decoded in another process, as `rnri.images.read` returns it; see `invert`."""
+        return self._submit(lambda _, job: images.read(job.take_pixels()), file=file, **queueing)
 
-        Raises `Full` or `Closed`; the ticket raises ValueError for what is no picture.
+    def edit(self, id: str, task: EditTask, *, owner: str = "", **queueing: Unpack[Queueing]) -> Ticket[EditOutput]:
+        """Edit a stored inversion, which is recomputed where it was evicted; see `invert`.
+
+        The ticket raises `Missing` for an id that is not this owner's.
         """
-        ticket = Ticket[Tensor](session, self._seconds(seconds))
-        return self._submit(Job(ticket, lambda _, job: images.read(job.decoded()), file=file), False)
+        return self._submit(lambda editor, job: self._work.edit(editor, [job])[0], edit=(id, owner, task), **queueing)
 
-    def edit(
-        self,
-        id: str,
-        drawing: Drawing,
-        *,
-        owner: str = "",
-        session: str = "",
-        latest: bool = False,
-        seconds: float | None = None,
-    ) -> Ticket[Edited]:
-        """Draw a kept inversion with other prompts, inverting again where it had to be given up for others.
-
-        Raises `Full` or `Closed`; the ticket raises `Missing` for an id that is not this owner's, ValueError for a
-        setting that is none.
-        """
-        ticket = Ticket[Edited](session, self._seconds(seconds))
-        job = Job(ticket, lambda editor, job: self._work.edit(editor, [job])[0], (id, owner, drawing))
-        return self._submit(job, latest)
-
-    def do(
-        self,
-        work: Callable[[Editor], T],
-        *,
-        session: str = "",
-        latest: bool = False,
-        seconds: float | None = None,
-    ) -> Ticket[T]:
+    def do(self, work: Callable[[Editor], T], **queueing: Unpack[Queueing]) -> Ticket[T]:
         """Any other work with the editor, in the engine's thread; stopped, it ends at its next network call."""
-        ticket = Ticket[T](session, self._seconds(seconds))
-        return self._submit(Job(ticket, lambda editor, _: work(editor)), latest)
+        return self._submit(lambda editor, _: work(editor), **queueing)
 
-    def find(self, id: str, owner: str = "") -> Kept:
-        """A kept inversion; `Missing` if this owner has none of this id."""
+    def find(self, id: str, owner: str = "") -> StoredInversion:
+        """A stored inversion; `Missing` if this owner has none of this id."""
         return self._work.find(id, owner)
 
     def close(self, seconds: float = 30.0) -> bool:
-        """Take on nothing more, do what waits, stop what is not done in time; whether all was done.
+        """Accept no more jobs, finish those that wait, stop those that are not done in time; whether all were done.
 
-        What is stopped and comes to no network call within `LAST` seconds is left behind. A second call waits no longer
-        than the first.
+        Stopped work that reaches no network call within `LAST` seconds is abandoned. A second call waits no longer than
+        the first.
         """
         with self._changed:
             if not self._closing:
@@ -183,7 +188,7 @@ class Engine:
         return done
 
     def _stop(self, why: Closed) -> None:
-        """Stop everything that waits or is at work."""
+        """Stop all jobs that wait or run."""
         with self._changed:
             left = [*self._queue.drain(), *self._uploads.stop(), *self._running]
             self._changed.notify_all()
@@ -192,18 +197,26 @@ class Engine:
 
     # --- the queue ----------------------------------------------------------------------------------------------
 
-    def _seconds(self, asked: float | None) -> float:
-        return self.limits.seconds if asked is None else min(asked, self.limits.seconds)
-
-    def _submit(self, job: Job[T], latest: bool) -> Ticket[T]:
+    def _submit(
+        self,
+        work: Callable[[Editor, QueuedJob[T]], T],
+        *,
+        edit: tuple[str, str, EditTask] | None = None,
+        file: ImageFile | None = None,
+        session: str = "",
+        latest: bool = False,
+        seconds: float | None = None,
+    ) -> Ticket[T]:
+        limit = self.limits.seconds
+        job = QueuedJob(Ticket(session, limit if seconds is None else min(seconds, limit)), work, edit, file)
         with self._changed:
             if self._closing:
                 raise Closed(self._closing)
             if latest:
-                older = self._newest.get(job.session)
+                older = self._newest.get(session)
                 if older is not None and older.stop(Superseded("a newer request took its place")):
                     self.counts["superseded"] += 1
-                self._newest[job.session] = job.ticket
+                self._newest[session] = job.ticket
             waiting = len(self._queue) + len(self._uploads)
             if waiting >= self.limits.queue:
                 self.counts["refused"] += 1
@@ -216,8 +229,8 @@ class Engine:
             self._changed.notify_all()
         return job.ticket
 
-    def _next(self) -> list[Job[Any]]:
-        """The jobs to be done now: one, or several edits at once; none when all is done and the engine closes."""
+    def _next(self) -> list[QueuedJob[Any]]:
+        """The jobs to do now: one, or several edits in one batch; none once the engine closes and all are done."""
         with self._changed:
             while (first := self._queue.pop()) is None:
                 if self._closing and self._uploads.idle:
@@ -234,31 +247,33 @@ class Engine:
                 else:
                     self._changed.wait(left)
             self._running = group
-            self._changed.notify_all()  # there may be room for another picture
+            self._changed.notify_all()  # there may be room for another image
             return group
 
-    def _room(self) -> bool:
-        """Whether another decoded picture may wait for its turn."""
+    def _has_room(self) -> bool:
+        """Whether another decoded image may wait for its turn."""
         return self._queue.count(lambda job: job.pixels is not None) < self.limits.decoders
 
-    def _key(self, job: Job[Any]) -> Hashable | None:
-        """What edits must agree in to share network calls; None for what shares none."""
-        if job.drawing is None or self.limits.batch < 2:
+    def _key(self, job: QueuedJob[Any]) -> Hashable | None:
+        """What edits must agree in to share network calls; None for a job that shares none."""
+        if job.edit is None or self.limits.batch < 2:
             return None
-        id, owner, drawing = job.drawing
-        kept = self.store.get(id, owner)
-        if kept is None or kept.inversion is None or drawing.controls:
+        id, owner, task = job.edit
+        stored, config = self.store.get(id, owner), task.config
+        if stored is None or stored.inversion is None:
             return None
-        source = kept.inversion
-        steps = kept.table[-max(1, int(len(kept.table) * drawing.strength + 1e-9)) :]
+        if config.chosen not in ("auto", ()) or config.steps is not None:
+            return None
+        source = stored.inversion
+        steps = stored.table[-strength_steps(task.strength, len(stored.table)) :]
         shape = *source.noise.shape, source.noise_maps is None, source.guidance
-        asked = drawing.guidance, drawing.negative, drawing.strength, drawing.controls
-        return steps, shape, asked, drawing.size or source.size
+        settings = config.guidance, config.negative, config.chosen, task.strength
+        return steps, shape, settings, task.size or source.size
 
     def _run(self) -> None:
         try:
             self._serve()
-        except BaseException:  # whatever it is, nobody may wait for a thread that is gone
+        except BaseException:  # of any kind: nobody may wait for a thread that has ended
             _LOG.exception("the engine broke down")
             self._closing = BROKEN
             self._stop(Closed(BROKEN))
@@ -272,15 +287,15 @@ class Engine:
             with self._changed:
                 self._running = []
             self._pace += 0.2 * ((time.monotonic() - began) / len(group) - self._pace)
-            del group, job  # a ticket lives as long as somebody waits for it
+            del group, job  # its ticket is referenced by those alone who wait for it
 
-    def _do(self, group: list[Job[Any]]) -> None:
-        """Do the jobs, at once if there are several; each alone if that fails, so that none fails for another."""
+    def _do(self, group: list[QueuedJob[Any]]) -> None:
+        """Do the jobs, several in one batch; each alone if that fails, so that none fails for another."""
         try:
             if len(group) == 1:
                 results: Sequence[Any] = [group[0].work(self._editor(group), group[0])]
             else:
-                results = self._work.edit(self._editor(group), cast("list[Job[Edited]]", group))
+                results = self._work.edit(self._editor(group), cast("list[QueuedJob[EditOutput]]", group))
         except Stopped:
             self.counts["stopped"] += len(group)
         except Exception as error:
@@ -295,11 +310,11 @@ class Engine:
             for job, result in zip(group, results, strict=True):
                 self.counts["done" if job.ticket.finish(result) else "stopped"] += 1
 
-    def _editor(self, group: list[Job[Any]]) -> Editor:
-        """The editor, which stops before a network call that nobody waits for."""
+    def _editor(self, group: list[QueuedJob[Any]]) -> Editor:
+        """The editor, with a hook that ends the work before a network call that nobody waits for."""
         rows = sum(job.rows for job in group)
 
-        def look(latents: int) -> None:
+        def before_call(latents: int) -> None:
             reasons = [job.ticket.stopped for job in group]
             if all(reasons):
                 raise next(filter(None, reasons))
@@ -307,4 +322,4 @@ class Engine:
             for job in group:
                 job.ticket.calls += max(1, latents // rows)
 
-        return Editor(watched(self.editor.model, look))
+        return Editor(with_call_hook(self.editor.model, before_call))

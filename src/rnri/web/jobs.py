@@ -1,17 +1,17 @@
-"""What an engine is asked for: the limits it keeps, drawings, and jobs on their way through its queues."""
+"""Jobs of an engine: its limits, edits to make, and jobs on their way through its queues."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from rnri.controls import Control
+from rnri.editing.config import EditConfig
 from rnri.editing.editor import Editor
 from rnri.images import Picture
-from rnri.web.store import Cost
+from rnri.web.results import ComputeCost
 from rnri.web.tickets import Ticket
 
 T = TypeVar("T")
@@ -19,9 +19,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an engine takes on. `wait` is how many seconds an edit waits for others to share its network calls.
+    """How much an engine accepts.
 
-    A file has at most `pixels`, and takes at most `decoding` seconds of processor time in one of `decoders` processes.
+    Attributes:
+        queue: jobs that may wait.
+        batch: images that are sampled in the same network calls.
+        wait: seconds that an edit waits for others to share its network calls.
+        bytes: memory of stored inversions.
+        seconds: deadline of a job.
+        pixels: of a file.
+        decoders: processes that decode files.
+        decoding: seconds of processor time that a file may take there.
     """
 
     queue: int = 64
@@ -35,78 +43,85 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """What is to be drawn from an inversion, in the names of `Editor.edit`; `strength` keeps its last steps only.
+class EditTask:
+    """An edit of a stored inversion: target prompts, sampled in one batch as `Editor.edit` samples them.
 
-    With controls that are not the usual ones it shares its network calls with no other.
+    Attributes:
+        prompts: the target prompts.
+        config: settings of the edit. With controls or `steps` it shares no network calls with other edits.
+        size: (width, height) of the results in pixels; that of the image that was inverted.
+        strength: share of the inverted steps that is sampled again, in (0, 1].
     """
 
     prompts: tuple[str, ...]
-    guidance: float | None = None
-    negative: str = ""
+    config: EditConfig = field(default_factory=EditConfig)
     size: tuple[int, int] | None = None
     strength: float = 1.0
-    controls: tuple[Control | str, ...] | None = None
 
 
 @dataclass(frozen=True)
-class Edited:
-    """Pictures of a drawing's prompts, what they cost, and how many were drawn in the same network calls.
+class EditOutput:
+    """Images of an edit.
 
-    `again` says that the inversion had to be made again first.
+    Attributes:
+        pictures: one for each target prompt.
+        cost: network evaluations for them, and seconds.
+        batch: images that were sampled in the same network calls.
+        recomputed: whether the inversion had been evicted and was made anew.
+        remarks: words of the prompts outside the model's vocabulary.
     """
 
     pictures: tuple[Picture, ...]
-    cost: Cost
+    cost: ComputeCost
     batch: int
-    again: bool
+    recomputed: bool
     remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class File:
-    """A picture as a file's bytes, and what errors call it."""
+class ImageFile:
+    """An image as a file's bytes, and its name in errors."""
 
     data: bytes
     name: str = "the image"
 
 
 @dataclass(eq=False)
-class Job(Generic[T]):
-    """Work for a ticket. `drawing` is the id, its owner and what to draw of it, where that may be done with others.
+class QueuedJob(Generic[T]):
+    """Work for a ticket. A `file` is decoded into `pixels` before the work starts.
 
-    A `file` is decoded before the work is done, and is then in `pixels`.
+    `edit` is the id of an inversion, its owner and the task, for work that may share network calls.
     """
 
     ticket: Ticket[T]
-    work: Callable[[Editor, Job[T]], T]
-    drawing: tuple[str, str, Drawing] | None = None
-    file: File | None = None
+    work: Callable[[Editor, QueuedJob[T]], T]
+    edit: tuple[str, str, EditTask] | None = None
+    file: ImageFile | None = None
     pixels: np.ndarray | None = None
     started: float = 0.0
 
-    def decoded(self) -> np.ndarray:
-        """What was decoded of its file, which it gives up."""
+    def take_pixels(self) -> np.ndarray:
+        """The decoded file, which the job then no longer holds."""
         pixels, self.pixels = self.pixels, None
         assert pixels is not None
         return pixels
 
     @property
     def session(self) -> str:
-        """Whose turn it takes."""
+        """The session whose turn it takes."""
         return self.ticket.session
 
     @property
     def dead(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Whether its ticket is stopped."""
         return self.ticket.stopped is not None
 
     @property
     def waited(self) -> float:
-        """Seconds from its being asked for to its turn."""
+        """Seconds in the queue."""
         return self.started - self.ticket.submitted
 
     @property
     def rows(self) -> int:
-        """How many pictures it draws."""
-        return 1 if self.drawing is None else len(self.drawing[2].prompts)
+        """How many images it samples."""
+        return 1 if self.edit is None else len(self.edit[2].prompts)

@@ -1,4 +1,4 @@
-"""/v1/live: prompts come in, frames go out, and none is older than one that went before."""
+"""The WebSocket /v1/live: prompts in, frames out, the newest wins."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import json
 import secrets
 
 from fastapi import APIRouter, WebSocket
-from pydantic import ValidationError
-from rnri_core.errors import RnriError
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect
 
 from rnri import images
 from rnri.web import problems
 from rnri.web.bodies import MAX_TEXT, check_json
-from rnri.web.engine import Edited, Engine
-from rnri.web.schemas import LiveRequest, SecondsAnswer
+from rnri.web.engine import EditOutput, Engine
+from rnri.web.schemas import LiveRequest
 from rnri.web.tickets import Cancelled, Superseded, Ticket
 
 TRY_LATER, TOO_LARGE, PLAIN_TEXT = 1013, 1009, 1003
@@ -26,7 +24,7 @@ router = APIRouter()
 
 
 class Connections:
-    """How many there are, and may be."""
+    """The number of live connections, and their limit."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.count = limit, 0
@@ -36,12 +34,12 @@ class Connections:
 async def live(socket: WebSocket) -> None:
     """Each message is a LiveRequest as JSON; each answer is JSON about a frame, then the frame, or a problem.
 
-    A request that comes before the one before it is drawn takes its place: that one is never answered.
+    A request that comes before the previous one is answered takes its place: that one is never answered.
     """
     connections: Connections = socket.app.state.live
     await socket.accept()
     if connections.count >= connections.limit:
-        await socket.close(TRY_LATER, "as many are connected as may be: come again in a while")
+        await socket.close(TRY_LATER, "all live connections are taken: come again in a while")
         return
     connections.count += 1
     try:
@@ -53,19 +51,19 @@ async def live(socket: WebSocket) -> None:
 
 
 class _Session:
-    """One connection: it asks, and delivers in order what is still wanted."""
+    """One connection: takes requests, and sends in order the frames that are not superseded."""
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
         self._engine: Engine = socket.app.state.engine
-        self._owner: str = socket.state.owner
+        self._owner: str = socket.user.display_name
         self._name = f"live {secrets.token_hex(8)}"
         self._sending = asyncio.Lock()
         self._delivery: asyncio.Task[None] | None = None
-        self._ticket: Ticket[Edited] | None = None
+        self._ticket: Ticket[EditOutput] | None = None
 
     async def run(self) -> None:
-        """Until the client goes; what it asked last is then cancelled."""
+        """Serve until the client disconnects; its last request is then cancelled."""
         try:
             while True:
                 message = await self._socket.receive()
@@ -84,53 +82,42 @@ class _Session:
                 self._delivery.cancel()
 
     async def _take(self, text: str) -> None:
+        request = None
         try:
             check_json(text.encode("utf-8", "surrogatepass"))
-            wanted = LiveRequest.model_validate_json(text)
-        except ValidationError as error:
-            told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
-            await self._tell(None, RnriError(told))
-            return
-        except ValueError as error:
-            await self._tell(None, error)
-            return
-        try:
-            ticket = self._engine.edit(
-                wanted.inversion, wanted.drawing(), owner=self._owner, session=self._name, latest=True
-            )
-        except Exception as error:  # a full queue, a half-given size: told, and the connection goes on
-            await self._tell(wanted.sequence, error)
+            request = LiveRequest.model_validate_json(text)
+            task = request.task(request.strength)
+            ticket = self._engine.edit(request.inversion, task, owner=self._owner, session=self._name, latest=True)
+        except Exception as error:  # a damaged message, a full queue: answered, and the connection goes on
+            await self._send_problem(request.sequence if request else None, error)
             return
         self._ticket = ticket
-        self._delivery = asyncio.create_task(self._deliver(wanted, ticket))
+        self._delivery = asyncio.create_task(self._deliver(request, ticket))
 
-    async def _deliver(self, wanted: LiveRequest, ticket: Ticket[Edited]) -> None:
+    async def _deliver(self, request: LiveRequest, ticket: Ticket[EditOutput]) -> None:
         try:
-            edited = await ticket.answer()
-            data = await run_in_threadpool(images.encode, edited.pictures[0], wanted.format.upper())
+            output = await ticket.answer()
+            data = await run_in_threadpool(images.encode, output.pictures[0], request.format.upper())
         except (Superseded, Cancelled):
             return
         except Exception as error:
             if not isinstance(ticket.stopped, Superseded):
-                await self._tell(wanted.sequence, error)
+                await self._send_problem(request.sequence, error)
             return
-        cost = edited.cost
         about = {
-            "sequence": wanted.sequence,
-            "inversion": wanted.inversion,
-            "format": wanted.format,
-            "nfe": cost.nfe,
-            "batch": edited.batch,
-            "seconds": SecondsAnswer.of(cost.timings, cost.waited).model_dump(),
-            "remarks": list(edited.remarks),
+            **request.model_dump(include={"sequence", "inversion", "format"}),
+            "nfe": output.cost.nfe,
+            "batch": output.batch,
+            "seconds": output.cost.seconds.model_dump(),
+            "remarks": list(output.remarks),
         }
         async with self._sending:
-            if ticket.stopped is None:  # nothing newer came while it was packed
+            if ticket.stopped is None:  # nothing newer came while it was encoded
                 await self._socket.send_text(json.dumps(about))
                 await self._socket.send_bytes(data)
 
-    async def _tell(self, sequence: int | None, error: Exception) -> None:
-        """A problem, as HTTP would have it, with the number of what it is about."""
+    async def _send_problem(self, sequence: int | None, error: Exception) -> None:
+        """Send a problem, as HTTP answers it, with the number of its request."""
         body = json.loads(bytes(problems.of(error).body))
         async with self._sending:
             await self._socket.send_text(json.dumps({"sequence": sequence, "problem": body}))

@@ -1,4 +1,4 @@
-"""The live page: a Gradio app of one component, and the functions of a `Desk` beside it; nothing comes from outside."""
+"""The live page: a Gradio app of one component, and the handlers of its requests; nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ import gradio
 import torch
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from rnri.web.access import Access
 from rnri.web.engine import Engine
-from rnri.web.guard import Guard, Meters
-from rnri.web.page_desk import MAX_BYTES, Counter, Desk
+from rnri.web.middleware import Responses, protect
+from rnri.web.page_handlers import MAX_BYTES, Handler, PageHandlers
 from rnri.web.problems import problem
 
 _ASSETS = Path(__file__).parent / "assets"
-_SCRIPTS = ("words.js", "stage.js", "panels.js", "ask.js", "page.js", "listen.js")
-_SELF = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
-"""Tells browsers to load nothing from anywhere else; Gradio's own scripts are inline, and compile templates."""
+_SCRIPTS = ("words.js", "stage.js", "panels.js", "requests.js", "page.js", "listen.js")
+_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'"
+"""Has browsers load nothing from anywhere else; Gradio's own scripts are inline, and compile templates."""
 _READ = re.compile(r"/|/(assets|static)/[\w./-]+|/theme\.css|/favicon\.ico|/config")
-_ASKED = re.compile(r"/page/\w+")
+_HANDLED = re.compile(r"/page/\w+")
 _FONTS = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "Consolas", "monospace")
 
 
 def leave_a_core(device: torch.device) -> None:
-    """Have networks on the CPU leave one core to the browser, which draws while they run.
+    """Leave one core to the browser, for networks on the CPU.
 
-    Where both have all cores each waits for the other: on two cores a picture comes a fifth later (`rnri bench ui`).
+    Where both have all cores each waits for the other: on two cores a frame comes a fifth later (`rnri bench ui`).
     """
     if device.type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() - 1))
@@ -54,8 +54,8 @@ def page() -> gradio.Blocks:
     return blocks
 
 
-class _Closed:
-    """Middleware that serves what the page is made of and the desk's functions, and has browsers keep to this server.
+class PathFilter:
+    """Middleware that serves the files and handlers of the page alone.
 
     Gradio's own endpoints, some of which take paths, addresses and files, are closed.
     """
@@ -65,40 +65,29 @@ class _Closed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Content-Security-Policy"] = _SELF
-            await send(message)
-
+        app = self._app
         if scope["type"] == "http":
             reads = scope["method"] in ("GET", "HEAD")
-            if not (_READ if reads else _ASKED).fullmatch(scope["path"]):
-                await problem(404, "the page has nothing there: open its address without a path")(
-                    scope, receive, answer
-                )
+            if not (_READ if reads else _HANDLED).fullmatch(scope["path"]):
+                app = problem(404, "the page has nothing there: open its address without a path")
             elif not reads and Headers(scope=scope).get("content-type") != "application/json":
-                await problem(415, "the page takes application/json alone: send pictures as data URLs")(
-                    scope, receive, answer
-                )
-            else:
-                await self._app(scope, receive, answer)
+                app = problem(415, "the page takes application/json alone: send images as data URLs")
         elif scope["type"] == "websocket":
-            await WebSocketClose(1008, "the page has no sockets")(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            app = WebSocketClose(1008, "the page has no sockets")
+        await app(scope, receive, send)
 
 
 def app(engine: Engine, access: Access) -> FastAPI:
-    """The page as an application, at its root, for those whom `access` lets in."""
-    most = 3 * MAX_BYTES  # in base64, and a mask beside it
+    """The page as an application, at its root."""
+    limit = 3 * MAX_BYTES  # in base64, and a mask beside it
     bare = FastAPI(title="rnri", docs_url=None, redoc_url=None, openapi_url=None)
-    bare.add_middleware(_Closed)
-    bare.add_middleware(Guard, access=access, max_bytes=most, max_text=most, meters=Meters(engine))
-    for counter in Desk(engine).counters():
-        bare.post(f"/page/{counter.__name__}")(_asked(counter))
+    bare.add_middleware(PathFilter)
+    protect(bare, access, max_bytes=limit, max_text=limit)
+    bare.add_middleware(Responses, headers={"Content-Security-Policy": _POLICY})
+    for handler in PageHandlers(engine).handlers():
+        bare.post(f"/page/{handler.__name__}")(_endpoint(handler))
     theme = gradio.themes.Base(font=_FONTS[0], font_mono=_FONTS[1])
-    return gradio.mount_gradio_app(
+    result: FastAPI = gradio.mount_gradio_app(
         bare,
         page(),
         "/",
@@ -111,17 +100,18 @@ def app(engine: Engine, access: Access) -> FastAPI:
         theme=theme,
         css=_read("page.css"),
     )
+    return result
 
 
-def _asked(counter: Counter) -> Callable[[Request], Awaitable[Response]]:
-    """What a counter answers to the JSON of a request."""
+def _endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint that answers the JSON of a request by a handler."""
 
     async def answer(request: Request) -> Response:
         try:
-            asked = await request.json()
+            body = await request.json()
         except (ValueError, RecursionError):
             return problem(422, "the request is no JSON: load the page again")
-        return JSONResponse(await counter(asked))
+        return JSONResponse(await handler(body))
 
     return answer
 

@@ -1,16 +1,13 @@
-"""What the page is told once: the model and its words, the solvers with their fields, examples and ideas."""
+"""Data of the page at its start: the model and its vocabulary, inverters and controls with their fields, examples."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import lru_cache
-from inspect import getdoc
 from typing import Any
 
-from rnri_core.inversion.config import MAX_SEED
 from rnri_core.inversion.presets import PRESETS
-from rnri_core.solvers import SOLVERS, Option
+from rnri_core.solvers import SOLVERS
 
 from rnri.controls import CONTROLS
 from rnri.editing.editor import Editor
@@ -20,23 +17,31 @@ from rnri.scenes.captions import caption, parse
 from rnri.scenes.render import render
 from rnri.scenes.scene import COLOURS, SKIES, STYLES, Scene
 from rnri.web.page_pictures import as_url
-from rnri.web.store import Settings
+from rnri.web.schemas import ComponentAnswer, InversionFields
 
-MAX_STEPS, MAX_BUDGET = 1000, 100
-_DEFAULT = Settings()
+SETTINGS = ("steps", "iterations", "tol", "noise_maps", "seed")
+"""Fields of an inversion that the page shows, besides the inverter."""
+_TYPES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str"}
 
 
 def hello(editor: Editor, max_bytes: int, patience: float) -> dict[str, Any]:
-    """All that the page needs to draw itself for a model."""
+    """All that the page needs at its start, for the model of an editor."""
     model = editor.model
     return {
         "model": model.name,
-        "words": sorted(getattr(model, "words", ())),  # families that read any word have no such list
+        "words": sorted(model.words),  # families that read any word have no such list
         "guidance": model.defaults.edit_guidance,
-        "solver": _DEFAULT.solver,
-        "solvers": [*map(_preset, PRESETS), *map(_solver, SOLVERS)],
-        "controls": _controls(),
-        "settings": [_shown(option) | {"label": label} for label, option in settings(editor)],
+        "inverter": InversionFields().inverter,
+        "inverters": [
+            *({"name": name, "about": preset.about, "options": []} for name, preset in PRESETS.items()),
+            *(ComponentAnswer.of(name, kind).model_dump() for name, kind in SOLVERS.items()),
+        ],
+        "controls": [
+            ComponentAnswer.of(name, kind).model_dump()
+            for name, kind in CONTROLS.items()
+            if all(each.plain for each in kind.options())
+        ],  # others need a file, such as a mask, which is painted instead
+        "settings": settings(editor),
         "examples": examples() if draws_scenes(editor) else [],
         "bytes": max_bytes,
         "patience": patience,
@@ -44,36 +49,43 @@ def hello(editor: Editor, max_bytes: int, patience: float) -> dict[str, Any]:
 
 
 def draws_scenes(editor: Editor) -> bool:
-    """Whether the model is an embedded one, whose pictures can be read and described."""
+    """Whether the model is an embedded one, whose images the reader of scenes captions."""
     return editor.model.name in EMBEDDED
 
 
-def settings(editor: Editor) -> tuple[tuple[str, Option], ...]:
-    """How a picture is inverted, besides the solver: what each setting is called, and the field of `Settings` it is."""
-    steps = editor.model.defaults.steps
-    correction = "Keep what each step misses and add it when sampling"
-    return (
-        ("Steps", Option("steps", int, steps, "Steps between noise and picture", 1, MAX_STEPS)),
-        (
-            "Iterations a step",
-            Option("budget", int, None, "Of the solver; empty for its own", 1, MAX_BUDGET),
-        ),
-        ("Tolerance", Option("tol", float, None, "Residual at which a step is good enough; empty for none", 0, 1)),
-        ("Residual correction", Option("correct", bool, _DEFAULT.correct, correction, 0, 1)),
-        ("Seed", Option("seed", int, _DEFAULT.seed, "Of all noise that is drawn", 0, MAX_SEED)),
-    )
+def settings(editor: Editor) -> list[dict[str, Any]]:
+    """The settings of an inversion as form fields, from the schema of requests."""
+    schema = InversionFields.model_json_schema()["properties"]
+    shown = []
+    for name in SETTINGS:
+        field = schema[name]
+        kind = next(each for each in field.get("anyOf", [field]) if each["type"] != "null")
+        shown.append(
+            {
+                "name": name,
+                "label": field["title"],
+                "type": _TYPES[kind["type"]],
+                "default": editor.model.defaults.steps if name == "steps" else field["default"],
+                "about": field["description"],
+                "low": kind.get("minimum"),
+                "high": kind.get("maximum"),
+                "pattern": kind.get("pattern"),
+                "choices": [],
+            }
+        )
+    return shown
 
 
 @lru_cache
 def examples() -> list[dict[str, str]]:
-    """Pictures to begin with: name, prompt, PNG as a data URL."""
+    """Example images: name, prompt, PNG as a data URL."""
     return [
         {"name": name, "prompt": caption(scene), "picture": as_url(render(scene))} for name, scene in GALLERY.items()
     ]
 
 
 def ideas(prompt: str) -> list[dict[str, str]]:
-    """Changes of a scene's caption to try, each by name with its prompt; none for any other prompt.
+    """Edits to try for a scene's caption, each by name with its prompt; none for any other prompt.
 
     >>> [idea["name"] for idea in ideas("a small red metal ball on the left, on sand, by day")]
     ['orange ball', 'large ball', 'sunset', 'pencil']
@@ -100,37 +112,3 @@ def ideas(prompt: str) -> list[dict[str, str]]:
 def _after(value: str, values: tuple[str, ...]) -> str:
     """The value that follows another, in a circle."""
     return values[(values.index(value) + 1) % len(values)]
-
-
-def _controls() -> list[dict[str, Any]]:
-    """The controls that numbers and words alone describe; what needs a file, as a mask, is painted instead."""
-    return [
-        {"name": name, "about": _about(kind), "fields": [_shown(option) for option in kind.options()]}
-        for name, kind in CONTROLS.items()
-        if all(option.plain for option in kind.options())
-    ]
-
-
-def _about(kind: type) -> str:
-    """What it does, in a line."""
-    return " ".join((getdoc(kind) or "").partition("\n\n")[0].replace("``", "").split())
-
-
-def _preset(name: str) -> dict[str, Any]:
-    return {"name": name, "about": PRESETS[name].about, "fields": []}
-
-
-def _solver(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "about": _about(SOLVERS[name]),
-        "fields": [_shown(option) for option in SOLVERS[name].options()],
-    }
-
-
-def _shown(option: Option) -> dict[str, Any]:
-    """A field as the page makes a control of it; a bound that is none is None."""
-    low, high = (None if math.isinf(bound) else bound for bound in (option.low, option.high))
-    kind = option.kind.__name__
-    told = {"name": option.name, "kind": kind, "default": option.default, "about": option.about}
-    return told | {"low": low, "high": high, "choices": list(option.choices)}

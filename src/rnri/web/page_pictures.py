@@ -11,7 +11,7 @@ from rnri import images
 from rnri.images import ImageLike, Picture
 
 LIVE_SIDE = 512
-"""Longest side, in pixels, of what is drawn while the user types, unless the model's own is longer."""
+"""Longest side, in pixels, of edits while the user types, unless the model's own is longer."""
 _SMALL = 256 * 256  # up to here a PNG is as fast as a JPEG, and exact
 
 
@@ -51,7 +51,7 @@ def live_url(picture: Picture) -> str:
 
 
 def live_size(size: tuple[int, int], model_side: int) -> tuple[int, int]:
-    """A size (width, height) brought down to that of the screen; its shape is kept.
+    """A size (width, height) reduced to that of the screen, in the same proportions.
 
     >>> live_size((4000, 3000), 128), live_size((100, 80), 128)
     ((512, 384), (100, 80))

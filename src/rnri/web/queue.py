@@ -1,4 +1,4 @@
-"""Whose turn it is: sessions in turn, each in its own order."""
+"""A fair queue: sessions take turns, each in its own order."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Waiting(Protocol):
-    """What may stand in a queue."""
+    """An item of a queue."""
 
     @property
     def session(self) -> str:
-        """Who asked for it."""
+        """The session whose turn it takes."""
 
     @property
     def dead(self) -> bool:
-        """Nobody waits for it any more."""
+        """Whether nobody waits for it any more."""
 
 
 W = TypeVar("W", bound=Waiting)
 
 
 class FairQueue(Generic[W]):
-    """First in, first out within a session; between sessions in turn, so that none waits for all that another asked.
+    """Queue of items that are first in, first out within a session; sessions take turns.
 
-    It is not locked: whoever shares it holds a lock.
+    It has no lock of its own: threads that share it hold one.
     """
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, deque[W]] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many wait that are not dead."""
+        """How many items wait; dead ones are not counted."""
         self._bury()
         return sum(map(len, self._sessions.values()))
 
     def put(self, item: W) -> None:
-        """Let it wait behind what its session asked before."""
+        """Add an item behind those of its session."""
         self._sessions.setdefault(item.session, deque()).append(item)
 
     def pop(self, fits: Callable[[W], bool] = lambda _: True) -> W | None:
-        """What `fits` of the first session in turn that has any, whose next turn is then the last.
+        """The first item that `fits`, of the first session in turn that has one; the session then goes to the end.
 
-        So what fits may overtake what its own session asked before.
+        An item that fits may overtake older ones of its session.
         """
         self._bury()
         for session, line in self._sessions.items():
@@ -55,18 +55,18 @@ class FairQueue(Generic[W]):
         return None
 
     def count(self, fits: Callable[[W], bool]) -> int:
-        """How many of them `fits`."""
+        """How many items fit."""
         self._bury()
         return sum(fits(item) for line in self._sessions.values() for item in line)
 
     def drain(self) -> list[W]:
-        """All that wait, in no particular order; none is left."""
+        """Remove and return all items, in no particular order."""
         left = [item for line in self._sessions.values() for item in line]
         self._sessions.clear()
         return left
 
     def _bury(self) -> None:
-        """Drop the dead."""
+        """Drop dead items."""
         for session, line in list(self._sessions.items()):
             alive = deque(item for item in line if not item.dead)
             if alive:

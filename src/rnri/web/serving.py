@@ -1,4 +1,4 @@
-"""A server that starts, says where it is, and stops in good order."""
+"""A server of an application: its address, its start, its orderly stop."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _LOOK = 0.1
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens; port 0 is any that is free."""
+    """Where a server listens; port 0 is any free one."""
 
     host: str = "127.0.0.1"
     port: int = 8000
 
 
 def check_address(host: str, access: Access, *, insecure: bool) -> None:
-    """ValueError if anybody on the network could ask a server that listens there."""
+    """Raise RnriError if anybody on the network could use a server that listens there."""
     if access.open and not insecure and not loopback(host):
         raise RnriError(
-            f"--host {host} lets everyone on the network ask",
+            f"--host {host} lets everyone on the network use the server",
             hint="give --api-key-file, or say --insecure if that is wanted",
         )
 
 
 class Server:
-    """Serves an application until it is stopped, and then first lets its engine finish, for ``grace`` seconds.
+    """Serves an application until it is stopped; its engine then finishes its jobs, within ``grace`` seconds.
 
-    Meanwhile what comes is answered 503. Raises ValueError where the address cannot be had.
+    Meanwhile requests are answered 503. Raises RnriError where the address is not available.
     """
 
     def __init__(self, app: FastAPI, engine: Engine, address: Address, *, grace: float = 30.0) -> None:
@@ -68,13 +68,13 @@ class Server:
         )
 
     def run(self, ready: Callable[[], None] = lambda: None) -> bool:
-        """Serve; `ready` is called once requests are taken. Whether all that was taken on was finished."""
+        """Serve, and call `ready` once requests are accepted. Returns whether all accepted jobs were finished."""
         self._engine.warm()
         asyncio.run(self._run(ready))
         return self._finished
 
     def stop(self) -> None:
-        """Have it stop; from any thread."""
+        """Stop the server; from any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin_to_stop)
 
@@ -96,14 +96,14 @@ class Server:
             self._stopping = asyncio.ensure_future(self._stop())
 
     async def _stop(self) -> None:
-        """The engine finishes while there are connections to answer on."""
+        """Close the engine while connections are open, then end them."""
         self._finished = await asyncio.get_running_loop().run_in_executor(None, self._engine.close, self._grace)
         self._uvicorn.should_exit = True
 
 
 @contextmanager
 def background(server: Server) -> Iterator[str]:
-    """A server that runs in a thread, at the URL given, for as long as the block.
+    """Run a server in a thread for the block, which gets its URL.
 
     Raises RuntimeError where it does not start, or does not stop within its `patience`.
     """
@@ -112,7 +112,7 @@ def background(server: Server) -> Iterator[str]:
     def run() -> None:
         try:
             server.run(ready.set)
-        except BaseException as error:  # raised where the server was asked for
+        except BaseException as error:  # raised in the thread of the block
             faults.append(error)
 
     thread = threading.Thread(target=run, name="rnri-server", daemon=True)
@@ -132,9 +132,9 @@ def background(server: Server) -> Iterator[str]:
 
 
 def leave(engine: Engine) -> None:
-    """End this process at once, with exit code 0, if the thread of a closed engine is within what nothing ends.
+    """End this process at once, with exit code 0, if the thread of a closed engine still runs.
 
-    The interpreter would wait for it, or break down when it comes back.
+    The interpreter would wait for it, or crash when it returns.
     """
     if engine.alive:
         sys.stdout.flush()
@@ -143,7 +143,7 @@ def leave(engine: Engine) -> None:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn that leaves signals to others, and says when it takes connections."""
+    """Uvicorn without signal handlers, with a callback once it accepts connections."""
 
     ready: Callable[[], None]
 
@@ -152,7 +152,7 @@ class _Uvicorn(uvicorn.Server):
         return nullcontext()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and call `ready`."""
         await super().startup(sockets)
         if not self.should_exit:
             self.ready()

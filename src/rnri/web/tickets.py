@@ -1,4 +1,4 @@
-"""A result that is coming, and the reasons why it may not come."""
+"""Futures of an engine's jobs, and the reasons why a job has no result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """There is no result, and that is no fault of the request: the text says why and what to do."""
+    """A job without a result, for no fault of its request; the text has the reason and the cure."""
 
 
 class Superseded(Stopped):
@@ -21,7 +21,7 @@ class Superseded(Stopped):
 
 
 class Cancelled(Stopped):
-    """Nobody waits for it any more."""
+    """Its client waits no longer."""
 
 
 class Late(Stopped):
@@ -33,7 +33,7 @@ class Closed(Stopped):
 
 
 class Full(Stopped):
-    """As many requests wait already as may; `retry_after` is when some will be done, in seconds."""
+    """The queue is full; `retry_after` is when some of its jobs will be done, in seconds."""
 
     def __init__(self, waiting: int, retry_after: float) -> None:
         super().__init__(f"{waiting} requests wait already: try again in {retry_after:.0f} s")
@@ -41,10 +41,10 @@ class Full(Stopped):
 
 
 class Ticket(Generic[T]):
-    """What was asked of the engine: wait for it, cancel it, see how far it is; from any thread.
+    """A future of a job, for any thread: wait for it, cancel it, see its progress.
 
-    It is stopped once, for one reason, and whoever waits hears of that at once. `calls` counts the network calls
-    made for it so far.
+    It is stopped once, for one reason, which is raised at once where its result is awaited. `calls` counts the network
+    calls for it so far.
     """
 
     def __init__(self, session: str, seconds: float) -> None:
@@ -59,7 +59,7 @@ class Ticket(Generic[T]):
 
     @property
     def stopped(self) -> Stopped | None:
-        """Why there will be no result, if so; the passing of the deadline is noticed here."""
+        """Why there will be no result, or None; this tests the deadline as well."""
         if self._stopped is None and not self._box.done() and time.monotonic() > self.deadline:
             self.stop(Late(f"not done within {self.deadline - self.submitted:g} s: ask for less, or allow more time"))
         return self._stopped
@@ -70,7 +70,7 @@ class Ticket(Generic[T]):
         return max(self.deadline - time.monotonic(), 0.0)
 
     def stop(self, why: Stopped) -> bool:
-        """Stop it, unless it is stopped, and say whether that spared work; a result that is there is not given out."""
+        """Stop it, unless it is stopped; whether that saved work. A result that exists is not delivered."""
         with self._lock:
             if self._stopped is None:
                 self._stopped = why
@@ -80,11 +80,11 @@ class Ticket(Generic[T]):
             return True
 
     def cancel(self) -> None:
-        """Say that nobody waits for it any more: no further network call is made for it."""
+        """Stop it: no further network call is made for it."""
         self.stop(Cancelled("cancelled"))
 
     def finish(self, result: T) -> bool:
-        """Hand in the result; False if it was stopped, and the result is dropped."""
+        """Set the result; False if it was stopped, and the result is dropped."""
         with self._lock:
             if self._box.done():
                 return False
@@ -92,38 +92,38 @@ class Ticket(Generic[T]):
             return True
 
     def fail(self, error: Exception) -> None:
-        """Hand in an error instead of a result."""
+        """Set an error instead of a result."""
         with self._lock:
             if not self._box.done():
                 self._box.set_exception(error)
 
     def result(self) -> T:
-        """The result, once it is there. Raises why it was stopped, or what the work raised."""
+        """Wait for the result. Raises why it was stopped, or the error of the work."""
         try:
             result = self._box.result(self.left)
         except (FutureTimeoutError, Stopped):
-            return self._given_up()
+            return self._raise_stopped()
         return self._unless_stopped(result)
 
     async def answer(self) -> T:
-        """The same in a coroutine; a coroutine that is cancelled cancels the ticket."""
+        """Wait for the result in a coroutine, whose cancellation cancels the ticket."""
         try:
             result = await asyncio.wait_for(asyncio.wrap_future(self._box), self.left)
         except asyncio.CancelledError:
             self.cancel()
             raise
         except (TimeoutError, Stopped):
-            return self._given_up()
+            return self._raise_stopped()
         return self._unless_stopped(result)
 
-    def _given_up(self) -> T:
-        """Raises why: stopped by somebody, or by the deadline."""
+    def _raise_stopped(self) -> T:
+        """Raise why it was stopped, by the deadline if nothing else."""
         self.stop(Late(f"not done within {self.deadline - self.submitted:g} s: ask for less, or allow more time"))
         assert self._stopped is not None
         raise self._stopped
 
     def _unless_stopped(self, result: T) -> T:
-        """The result, unless it was stopped between being done and being asked for."""
+        """The result, unless it was stopped after it was done."""
         if self._stopped is not None:
             raise self._stopped
         return result

@@ -1,4 +1,4 @@
-"""Files of jobs on their way to the engine's queue: decoded in processes of their own, sessions in turn."""
+"""Decoding of files before their jobs join the engine's queue, in processes of their own, sessions in turn."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 from rnri.web.decoding import Decoder, Dropped
-from rnri.web.jobs import Job, Limits
+from rnri.web.jobs import Limits, QueuedJob
 from rnri.web.queue import FairQueue
 
 _LOG = logging.getLogger(__name__)
 _LOOK = 0.5
-"""Seconds after which it is seen that nobody waits for a picture that kept others from being decoded."""
+"""Seconds between tests whether the client of a decoded image that waits for its turn has gone."""
 _END = 2.0
 
 
 class Uploads:
-    """Decodes what jobs bring, and gives each job to `decoded`; a session has one file decoded at a time.
+    """Decodes the files of jobs, and passes each job to `decoded`; of a session one file at a time.
 
-    `room` says whether another decoded picture may be held. Both are called with the lock of `changed`, which is
-    notified, held; how each ended is counted in `counts`. A job whose file is no picture fails.
+    `room` tests whether another decoded image may be held. Both are called with the lock of `changed` held; outcomes
+    are counted in `counts`. A job whose file is refused fails.
     """
 
     def __init__(
@@ -30,52 +30,52 @@ class Uploads:
         limits: Limits,
         changed: threading.Condition,
         counts: Counter[str],
-        decoded: Callable[[Job[Any]], None],
+        decoded: Callable[[QueuedJob[Any]], None],
         room: Callable[[], bool],
     ) -> None:
         self._changed, self._counts, self._decoded, self._room = changed, counts, decoded, room
-        self._queue: FairQueue[Job[Any]] = FairQueue()
-        self._current: dict[str, Job[Any]] = {}
+        self._queue: FairQueue[QueuedJob[Any]] = FairQueue()
+        self._current: dict[str, QueuedJob[Any]] = {}
         self._stopped = False
         self._decoders = [Decoder(limits.pixels, limits.decoding) for _ in range(limits.decoders)]
         self._threads: list[threading.Thread] = []
 
     def __len__(self) -> int:
-        """How many wait to be decoded; asked with the lock held."""
+        """How many files wait; call with the lock held."""
         return len(self._queue)
 
     @property
     def idle(self) -> bool:
-        """Whether none waits and none is at work; asked with the lock held."""
+        """Whether no file waits or is decoded; call with the lock held."""
         return not self._current and not len(self._queue)
 
-    def put(self, job: Job[Any]) -> None:
-        """Have its file decoded; with the lock held."""
+    def put(self, job: QueuedJob[Any]) -> None:
+        """Queue a job whose file is to be decoded; call with the lock held."""
         self._queue.put(job)
         self.start()
 
     def start(self) -> None:
-        """Start the processes, unless they are; with the lock held."""
+        """Start the processes, unless they run; call with the lock held."""
         if not self._threads and not self._stopped:
             for decoder in self._decoders:
                 thread = threading.Thread(target=self._run, args=(decoder,), name="rnri-upload", daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
-    def stop(self) -> list[Job[Any]]:
-        """Decode nothing more, kill what is at work, and give what is left; with the lock held."""
+    def stop(self) -> list[QueuedJob[Any]]:
+        """Kill the processes; returns the jobs that are left. Call with the lock held."""
         self._stopped = True
         for decoder in self._decoders:
             decoder.stop()
         return [*self._queue.drain(), *self._current.values()]
 
     def join(self) -> None:
-        """Wait until the processes have ended; without the lock."""
+        """Wait until the processes have ended; call without the lock."""
         for thread in self._threads:
             thread.join(_END)
 
-    def _next(self) -> Job[Any] | None:
-        """The job whose file is decoded now; none once it is stopped."""
+    def _next(self) -> QueuedJob[Any] | None:
+        """The job whose file is decoded next; None once it is stopped."""
         with self._changed:
             while not self._stopped:
                 if self._room():
@@ -90,19 +90,19 @@ class Uploads:
         try:
             decoder.start()
             while job := self._next():
-                ended = self._decode(decoder, job)
+                outcome = self._decode(decoder, job)
                 with self._changed:
-                    self._counts[ended] += 1
+                    self._counts[outcome] += 1
                     del self._current[job.session]
                     if job.pixels is not None and not self._stopped:
                         self._decoded(job)
                     self._changed.notify_all()
-                del job  # a ticket lives as long as somebody waits for it
+                del job  # its ticket is referenced by those alone who wait for it
         finally:
             decoder.close()
 
-    def _decode(self, decoder: Decoder, job: Job[Any]) -> str:
-        """Decode its file, and say how that ended, as the engine's counts call it."""
+    def _decode(self, decoder: Decoder, job: QueuedJob[Any]) -> str:
+        """Decode the file of a job; returns the outcome by its name in the engine's counts."""
         file, job.file = job.file, None
         assert file is not None
         try:

@@ -1,4 +1,4 @@
-"""The work of an engine: pictures inverted and kept, kept inversions drawn, alone or several in the same calls."""
+"""Work of an engine: inverts images and stores the inversions, edits stored inversions one by one or in one batch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.inversion import Inversion, stacked
 from torch import Tensor
 
@@ -13,96 +14,108 @@ from rnri import images
 from rnri.editing.editor import Editor, Timings
 from rnri.editing.fidelity import fidelity, residual
 from rnri.images import ImageLike
-from rnri.models.base import prompt_warnings
+from rnri.models.prompts import prompt_warnings
 from rnri.web.batch import ending
-from rnri.web.jobs import Drawing, Edited, Job
-from rnri.web.store import Cost, Inverted, Kept, Quality, Settings, Store
+from rnri.web.jobs import EditOutput, EditTask, QueuedJob
+from rnri.web.results import ComputeCost, InversionReport, Quality, Seconds
+from rnri.web.store import Store, StoredInversion
 
 
 class Missing(LookupError):
-    """There is no inversion of this id for who asks; whether another has one is not told."""
+    """No inversion with this id belongs to who requests it; another owner may have one."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is done for jobs, in the one thread that uses the model; inversions are kept in `store`."""
+    """Work for jobs, in the one thread that uses the model; inversions go to `store`."""
 
     store: Store
 
-    def find(self, id: str, owner: str) -> Kept:
-        """A kept inversion; `Missing` if this owner has none of this id."""
-        kept = self.store.get(id, owner)
-        if kept is None:
+    def find(self, id: str, owner: str) -> StoredInversion:
+        """A stored inversion; `Missing` if this owner has none of this id."""
+        stored = self.store.get(id, owner)
+        if stored is None:
             raise Missing(f"there is no inversion {id!r}: invert the image first, or again")
-        return kept
+        return stored
 
     def invert(
         self,
         editor: Editor,
-        job: Job[Inverted],
+        job: QueuedJob[InversionReport],
         *,
-        given: ImageLike | None,
+        image: ImageLike | None,
         prompt: str | Callable[[Tensor], str],
-        how: Settings,
+        config: InversionConfig,
         owner: str,
-    ) -> Inverted:
-        """A picture, `given` or decoded of the job's file, inverted and kept; see `Engine.invert`."""
+    ) -> InversionReport:
+        """Invert an image, or that of the job's file, and store the inversion; see `Engine.invert`."""
         timings = Timings()
         with timings.measure("encode"):
-            pixels = images.read(job.decoded() if given is None else given)
+            pixels = images.read(job.take_pixels() if image is None else image)
         text = prompt if isinstance(prompt, str) else prompt(pixels)
         encoded = editor.encode(pixels, timings=timings)
         with prompt_warnings() as remarks:
-            found = editor.invert(encoded, text, how.config(), timings=timings)
-        reached = fidelity(editor, found, pixels)
-        quality = Quality(reached.reconstruction, reached.autoencoder_bound, found.status.name, residual(found))
-        cost = Cost(found.nfe, found.njvp, found.nvjp, timings, job.waited)
-        steps = len(found.schedule)
-        about = Inverted(Store.new_id(), text, how, encoded.size, steps, quality, cost, tuple(remarks))
+            inversion = editor.invert(encoded, text, config, timings=timings)
+        accuracy = fidelity(editor, inversion, pixels)
+        report = InversionReport(
+            id=Store.new_id(),
+            prompt=text,
+            inverter=inversion.provenance.inverter,
+            solver=str(config.inverter),
+            steps=len(inversion.schedule),
+            width=encoded.size[0],
+            height=encoded.size[1],
+            quality=Quality(
+                psnr_db=accuracy.reconstruction,
+                bound_db=accuracy.autoencoder_bound,
+                status=inversion.status.name,
+                residual=residual(inversion),
+            ),
+            cost=ComputeCost(
+                nfe=inversion.nfe, njvp=inversion.njvp, nvjp=inversion.nvjp, seconds=Seconds.of(timings, job.waited)
+            ),
+            remarks=list(remarks),
+        )
         if job.ticket.stopped is None:
-            self.store.put(Kept(about, owner, encoded, found))
-        return about
+            self.store.put(StoredInversion(report, owner, config, encoded, inversion))
+        return report
 
-    def edit(self, editor: Editor, group: Sequence[Job[Edited]]) -> list[Edited]:
-        """The results of edits that agree, or of one: each what `Editor.edit` gives for its prompts."""
-        timings, drawings, sources, again = Timings(), list[Drawing](), list[Inversion](), False
+    def edit(self, editor: Editor, group: Sequence[QueuedJob[EditOutput]]) -> list[EditOutput]:
+        """Outputs of one edit, or of several that agree: each that of `Editor.edit` for its prompts."""
+        timings, tasks, sources, recomputed = Timings(), list[EditTask](), list[Inversion](), False
         with prompt_warnings() as remarks:
             for job in group:
-                id, owner, drawing = cast("tuple[str, str, Drawing]", job.drawing)
-                kept = self.find(id, owner)
-                again = kept.inversion is None
-                source = self._again(editor, kept, timings) if kept.inversion is None else kept.inversion
-                drawings.append(drawing)
-                sources += [ending(source, drawing.strength)] * len(drawing.prompts)
+                id, owner, task = cast("tuple[str, str, EditTask]", job.edit)
+                stored = self.find(id, owner)
+                recomputed = stored.inversion is None
+                source = self._recompute(editor, stored, timings) if stored.inversion is None else stored.inversion
+                tasks.append(task)
+                sources += [ending(source, task.strength)] * len(task.prompts)
             result = editor.edit(
                 sources[0] if len(group) == 1 else stacked(sources),
-                [prompt for drawing in drawings for prompt in drawing.prompts],
-                guidance=drawings[0].guidance,
-                negative=drawings[0].negative or None,
-                controls="auto" if drawings[0].controls is None else drawings[0].controls,
-                size=drawings[0].size,
+                [prompt for task in tasks for prompt in task.prompts],
+                tasks[0].config,
+                size=tasks[0].size,
                 timings=timings,
             )
-            pictures = iter(result.pictures)
-        results = []
-        for job, drawing in zip(group, drawings, strict=True):
-            said = tuple(remarks if len(group) == 1 else _remarks(editor, drawing) if remarks else ())
-            mine = tuple(next(pictures) for _ in drawing.prompts)
-            cost = Cost(job.ticket.calls, 0, 0, timings, job.waited)
-            results.append(Edited(mine, cost, len(sources), again, said))
-        return results
+        pictures, outputs = iter(result.pictures), []
+        for job, task in zip(group, tasks, strict=True):
+            own = remarks if len(group) == 1 else _remarks(editor, task.prompts) if remarks else ()
+            cost = ComputeCost(nfe=job.ticket.calls, njvp=0, nvjp=0, seconds=Seconds.of(timings, job.waited))
+            own_pictures = tuple(next(pictures) for _ in task.prompts)
+            outputs.append(EditOutput(own_pictures, cost, len(sources), recomputed, tuple(own)))
+        return outputs
 
-    def _again(self, editor: Editor, kept: Kept, timings: Timings) -> Inversion:
-        """An inversion that was given up, from the latents of its picture."""
-        about = kept.about
+    def _recompute(self, editor: Editor, stored: StoredInversion, timings: Timings) -> Inversion:
+        """An inversion that was evicted, from the latents of its image."""
         with prompt_warnings():
-            found = editor.invert(kept.encoded, about.prompt, about.settings.config(), timings=timings)
-        self.store.restore(about.id, found)
-        return found
+            inversion = editor.invert(stored.encoded, stored.report.prompt, stored.config, timings=timings)
+        self.store.restore(stored.report.id, inversion)
+        return inversion
 
 
-def _remarks(editor: Editor, drawing: Drawing) -> list[str]:
-    """What the model cannot read of a drawing's prompts."""
+def _remarks(editor: Editor, prompts: Sequence[str]) -> list[str]:
+    """Words of prompts outside the model's vocabulary."""
     with prompt_warnings() as remarks:
-        editor.model.embed(drawing.prompts)
+        editor.model.embed(prompts)
     return remarks

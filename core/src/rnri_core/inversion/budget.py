@@ -1,6 +1,6 @@
-"""Network calls as a budget: what iterations cost, and how many each step of a schedule is given.
+"""Network calls: the cost of iterations, and their allotment to the steps of a schedule.
 
-A budget counts every call of the network, an exact Jacobian product (jvp or vjp) as two. Methods are comparable at
+Every call of the network is counted, an exact Jacobian product (jvp or vjp) as two. Methods are comparable at
 equal calls, not at equal iterations.
 """
 
@@ -13,11 +13,11 @@ import torch
 
 from rnri_core.errors import RnriError
 from rnri_core.sampling.steps import Schedule, Step
-from rnri_core.solvers.equation import Equation, Gaussian
 from rnri_core.solvers.solve import Solver, solve
+from rnri_core.solvers.step_equation import Gaussian, Priors, StepEquation
 
 Spread = Literal["spectrum", "even"]
-"""How calls are spread over steps: by the bounds of their spectra, or as evenly as they divide."""
+"""Allotment of calls to steps: by the bounds of their spectra, or as evenly as they divide."""
 
 CAP = 0.995
 """β counts as no larger than this: next to the image it is 1, and no number of calls would be enough.
@@ -30,36 +30,49 @@ that they leave with 0.98.
 def cost(solver: Solver, iterations: int) -> int:
     """Network calls that ``iterations`` of ``solver`` make on one equation at most, products counted as two.
 
-    Not declared by the solver but counted, on an equation that yields nothing: 1 − ∂g is a cyclic shift, on which
-    linear solvers of Krylov's kind make no progress. So it is exact where every call is always made, and the most
-    where a solver ends an inner loop once that is good enough.
+    Counted on an equation on which no solver makes progress: 1 − ∂g is a cyclic shift, the worst case of Krylov
+    methods. So it is exact where every call is always made, and the most where a solver may end an inner loop early.
 
-    >>> from rnri import solver
+    Args:
+        solver: the solver.
+        iterations: iterations on one equation, from 1.
+
+    >>> from rnri_core.solvers import solver
     >>> [cost(solver(name), 3) for name in ("explicit", "fixed-point", "gnri", "newton-krylov:directions=2")]
     [1, 3, 7, 9]
     """
     right = torch.zeros(1, 1, 16, 16)
     right[..., 0, 0] = 1.0
-    equation = Equation(lambda z: z - z.roll(1) + right, prior=lambda name: Gaussian(0 * right, 1.0))
+    priors = Priors(math.inf, *[Gaussian(right, 0.0, 1.0)] * 4)
+    equation = StepEquation(lambda z: z - z.roll(1) + right, priors=priors)
     return solve(equation, 0 * right, solver, max_iter=iterations).calls
 
 
 def allot(schedule: Schedule, calls: int, solver: Solver | None = None, *, spread: Spread = "spectrum") -> list[int]:
-    """Iterations of each step, from the image outwards, that together cost at most ``calls``: a plan for ``invert``.
+    """Iterations of each step that together cost at most ``calls``: a plan for :class:`Implicit`.
 
     Every step gets one iteration. Each further one goes to the step whose error may still be the largest. By
     ``spectrum`` that is the step with the largest bound 1/T_n((2 − β)/β) after its n iterations, T_n being Chebyshev's
     polynomial: the best that n calls can promise where the eigenvalues of ∂z_clean/∂z lie in [σ′/σ, α′/α]
-    (:meth:`Step.spectrum`), β = 1 − σ′α/(σα′), whatever the network states. β is 1 next to the image and small away
+    (:meth:`Step.spectrum`), β = 1 − σ′α/(σα′), whatever the prediction type. β is 1 next to the image and small away
     from both ends, so that few calls go where few are needed. By ``even`` it is the step with the fewest iterations,
-    the nearest to the image of equal ones: what a method does that knows nothing of the schedule.
+    the nearest to the image of equal ones: the allotment of methods that do not use the schedule.
 
-    ``solver`` says what its iterations cost; without one each costs a call. What is too little for another iteration
-    is left over. Raises ``ValueError`` where ``calls`` do not buy one iteration for every step.
+    Args:
+        schedule: K steps, noisy to clean.
+        calls: network calls in all; what is too little for another iteration is left over.
+        solver: the solver whose iterations are paid for; without one each iteration costs one call.
+        spread: ``"spectrum"`` or ``"even"``.
 
-    >>> from rnri_core.sampling import steps as schedule
-    >>> from rnri import solver
-    >>> steps = schedule.ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
+    Returns:
+        K numbers of iterations, from the image outwards.
+
+    Raises:
+        RnriError: where ``calls`` are too few for one iteration of every step.
+
+    >>> from rnri_core.sampling.schedules import ddim
+    >>> from rnri_core.solvers import solver
+    >>> steps = ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
     >>> allot(steps, 12), allot(steps, 12, spread="even"), allot(steps, 12, solver("gnri"), spread="even")
     ([9, 1, 1, 1], [3, 3, 3, 3], [2, 2, 1, 1])
     """

@@ -1,4 +1,4 @@
-"""How an image is inverted, as one value for Python, command line, HTTP and page."""
+"""The settings of an inversion, as one value for Python, command line, HTTP and page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InversionConfig:
         tol: residual at which an image stops iterating.
         init: initial guess of each step.
         noise_maps: store the difference to the next latents for each step.
-        seed: of all noise that is drawn, 0 to 2⁶³ − 1.
+        seed: seed of all noise, 0 to 2⁶³ − 1.
         resolution: (width, height) in pixels at which the network works.
 
     Raises:

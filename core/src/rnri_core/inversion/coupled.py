@@ -1,4 +1,4 @@
-"""Coupled samplers: two latents that are inverted by algebra, so no equation has to have a root."""
+"""Coupled samplers: two latents whose steps are inverted by algebra, without an equation to solve."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ class Edict(Registered):
 
         x ← a x + b m(s y) + c,  y ← a y + b m(s x) + c,  x ← p x + (1 − p) y,  y ← p y + (1 − p) x
 
-    Every line is undone by itself. Of the first two lines, which comes first alternates from step to step; the mixing
+    Every line is inverted by itself. Of the first two lines, which comes first alternates from step to step; the mixing
     always begins with x, as in the authors' code. Two evaluations a step both ways. Inversion amplifies a difference
     between x and y by 1/p² a step: 50 steps at p = 0.93 amplify rounding a thousandfold and more, so give them
     float64.
 
     >>> import torch
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z.tanh()
-    >>> found = Edict().invert(m, steps, torch.ones(1, 4))
-    >>> torch.allclose(found.sample(m), torch.ones(1, 4)), found.nfe
+    >>> inversion = Edict().invert(m, steps, torch.ones(1, 4))
+    >>> torch.allclose(inversion.sample(m), torch.ones(1, 4)), inversion.nfe
     (True, 4)
     """
 
@@ -111,7 +111,7 @@ class Edict(Registered):
 
 @dataclass(frozen=True)
 class Bdia(Registered):
-    """BDIA (Zhang, Lewis and Kleijn 2024): a step that uses the latents before it, and so can be undone.
+    """BDIA (Zhang, Lewis and Kleijn 2024): a step that uses the latents before it, and so can be inverted.
 
         z_clean = Φ(z) + γ (z_noisy − Ψ(z)),     z_noisy = Ψ(z) + (z_clean − Φ(z))/γ
 
@@ -119,6 +119,13 @@ class Bdia(Registered):
     output at z. γ, ``weight``, is the share of the integration towards the noise that is taken back; γ → 0 is the
     sampler itself. The pair is two neighbouring latents; the first pair of an inversion is made by an explicit step.
     One evaluation a step; inversion amplifies errors by 1/γ a step. For samplers that add no noise.
+
+    >>> import torch
+    >>> from rnri_core.sampling.schedules import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z.tanh()
+    >>> inversion = Bdia().invert(m, steps, torch.ones(1, 4))
+    >>> torch.allclose(inversion.sample(m), torch.ones(1, 4)), inversion.nfe
+    (True, 2)
     """
 
     source: ClassVar = publications.BDIA
@@ -152,10 +159,9 @@ def _both_ways(step: Step, before: Step, z: Tensor, output: Tensor) -> Pair:
     Both are κ z + (α″ − α κ) x̂ with κ = σ″/σ and (α″, σ″) the levels there; x̂ is the x₀ prediction of ``output``.
     """
     down = step.step(z, output)
-    alpha, sigma, alpha_down, sigma_down = step.levels
-    x0 = (down - sigma_down / sigma * z) / (alpha_down - alpha * sigma_down / sigma)
+    alpha, sigma = step.levels[:2]
     alpha_up, sigma_up = before.levels[:2]
-    return down, sigma_up / sigma * z + (alpha_up - alpha * sigma_up / sigma) * x0
+    return down, sigma_up / sigma * z + (alpha_up - alpha * sigma_up / sigma) * step.x0_from_step(z, down)
 
 
 def _refuse_noise(schedule: Iterable[Step]) -> None:

@@ -22,17 +22,15 @@ class EditFriendly(Registered):
         latents[k] = (α_k/α′) z_clean + √(σ_k² − (α_k σ′/α′)²) n_k,   n_k ~ N(0, I)
         noise_maps[k] = latents[k+1] − mean of the ancestral step from latents[k]
 
-    α′, σ′ are the levels of ``z_clean``; ``n_k`` is drawn with ``seed``, the same for every image. One network
+    α′, σ′ are the levels of ``z_clean``; ``n_k`` is generated from ``seed``, the same for every image. One network
     evaluation a step, in any order. Noise maps are as large as the noise of the sampler: as residuals they are no
     sign of failure. ``shift`` noises each latent as that of so many steps later, which brings the noise maps of
     few-step samplers to the size that these expect (Deutch et al., SIGGRAPH Asia 2024, Section 4.1).
 
-    >>> from rnri_core.inversion.inversion import sample
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
-    >>> found = EditFriendly().invert(m, steps, torch.ones(1, 4))
-    >>> again = sample(m, found.schedule, found.noise, noise_maps=found.noise_maps)
-    >>> torch.allclose(again, torch.ones(1, 4)), found.nfe
+    >>> inversion = EditFriendly().invert(m, steps, torch.ones(1, 4))
+    >>> torch.allclose(inversion.sample(m), torch.ones(1, 4)), inversion.nfe
     (True, 2)
     """
 

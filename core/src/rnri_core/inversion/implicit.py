@@ -16,7 +16,7 @@ from rnri_core.solvers.equation import at_least_float32
 from rnri_core.solvers.solve import Solution, Solver, solve
 
 Init = Literal["clean", "noised", "predicted", "noised-predicted"]
-"""Initial guess of each step. ``clean``: its clean end. ``noised``: the step next to the image starts at a draw from
+"""Initial guess of each step. ``clean``: its clean end. ``noised``: the step next to the image starts at a sample of
 q(z | z_clean), the others at their clean ends. ``predicted``: each step but the first starts from the network output
 that the solution of the step before implies, z⁰ = inverse_step(z_clean, implied output), for no evaluation.
 ``noised-predicted``: both."""
@@ -34,10 +34,10 @@ class Inverter(Protocol):
             m: the network, prompt and guidance bound.
             schedule: K steps, noisy to clean.
             z_clean: clean latents (B, …).
-            seed: seed of all noise the method draws.
+            seed: seed of all noise.
 
         Returns:
-            The inversion, provenance left to the caller but for ``seed`` and ``inverter``.
+            The inversion; of its provenance, ``seed`` and ``solved`` are set.
         """
         ...
 
@@ -56,7 +56,7 @@ class Implicit:
             the clean latents back to rounding error whatever the solver did.
 
     >>> from rnri_core.inversion.inversion import sample
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> from rnri_core.solvers import solver
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
     >>> inversion = Implicit(solver("fixed-point"), iterations=9).invert(m, steps, torch.ones(1, 4))
@@ -76,15 +76,19 @@ class Implicit:
         self.plan(1)
 
     def plan(self, steps: int) -> list[int]:
-        """Iterations of each of ``steps`` steps, from the image outwards."""
-        given = [self.iterations] if isinstance(self.iterations, int) else list(self.iterations)
-        if not given or min(given) < 1:
+        """Iterations of each of ``steps`` steps, from the image outwards.
+
+        Raises:
+            RnriError: for a step without iterations.
+        """
+        plan = [self.iterations] if isinstance(self.iterations, int) else list(self.iterations)
+        if not plan or min(plan) < 1:
             raise RnriError(
                 f"iterations={self.iterations!r} leave a step without any",
                 hint="give a number, or several, each at least 1",
                 field="iterations",
             )
-        return (given + given[-1:] * steps)[:steps]
+        return (plan + plan[-1:] * steps)[:steps]
 
     def invert(self, m: Denoiser, schedule: Schedule, z_clean: Tensor, *, seed: int = 0) -> Inversion:
         """See :class:`Inverter`."""

@@ -1,4 +1,4 @@
-"""The inversion of an image: the trajectory of latents, how its equations were solved, and what it belongs to."""
+"""The inversion of an image: trajectory of latents, diagnostics of the equations, provenance."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ class Trajectory:
 
     Raises:
         RnriError: where the numbers or shapes of latents and noise maps do not fit the schedule.
+
+    >>> from rnri_core.sampling.schedules import flow
+    >>> Trajectory(flow([1.0, 0.5, 0.0], [1000, 500]), (torch.ones(1, 4),) * 2)
+    Traceback (most recent call last):
+    rnri_core.errors.RnriError: 2 latents are not both ends of 2 steps
     """
 
     schedule: Schedule
@@ -51,17 +56,20 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What an inversion belongs to.
+    """Provenance of an inversion: image, model and settings.
 
     Attributes:
         prompt: the source prompt that conditioned the network.
         model: fingerprint of the network's weights.
         size: (width, height) of the image, in pixels.
         guidance: guidance scale of the inversion.
-        seed: seed of all noise that was drawn.
+        seed: seed of all noise.
         inverter: spec of the inverter that ran, presets resolved.
         solved: whether the noise solves the sampler's equations; of an edit, those of the image that was edited.
         engine, dtype, device: where the network ran.
+
+    >>> Provenance(prompt="a red ball", size=(640, 480)).size
+    (640, 480)
     """
 
     prompt: str = ""
@@ -82,10 +90,22 @@ class Inversion:
 
     Attributes:
         trajectory: schedule, latents and noise maps.
-        solutions: ``solutions[k]`` is how ``latents[k]`` was found; empty where no equation was solved.
+        solutions: ``solutions[k]`` is the solution at ``latents[k]``; empty where no equation was solved.
         provenance: prompt, model, size, guidance, seed, inverter.
 
+    Raises:
+        RnriError: where solutions are not one for each step, or provenance does not count it as solved.
+
     The attributes of trajectory and provenance can be read from the inversion itself.
+
+    >>> from rnri_core.inversion.presets import invert
+    >>> from rnri_core.sampling.schedules import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
+    >>> inversion = invert(m, steps, torch.ones(2, 4), "fixed-point", iterations=3)
+    >>> inversion.noise.shape, inversion.residual.shape, inversion.nfe, inversion.status.name
+    (torch.Size([2, 4]), torch.Size([2, 2]), 6, 'FIXED_BUDGET')
+    >>> inversion.described(prompt="a red ball").prompt
+    'a red ball'
     """
 
     trajectory: Trajectory
@@ -95,6 +115,8 @@ class Inversion:
     def __post_init__(self) -> None:
         if self.solutions and len(self.solutions) != len(self.schedule):
             raise RnriError(f"{len(self.solutions)} solutions are not one for each of {len(self.schedule)} steps")
+        if self.solutions and not self.solved:
+            raise RnriError("solutions are of an inversion that solves equations", hint="set solved, or leave them out")
 
     @property
     def schedule(self) -> Schedule:
@@ -143,12 +165,12 @@ class Inversion:
 
     @property
     def seed(self) -> int:
-        """Seed of all noise that was drawn."""
+        """Seed of all noise."""
         return self.provenance.seed
 
     @property
     def solved(self) -> bool:
-        """Whether the noise solves the sampler's equations; else it is a noised image, which noise maps lead back."""
+        """Whether the noise solves the sampler's equations; otherwise it is a noised image with noise maps."""
         return self.provenance.solved
 
     @property
@@ -164,10 +186,11 @@ class Inversion:
         """‖z_clean − denoise(z)‖ / ‖z_clean‖ of each step and image, shape (K, B).
 
         Of the latents themselves where there are noise maps (which are that difference), else of the last points
-        evaluated, see :class:`Solution`.
+        evaluated, see :class:`Solution`; NaN where there are neither, as in a stack of inversions without noise maps.
         """
         if self.noise_maps is None:
-            return torch.stack([solution.residual for solution in self.solutions])
+            unknown = [torch.full((len(self.noise),), torch.nan)] * len(self.schedule)
+            return torch.stack([solution.residual for solution in self.solutions] or unknown)
         pairs = zip(self.noise_maps, self.latents[1:], strict=True)
         return torch.stack([(norm(noise_map) / norm(clean)).flatten() for noise_map, clean in pairs])
 
@@ -203,36 +226,39 @@ class Inversion:
         """The inversion of the last ``steps`` steps alone: what a strength below 1 inverts.
 
         Raises:
-            RnriError: unless there are so many.
+            RnriError: unless 1 ≤ ``steps`` ≤ K.
         """
         if not 1 <= steps <= len(self.schedule):
             raise RnriError(f"steps={steps} is out of range", hint=f"give 1 to {len(self.schedule)}", field="steps")
-        first, way = len(self.schedule) - steps, self.trajectory
-        maps = None if way.noise_maps is None else way.noise_maps[first:]
-        return replace(
-            self,
-            trajectory=Trajectory(way.schedule[first:], way.latents[first:], maps),
-            solutions=self.solutions[first:],
-        )
+        first, whole = len(self.schedule) - steps, self.trajectory
+        maps = None if whole.noise_maps is None else whole.noise_maps[first:]
+        trajectory = Trajectory(whole.schedule[first:], whole.latents[first:], maps)
+        return replace(self, trajectory=trajectory, solutions=self.solutions[first:])
 
     def row(self, index: int) -> Inversion:
-        """The inversion of one image of the batch, as a batch of one."""
-        rows, way = slice(index, index + 1), self.trajectory
-        maps = None if way.noise_maps is None else tuple(each[rows] for each in way.noise_maps)
-        return replace(
-            self,
-            trajectory=Trajectory(way.schedule, tuple(each[rows] for each in way.latents), maps),
-            solutions=tuple(
-                replace(
-                    each,
-                    z=each.z[rows],
-                    residual=each.residual[rows],
-                    residuals=each.residuals[:, rows],
-                    codes=each.codes[rows],
-                )
-                for each in self.solutions
-            ),
+        """The inversion of one image of the batch, as a batch of one.
+
+        Raises:
+            RnriError: unless 0 ≤ ``index`` < B.
+        """
+        if not 0 <= index < len(self.noise):
+            raise RnriError(f"index={index} is out of range", hint=f"give 0 to {len(self.noise) - 1}", field="index")
+        return self.mapped(lambda x, batch: x.narrow(batch, index, 1))
+
+    def mapped(self, change: Callable[[Tensor, int], Tensor]) -> Inversion:
+        """The inversion with ``change(tensor, batch dimension)`` for every tensor but those of the schedule."""
+        maps = self.noise_maps
+        trajectory = Trajectory(
+            self.schedule,
+            tuple(change(z, 0) for z in self.latents),
+            None if maps is None else tuple(change(noise_map, 0) for noise_map in maps),
         )
+        batch = {"z": 0, "residual": 0, "residuals": 1, "codes": 0}
+        solutions: list[Solution] = []
+        for each in self.solutions:
+            changed: dict[str, Any] = {name: change(getattr(each, name), n) for name, n in batch.items()}
+            solutions.append(replace(each, **changed))
+        return replace(self, trajectory=trajectory, solutions=tuple(solutions))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, whole or not at all, that :meth:`load` reads back to the same bits."""
@@ -253,16 +279,27 @@ class Inversion:
 
 
 def stacked(inversions: Sequence[Inversion]) -> Inversion:
-    """Inversions with equal schedules as one of all their images, in order; provenance is that of the first.
+    """Inversions along one schedule as one of all their images, in order; provenance is that of the first.
 
     Solutions are left out: step by step they count evaluations of different runs.
+
+    Raises:
+        RnriError: where schedules differ, or only some have noise maps.
+
+    >>> from rnri_core.inversion.presets import invert
+    >>> from rnri_core.sampling.schedules import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
+    >>> inversion = invert(m, steps, torch.ones(2, 4), "fixed-point")
+    >>> stacked([inversion.row(0), inversion.row(1)]).noise.equal(inversion.noise)
+    True
     """
     first = inversions[0]
-    maps = None
-    if first.noise_maps is not None:
-        maps = tuple(torch.cat(each) for each in zip(*(one.noise_maps or () for one in inversions), strict=True))
+    alike = {(tuple((s.t, s.a, s.b) for s in each.schedule), each.noise_maps is None) for each in inversions}
+    if len(alike) > 1:
+        raise RnriError("inversions along other steps, or with and without noise maps, make no batch")
     latents = tuple(torch.cat(each) for each in zip(*(one.latents for one in inversions), strict=True))
-    return replace(first, trajectory=Trajectory(first.schedule, latents, maps), solutions=())
+    maps = tuple(torch.cat(each) for each in zip(*(one.noise_maps or () for one in inversions), strict=True))
+    return replace(first, trajectory=Trajectory(first.schedule, latents, maps or None), solutions=())
 
 
 def sample(
@@ -287,7 +324,7 @@ def sample(
     Returns:
         Clean latents (B, …), float32 or better; K network evaluations.
 
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> sample(lambda z, t: z, flow([1.0, 0.5, 0.0], [1000, 500]), torch.ones(1, 1)).item()
     0.25
     """

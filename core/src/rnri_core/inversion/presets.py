@@ -36,7 +36,7 @@ class Preset:
         extra: network evaluations beyond one for each step (and one more for each noise map).
         init: initial guess of each step.
         noise_maps: whether noise maps are stored.
-        edit_friendly_from: from so many steps on it is :class:`EditFriendly` instead, unless told how to solve.
+        edit_friendly_from: from so many steps on it is :class:`EditFriendly`, unless options of solving are given.
     """
 
     about: str
@@ -69,9 +69,16 @@ AnyInverter = Implicit | EditFriendly | Edict | Bdia
 
 
 def check(spec: str, *, plain: bool = False) -> None:
-    """Raise ``RnriError`` unless ``spec`` names a preset or is the spec of an inverter or a solver.
+    """Check that ``spec`` names a preset or is the spec of an inverter or a solver.
 
-    With ``plain``, for specs of requests, fields that take a file are refused as well.
+    Args:
+        spec: a preset, or ``"name:option=value"``.
+        plain: refuse options that take a file, for specs of requests.
+
+    Raises:
+        RnriError: where it is none; ``field`` is ``"inverter"``.
+
+    >>> check("anderson:memory=5")
     """
     if spec not in PRESETS:
         _named(spec, plain=plain)
@@ -87,7 +94,7 @@ def inverter(
     init: Init | None = None,
     noise_maps: bool | None = None,
 ) -> AnyInverter:
-    """The inverter that a name, spec or solver stands for on this schedule; options that are given win.
+    """The inverter of a name, spec or solver on a schedule; options override those of a preset.
 
     Args:
         how: a preset, a spec of :data:`INVERTERS` or of a solver, a solver, or an inverter (returned as it is).
@@ -101,7 +108,7 @@ def inverter(
         RnriError: for an unknown name, for options that the inverter does not take, for too few ``calls``.
 
     >>> import torch
-    >>> from rnri_core.sampling.steps import ddim
+    >>> from rnri_core.sampling.schedules import ddim
     >>> steps = ddim(torch.linspace(0.9995, 0.99, 1000).cumprod(0), [999, 749, 499, 249])
     >>> auto = inverter("auto", steps)
     >>> auto.iterations, auto.init, auto.noise_maps
@@ -114,13 +121,13 @@ def inverter(
     >>> type(inverter("auto", many)).__name__, type(inverter("auto", many, iterations=1)).__name__
     ('EditFriendly', 'Implicit')
     """
-    options = {"calls": calls, "iterations": iterations, "tol": tol, "init": init, "noise_maps": noise_maps}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    every = {"calls": calls, "iterations": iterations, "tol": tol, "init": init, "noise_maps": noise_maps}
+    options: dict[str, Any] = {name: value for name, value in every.items() if value is not None}
     if isinstance(how, str) and how in PRESETS:
-        return _of_preset(PRESETS[how], schedule, given)
+        return _of_preset(PRESETS[how], schedule, options)
     made = _named(how) if isinstance(how, str) else how
     if isinstance(made, (Implicit, EditFriendly, Edict, Bdia)):
-        for name, value in given.items():
+        for name, value in options.items():
             raise RnriError(f"{name}={value!r} is for solvers, not for {how!r}", hint="leave it out", field=name)
         return made
     if calls is not None:
@@ -128,9 +135,9 @@ def inverter(
             f"calls={calls} are for {', '.join(PRESETS)}", hint=f"give {how!r} iterations instead", field="calls"
         )
     if tol is not None:
-        given.setdefault("iterations", TOL_ITERATIONS)
+        options.setdefault("iterations", TOL_ITERATIONS)
     published = [made.iterations(step.t) for step in reversed(schedule)]
-    return replace(Implicit(made, published[0] if len(set(published)) == 1 else published), **given)
+    return replace(Implicit(made, published[0] if len(set(published)) == 1 else published), **options)
 
 
 def invert(
@@ -149,17 +156,17 @@ def invert(
         schedule: K steps, noisy to clean.
         z_clean: clean latents (B, …).
         how: a preset, a spec, a solver or an inverter.
-        seed: seed of all noise that is drawn.
+        seed: seed of all noise.
         options: ``calls``, ``iterations``, ``tol``, ``init``, ``noise_maps``, see :func:`inverter`.
 
     Returns:
         An :class:`Inversion`; a :class:`PairInversion` by EDICT and BDIA.
 
     >>> import torch
-    >>> from rnri_core.sampling.steps import flow
+    >>> from rnri_core.sampling.schedules import flow
     >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
-    >>> found = invert(m, steps, torch.ones(1, 4), "fixed-point", iterations=9)
-    >>> torch.allclose(found.sample(m), torch.ones(1, 4))
+    >>> inversion = invert(m, steps, torch.ones(1, 4), "fixed-point", iterations=9)
+    >>> torch.allclose(inversion.sample(m), torch.ones(1, 4))
     True
     """
     return inverter(how, schedule, **options).invert(m, schedule, z_clean, seed=seed)
@@ -175,25 +182,25 @@ def spec(made: AnyInverter | Solver) -> str:
         return spec(made.solver)
     if isinstance(made, Wrapper):
         return f"{spec(made.inner)}+{spec_of(WRAPPERS, made)}"
-    return spec_of({**INVERTERS, **SOLVERS}, made)
+    return spec_of(INVERTERS if isinstance(made, tuple(INVERTERS.values())) else SOLVERS, made)
 
 
-def _of_preset(preset: Preset, schedule: Schedule, given: dict[str, Any]) -> AnyInverter:
-    steps, calls = len(schedule), given.get("calls")
-    solving = given.get("noise_maps") is False or bool(given.keys() - {"noise_maps", "calls"})
+def _of_preset(preset: Preset, schedule: Schedule, options: dict[str, Any]) -> AnyInverter:
+    steps, calls = len(schedule), options.get("calls")
+    solving = options.get("noise_maps") is False or bool(options.keys() - {"noise_maps", "calls"})
     if preset.edit_friendly_from is not None and steps >= preset.edit_friendly_from and not solving:
         if calls is not None and calls < steps:
             raise RnriError(
                 f"calls={calls} are not one for each of {steps} steps", hint="give more, or take fewer steps"
             )
         return EditFriendly()
-    if "tol" in given and calls is None:
-        given.setdefault("iterations", TOL_ITERATIONS)
+    if "tol" in options and calls is None:
+        options.setdefault("iterations", TOL_ITERATIONS)
     made = replace(
         Implicit(find_solver(preset.solver), 1, None, preset.init, preset.noise_maps),
-        **{name: value for name, value in given.items() if name != "calls"},
+        **{name: value for name, value in options.items() if name != "calls"},
     )
-    if "iterations" in given:
+    if "iterations" in options:
         return made
     own = steps * cost(made.solver, 1) + preset.extra
     return replace(

@@ -1,4 +1,4 @@
-"""Inversions in files: safetensors with a JSON header and a checksum, version 2; version 1 is read as well."""
+"""Files of inversions: safetensors with a JSON header and a checksum, version 2; version 1 is read as well."""
 
 from __future__ import annotations
 
@@ -29,7 +29,18 @@ _TUPLES = ("levels", "effective", "dense")
 
 
 def save(inversion: Inversion, path: str | os.PathLike[str]) -> None:
-    """Write an inversion to ``path``, whole or not at all."""
+    """Write an inversion to ``path``, whole or not at all; :func:`load` reads it back to the same bits.
+
+    >>> import tempfile
+    >>> from rnri_core.inversion.presets import invert
+    >>> from rnri_core.sampling.schedules import flow
+    >>> steps, m = flow([1.0, 0.5, 0.0], [1000, 500]), lambda z, t: 0.1 * z
+    >>> inversion = invert(m, steps, torch.ones(1, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(inversion, f"{folder}/ball.safetensors")
+    ...     load(f"{folder}/ball.safetensors").noise.equal(inversion.noise)
+    True
+    """
     tensors = _tensors(inversion)
     header = {
         "format": FORMAT,
@@ -44,7 +55,12 @@ def save(inversion: Inversion, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Inversion:
     """Read an inversion that :func:`save`, or ``Inversion.save`` of 0.1, wrote.
 
+    Args:
+        path: the file.
+        device: where its tensors are put.
+
     Raises:
+        FileNotFoundError: where there is no file.
         RnriError: where the file is damaged, or is no inversion.
     """
     try:
@@ -54,9 +70,9 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> In
         if header["format"] == FORMAT:
             if header.pop("sha256") != _checksum(tensors, header):
                 raise ValueError("its checksum is another")
-            found = _version_2(header, tensors)
+            inversion = _version_2(header, tensors)
         elif header["format"] == FORMAT_1:
-            found = _version_1(header, tensors)
+            inversion = _version_1(header, tensors)
         else:
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
     except FileNotFoundError:
@@ -66,7 +82,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> In
         raise RnriError(f"{os.fspath(path)} cannot be read ({reason})", hint="invert the image again") from error
     if header["format"] == FORMAT_1:
         warnings.warn(f"{os.fspath(path)} is of rnri 0.1, without a checksum: save it again", stacklevel=3)
-    return _moved(found, torch.device(device))
+    return _moved(inversion, torch.device(device))
 
 
 def _numbers(step: Step) -> dict[str, Any]:
@@ -134,18 +150,12 @@ def _assembled(
     return Inversion(Trajectory(schedule, latents, noise_maps), solutions, known)
 
 
-def _moved(found: Inversion, device: torch.device) -> Inversion:
+def _moved(inversion: Inversion, device: torch.device) -> Inversion:
     if device.type == "cpu":
-        return found
-    way = found.trajectory
-    maps = None if way.noise_maps is None else tuple(each.to(device) for each in way.noise_maps)
-    steps = tuple(step if step.c is None else replace(step, c=step.c.to(device)) for step in way.schedule)
-    solutions = tuple(
-        replace(each, z=each.z.to(device), **{name: getattr(each, name).to(device) for name in _SOLUTION})
-        for each in found.solutions
-    )
-    latents = tuple(each.to(device) for each in way.latents)
-    return replace(found, trajectory=Trajectory(steps, latents, maps), solutions=solutions)
+        return inversion
+    steps = tuple(step if step.c is None else replace(step, c=step.c.to(device)) for step in inversion.schedule)
+    moved = inversion.mapped(lambda x, _: x.to(device))
+    return replace(moved, trajectory=replace(moved.trajectory, schedule=steps))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Paths between latents of noise: straight, along a sphere, or where white noise is likely."""
+"""Paths between two noises: straight, spherical, or through norms that are likely for white noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PIECES, _WITHIN, _ROUNDS = 64, 8, 200
 
 
 def lerp(one: Tensor, other: Tensor, share: float) -> Tensor:
-    """one + share·(other − one). Halfway between two draws of noise its norm is short by √2.
+    """one + share·(other − one). Halfway between two independent noises its norm is short by √2.
 
     >>> lerp(torch.zeros(1), torch.ones(1), 0.25).item()
     0.25
@@ -25,7 +25,7 @@ def lerp(one: Tensor, other: Tensor, share: float) -> Tensor:
 
 
 def slerp(one: Tensor, other: Tensor, share: float) -> Tensor:
-    """At a share of the angle between two tensors, with norms between theirs in proportion.
+    """Spherical interpolation: at a ``share`` in [0, 1] of the angle between two tensors and of their norms.
 
     >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0]), 0.5)
     tensor([1.4142, 1.4142])
@@ -38,8 +38,15 @@ def nao(one: Tensor, other: Tensor, shares: Sequence[float]) -> list[Tensor]:
     """Points of the norm-aware path: the one along which −∫ log χ_d(‖z‖) ds is least (Samuel et al., NeurIPS 2023).
 
     χ_d is the density of the norm of d-dimensional white noise, so that the path makes for norms near √d and stays
-    there. By symmetry it lies in the plane of the two tensors; there it is the norm as a function of the angle, found
-    at 64 angles, and the shares count along its length. Raises ValueError for a tensor of zeros.
+    there. By symmetry it lies in the plane of the two tensors; there it is the norm as a function of the angle, at 64
+    angles.
+
+    Args:
+        one, other: noises of one shape.
+        shares: positions along the length of the path, in [0, 1].
+
+    Raises:
+        RnriError: for a tensor of zeros.
 
     >>> white = torch.randn(2, 4096, generator=torch.Generator().manual_seed(0))
     >>> start, middle, _ = nao(0.5 * white[0], white[1], [0.0, 0.5, 1.0])
@@ -76,7 +83,7 @@ def nao(one: Tensor, other: Tensor, shares: Sequence[float]) -> list[Tensor]:
 
 
 def path(name: PathName, one: Tensor, other: Tensor, shares: Sequence[float]) -> list[Tensor]:
-    """Points at these shares of the path of that name; ValueError for another.
+    """Points at these shares, each in [0, 1], of a path by name; RnriError for an unknown name.
 
     >>> [round(z.item(), 2) for z in path("lerp", torch.zeros(1), torch.ones(1), [0, 0.5, 1])]
     [0.0, 0.5, 1.0]
@@ -90,10 +97,10 @@ def path(name: PathName, one: Tensor, other: Tensor, shares: Sequence[float]) ->
 
 
 def centroid(points: Sequence[Tensor]) -> Tensor:
-    """Noise in the middle of several: least in the sum of angles to them, and of the norm most likely, √(d − 1).
+    """The centroid of several noises: the smallest sum of angles to them, at the likeliest norm √(d − 1).
 
-    On the sphere where noise lives, the norm-aware distance of the same paper is proportional to the angle. Found by
-    Weiszfeld's iterations from the mean direction.
+    On the sphere of that norm the norm-aware distance (Samuel et al., NeurIPS 2023) is proportional to the angle.
+    Computed by Weiszfeld's iterations from the mean direction.
 
     >>> a, b = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     >>> middle = centroid([a, b])
@@ -107,7 +114,8 @@ def centroid(points: Sequence[Tensor]) -> Tensor:
         angles = torch.stack([_angle(middle, ray) for ray in rays]).clamp(1e-6, math.pi - 1e-6)
         weights = (1 / angles.sin()).view(-1, *[1] * middle.ndim)
         middle = (weights * rays).sum(0)
-    return (middle / middle.norm() * math.sqrt(points[0].numel() - 1)).to(points[0])
+    output: Tensor = (middle / middle.norm() * math.sqrt(points[0].numel() - 1)).to(points[0])
+    return output
 
 
 def _log_chi(dimensions: int) -> Callable[[Tensor], Tensor]:
@@ -118,12 +126,14 @@ def _log_chi(dimensions: int) -> Callable[[Tensor], Tensor]:
 
 def _descend(cost: Callable[[], Tensor], free: Tensor) -> None:
     """Bring the cost to its least."""
-    optimiser = torch.optim.LBFGS([free], max_iter=_ROUNDS, line_search_fn="strong_wolfe", tolerance_change=1e-12)
+    optimiser: torch.optim.Optimizer = torch.optim.LBFGS(
+        [free], max_iter=_ROUNDS, line_search_fn="strong_wolfe", tolerance_change=1e-12
+    )
 
     def closure() -> float:
         optimiser.zero_grad()
         loss = cost()
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss.item()
 
     with torch.enable_grad():
@@ -159,4 +169,5 @@ def _placed(one: Tensor, other: Tensor, radius: Tensor, turn: Tensor) -> Tensor:
     size = across.norm()
     if size > 1e-9 * other.double().norm():
         along = turn.cos() * along + turn.sin() * across / size
-    return (radius * along).to(one)
+    output: Tensor = (radius * along).to(one)
+    return output

@@ -1,76 +1,66 @@
-"""One solver per file, all found here by name. To add one: a file and a line."""
+"""Solvers by name, one per file. To add one: a file, and a line in :data:`SOLVERS`."""
 
 from __future__ import annotations
 
 import re
 
 from rnri_core.errors import RnriError
-from rnri_core.registry import make
-from rnri_core.solvers.anderson import Anderson
+from rnri_core.registry import Registry, make
 from rnri_core.solvers.anneal import Anneal
-from rnri_core.solvers.averaged import Averaged
-from rnri_core.solvers.barzilai_borwein import BarzilaiBorwein
 from rnri_core.solvers.base import Method, Option
 from rnri_core.solvers.best_so_far import BestSoFar
-from rnri_core.solvers.broyden import Broyden
-from rnri_core.solvers.chebyshev import Chebyshev
-from rnri_core.solvers.explicit import Explicit
-from rnri_core.solvers.fixed_point import FixedPoint
-from rnri_core.solvers.forward_step import ForwardStep
-from rnri_core.solvers.gnri import Gnri
-from rnri_core.solvers.gnri_released import GnriReleased
-from rnri_core.solvers.gradient import Gradient
-from rnri_core.solvers.newton_krylov import NewtonKrylov
 from rnri_core.solvers.polish import Polish
-from rnri_core.solvers.renoise import Renoise
-from rnri_core.solvers.rnri import Rnri
-from rnri_core.solvers.scalar_newton import ScalarNewton
-from rnri_core.solvers.spd import Spd
 from rnri_core.solvers.wrapper import Wrapper
 
-SOLVERS: dict[str, type[Method]] = {
-    "explicit": Explicit,
-    "fixed-point": FixedPoint,
-    "averaged": Averaged,
-    "anderson": Anderson,
-    "chebyshev": Chebyshev,
-    "barzilai-borwein": BarzilaiBorwein,
-    "renoise": Renoise,
-    "gradient": Gradient,
-    "forward-step": ForwardStep,
-    "spd": Spd,
-    "rnri": Rnri,
-    "gnri": Gnri,
-    "gnri-released": GnriReleased,
-    "scalar-newton": ScalarNewton,
-    "broyden": Broyden,
-    "newton-krylov": NewtonKrylov,
-}
+SOLVERS: Registry[type[Method]] = Registry(
+    "rnri.solvers",
+    {
+        "explicit": "rnri_core.solvers.explicit:Explicit",
+        "fixed-point": "rnri_core.solvers.fixed_point:FixedPoint",
+        "averaged": "rnri_core.solvers.averaged:Averaged",
+        "anderson": "rnri_core.solvers.anderson:Anderson",
+        "chebyshev": "rnri_core.solvers.chebyshev:Chebyshev",
+        "barzilai-borwein": "rnri_core.solvers.barzilai_borwein:BarzilaiBorwein",
+        "renoise": "rnri_core.solvers.renoise:Renoise",
+        "gradient": "rnri_core.solvers.gradient:Gradient",
+        "forward-step": "rnri_core.solvers.forward_step:ForwardStep",
+        "spd": "rnri_core.solvers.spd:Spd",
+        "rnri": "rnri_core.solvers.rnri:Rnri",
+        "gnri": "rnri_core.solvers.gnri:Gnri",
+        "gnri-released": "rnri_core.solvers.gnri_released:GnriReleased",
+        "scalar-newton": "rnri_core.solvers.scalar_newton:ScalarNewton",
+        "broyden": "rnri_core.solvers.broyden:Broyden",
+        "newton-krylov": "rnri_core.solvers.newton_krylov:NewtonKrylov",
+    },
+)
+"""Solvers by name; those of other distributions are in the entry-point group ``rnri.solvers``."""
 
 OURS = ("chebyshev", "barzilai-borwein")
-"""Those that no publication on inversion has, known from numerical analysis; reports hold the others against them."""
+"""Solvers from numerical analysis that no publication on inversion uses; reports compare the others with them."""
 
 WRAPPERS: dict[str, type[Wrapper]] = {
     "best-so-far": BestSoFar,
     "polish": Polish,
     "anneal": Anneal,
 }
-"""What can be laid over a solver."""
+"""Wrappers of a solver by name."""
 
 __all__ = ["OURS", "SOLVERS", "WRAPPERS", "Method", "Option", "Wrapper", "solver"]
 
-
 MAX_WRAPPERS = 8
-"""Around one solver."""
+"""Wrappers around one solver."""
 
 
 def solver(spec: str, *, plain: bool = False) -> Method:
-    """The solver that ``spec`` names, with the fields it sets and the wrappers around it.
+    """The solver of a spec.
 
-    ``"name"`` or ``"name:field=value,field=value"``, then any number of ``"+wrapper"``, with fields in the same form,
-    each around all to its left. ``plain`` refuses fields that take a file, for specs of requests. Raises ``ValueError``
-    for an unknown name, an unknown field or a value that does not fit, saying what does, and for more than
-    :data:`MAX_WRAPPERS`.
+    Args:
+        spec: ``"name"`` or ``"name:option=value,option=value"``, then up to :data:`MAX_WRAPPERS` times ``"+wrapper"``
+            with options in the same form, each around all to its left.
+        plain: refuse options that take a file, for specs of requests.
+
+    Raises:
+        RnriError: for an unknown name or option, and for a value that does not fit; it lists those that do.
 
     >>> solver("gnri:eta=1,beta=dense")
     Gnri(weight=0.1, beta='dense', smoothing=0.001, eta=1.0)

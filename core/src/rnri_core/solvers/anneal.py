@@ -10,15 +10,16 @@ from torch import Tensor
 from rnri_core.errors import RnriError
 from rnri_core.solvers.base import option
 from rnri_core.solvers.equation import Equation
-from rnri_core.solvers.newton_raphson import NewtonRaphson, Search
+from rnri_core.solvers.newton_raphson import NewtonRaphson
+from rnri_core.solvers.solve import Progress
 from rnri_core.solvers.wrapper import Wrapper
 
 
 class State(NamedTuple):
-    """How much of λ is left, and the inner solver's state."""
+    """The share of λ that is left, and the inner solver's state."""
 
     share: float
-    inner: Search
+    inner: int
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Anneal(Wrapper):
     Only for solvers that have a weight λ.
     """
 
-    rate: float = option(0.5, "what λ is multiplied by", low=0.0, high=1.0)
+    rate: float = option(0.5, "the factor of λ after each iteration", low=0.0, high=1.0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.inner, NewtonRaphson):
@@ -38,11 +39,8 @@ class Anneal(Wrapper):
     def init(self, z: Tensor, max_iter: int) -> State:
         return State(1.0, self.inner.init(z, max_iter))
 
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, eq: Equation, progress: Progress, state: State) -> tuple[Tensor, State]:
         assert isinstance(self.inner, NewtonRaphson)
         faded = replace(self.inner, weight=self.inner.weight * state.share)
-        proposal, inner = faded.update(eq, z, gz, state.inner)
+        proposal, inner = faded.advance(eq, progress, state.inner)
         return proposal, State(state.share * self.rate, inner)
-
-    def measured(self, state: State) -> Tensor | None:
-        return self.inner.measured(state.inner)

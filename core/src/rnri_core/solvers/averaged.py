@@ -14,13 +14,17 @@ from rnri_core.solvers.equation import Equation
 
 @dataclass(frozen=True)
 class Averaged(Method):
-    """z_{k+1} = ½ (g(z_k) + g(z_{k−1})), AIDI_E; the first step is plain."""
+    """z_{k+1} = ½ (g(z_k) + g(z_{k−1})), AIDI_E; the first step is plain.
+
+    >>> import torch
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), Averaged(), max_iter=100, tol=1e-5)
+    >>> round(solution.z.item(), 3), solution.calls
+    (0.739, 20)
+    """
 
     source: ClassVar = publications.AIDI
     passage: ClassVar = "AIDI_E, equal weights for the last two values"
-
-    def init(self, z: Tensor, max_iter: int) -> None:
-        return None
 
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         return (gz if state is None else (gz + state) / 2), gz

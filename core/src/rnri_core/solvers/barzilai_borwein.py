@@ -1,9 +1,9 @@
-"""A fixed point whose step length is measured, on each image, from the two points before."""
+"""Fixed-point iteration whose step length follows, for each image, from its last two points."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,14 +11,9 @@ from torch import Tensor
 from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation, dot
-from rnri_core.solvers.safeguard import Best
+from rnri_core.solvers.solve import Progress
 
-
-class State(NamedTuple):
-    """The last point and its f = g(z) − z, and the best point seen."""
-
-    last: tuple[Tensor, Tensor] | None
-    best: Best
+State = tuple[Tensor, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,12 @@ class BarzilaiBorwein(Method):
     On an ideal network 1 − ∂g is symmetric with eigenvalues λ ≥ 0, and ω is the inverse of their mean, weighted by
     where the last move went: it sweeps over the spectrum that is there, not one that is assumed. ω stays between
     ``shortest`` and ``longest``. Where a residual grows, that image goes back to its best point and steps from
-    there, with the ω learnt from the bad one.
+    there, with the ω that follows from the worse one.
+
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), BarzilaiBorwein(), max_iter=100, tol=1e-5)
+    >>> round(solution.z.item(), 3), solution.calls
+    (0.739, 6)
     """
 
     source: ClassVar = publications.BARZILAI_BORWEIN
@@ -38,18 +38,14 @@ class BarzilaiBorwein(Method):
     longest: float = option(4.0, "the largest ω", low=1.0, high=100.0)
     growth: float = option(2.0, "how far a residual may grow over the best before going back", low=1.0)
 
-    def init(self, z: Tensor, max_iter: int) -> State:
-        return State(None, Best.none(z))
-
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, eq: Equation, progress: Progress, state: State) -> tuple[Tensor, State]:
+        """``state`` is the point last stepped from with f there."""
+        z, gz = progress.z, progress.gz
         f, omega = gz - z, torch.ones_like(dot(z, z))
-        if state.last is not None:
-            dz, df = z - state.last[0], f - state.last[1]
+        if state is not None:
+            dz, df = z - state[0], f - state[1]
             omega = -dot(dz, df) / dot(df, df)
             omega = torch.where(omega > 0, omega, 1.0).clamp(self.shortest, self.longest)
-        grew, best = state.best.judge(eq, z, gz, self.growth)
-        z, f = torch.where(grew, best.z, z), torch.where(grew, best.gz - best.z, f)
-        return z + omega * f, State((z, f), best)
-
-    def measured(self, state: State) -> Tensor:
-        return state.best.origin
+        _, z, gz = progress.restart(self.growth)
+        f = gz - z
+        return z + omega * f, (z, f)

@@ -1,4 +1,4 @@
-"""Chebyshev semi-iteration on bounds that the schedule gives away."""
+"""Chebyshev semi-iteration on the eigenvalue bounds of the schedule."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 from rnri_core import publications
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation
-from rnri_core.solvers.safeguard import Best
+from rnri_core.solvers.solve import Progress
 
 HIGHEST = 0.99
-"""Eigenvalues above this are given up whatever the number of iterations: bounds are not that exact."""
+"""Larger eigenvalues are left out whatever the number of iterations: bounds are not that exact."""
 
 
 class State(NamedTuple):
-    """The point before, the relaxation ω and the upper bound of 1 − ∂g of each image, and the best point seen.
+    """The point before, and the relaxation ω and the upper bound of 1 − ∂g of each image.
 
-    Eigenvalues below ``floor`` and above ``cap`` are given up.
+    Eigenvalues below ``floor`` and above ``cap`` are left out.
     """
 
     floor: float
@@ -29,7 +29,6 @@ class State(NamedTuple):
     previous: Tensor
     omega: Tensor
     reach: Tensor | None
-    best: Best
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,13 @@ class Chebyshev(Method):
 
     γ = 2/(2 − low − high); with q = (high − low)/(2 − low − high), ω₁ = 1, ω₂ = 1/(1 − q²/2),
     ω_{k+1} = 1/(1 − ω_k q²/4). An ideal network's sampling step bounds its own eigenvalues (`Step.spectrum`): by 1 next
-    to the image, and far below −1 amid much noise where the network states the flow, the velocity or the image. So n
+    to the image, and far below −1 amid much noise where the network predicts flow, velocity or image. So n
     iterations are spent on those between 1 − n/margin and 1 − margin/n, and on none below what the equation expects or
     ``lowest``, whichever is less; a single one is then a fixed-point step. Where a network breaks the bounds and a
     residual grows, that image goes back to its best point and starts afresh with 1 − low doubled.
 
-    >>> from rnri import Equation, solve
+    >>> from rnri_core.solvers.equation import Equation
+    >>> from rnri_core.solvers.solve import solve
     >>> line = Equation(lambda z: 0.6 * z, bounds=(0.0, 0.6))
     >>> round(solve(line, torch.ones(1, 1), Chebyshev(), max_iter=3).z.item(), 3)  # fixed point: 0.6³ = 0.216
     0.023
@@ -52,9 +52,10 @@ class Chebyshev(Method):
 
     source: ClassVar = publications.CHEBYSHEV
     passage: ClassVar = "Part I, the Chebyshev semi-iterative method"
+    converges: ClassVar = "lowest=-1"
 
     margin: float = option(
-        1.0, "eigenvalues beyond 1 − margin/n and 1 − n/margin are given up: n iterations are too few", low=0.0
+        1.0, "eigenvalues beyond 1 − margin/n and 1 − n/margin are left out: n iterations are too few", low=0.0
     )
     lowest: float = option(0.0, "smallest eigenvalue planned for, unless the equation expects smaller", high=0.0)
     growth: float = option(1.5, "how far a residual may grow over the best before starting afresh", low=1.0)
@@ -63,22 +64,18 @@ class Chebyshev(Method):
         one = torch.ones(len(z), *[1] * (z.ndim - 1), dtype=z.dtype, device=z.device)
         share = self.margin / max_iter
         floor, cap = 1 - 1 / share if share else -math.inf, min(max(1 - share, 0.0), HIGHEST)
-        return State(floor, cap, z, one, None, Best.none(z))
+        return State(floor, cap, z, one, None)
 
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, eq: Equation, progress: Progress, state: State) -> tuple[Tensor, State]:
         high = min(eq.bounds[1], state.cap)
         low = min(max(eq.bounds[0], min(eq.lowest, self.lowest), state.floor), high)
         reach = torch.full_like(state.omega, 1 - low) if state.reach is None else state.reach
 
-        grew, best = state.best.judge(eq, z, gz, self.growth)
+        grew, z, gz = progress.restart(self.growth)
         reach = torch.where(grew, 2 * reach, reach)
         omega = torch.where(grew, 1.0, state.omega)
-        z, gz = torch.where(grew, best.z, z), torch.where(grew, best.gz, gz)
 
         gamma, q = 2 / (reach + 1 - high), (reach - 1 + high) / (reach + 1 - high)
         proposal = omega * (gamma * (gz - z) + z - state.previous) + state.previous
         following = 1 / (1 - torch.where(omega == 1, 2.0, omega) * q**2 / 4)
-        return proposal, State(state.floor, state.cap, z, following, reach, best)
-
-    def measured(self, state: State) -> Tensor:
-        return state.best.origin
+        return proposal, State(state.floor, state.cap, z, following, reach)

@@ -25,8 +25,5 @@ class FixedPoint(Method):
 
     damping: float = option(1.0, "ω, the share of each step taken; below 1 is slower and safer", low=0.01, high=2.0)
 
-    def init(self, z: Tensor, max_iter: int) -> None:
-        return None
-
     def update(self, eq: Equation, z: Tensor, gz: Tensor, state: None) -> tuple[Tensor, None]:
         return (gz if self.damping == 1.0 else z + self.damping * (gz - z)), None

@@ -18,6 +18,12 @@ class Gnri(Guided):
     """F(z) = ‖z − g(z)‖₁ + λ·‖z − μ‖/β; z_i ← z_i − (1/D)·F/∂_iF, the gradient real, through the network.
 
     F has no root at the true inverse when λ > 0, so the best g(z) seen is returned.
+
+    >>> import torch
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), Gnri(), max_iter=5)
+    >>> round(solution.z.item(), 3), solution.nfe, solution.nvjp
+    (0.739, 5, 4)
     """
 
     source: ClassVar = publications.GNRI

@@ -19,6 +19,12 @@ class GnriReleased(NewtonRaphson):
 
     The published code detaches every gradient from the network, so ∇F is ±1 and the prior only lengthens the step:
     a fixed point taken by signs, two calls for its two iterations, no backward pass.
+
+    >>> import torch
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), GnriReleased(), max_iter=5)
+    >>> round(solution.z.item(), 3), solution.nfe, solution.nvjp
+    (0.793, 5, 0)
     """
 
     source: ClassVar = publications.GNRI

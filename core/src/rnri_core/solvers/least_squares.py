@@ -1,4 +1,4 @@
-"""Small least-squares problems, one per image, that never fail and never wait for the device."""
+"""Small regularised least-squares problems, one per image, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ def combine(columns: Sequence[Tensor], target: Tensor, ridge: float) -> list[Ten
     """The weights, each (B, 1, …, 1), whose sum over ``columns`` (each (B, …)) is nearest to ``target``.
 
     ``ridge`` is relative to the mean squared length of the columns; a column of zeros gets the weight 0, so images
-    that have come to rest, or run out of directions, do no harm. Solved one image at a time.
+    that no longer move, or have no further direction, do no harm. Solved one image at a time.
+
+    >>> columns = [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])]
+    >>> [round(weight.item(), 3) for weight in combine(columns, torch.tensor([[3.0, 4.0]]), ridge=0.0)]
+    [3.0, 2.0]
     """
     weights = []
     for image in zip(target, *columns, strict=True):

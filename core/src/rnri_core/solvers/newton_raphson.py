@@ -1,25 +1,18 @@
-"""What the solvers of the GNRI paper share: a scalar equation F(z) = 0 per image, and the best g(z) seen so far."""
+"""The base of the solvers of the GNRI paper: a scalar equation F(z) = 0 per image, and the best g(z) as the answer."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rnri_core.solvers.base import Method, option
 from rnri_core.solvers.equation import Equation, dot, l1
-
-
-class Search(NamedTuple):
-    """``left`` iterations to go; ``gz`` and ``residual`` (B,) are those of the point with the smallest ``score``."""
-
-    left: int
-    gz: Tensor
-    score: Tensor
-    residual: Tensor
+from rnri_core.solvers.solve import Progress
+from rnri_core.solvers.step_equation import priors
 
 
 class Penalty(NamedTuple):
@@ -32,37 +25,31 @@ class Penalty(NamedTuple):
 
 @dataclass(frozen=True)
 class NewtonRaphson(Method):
-    """F(z) = ‖z − g(z)‖₁ + λ·penalty(z); subclasses say what the penalty is and how to step towards F = 0.
+    """F(z) = ‖z − g(z)‖₁ + λ·penalty(z); subclasses define the penalty and the step towards F = 0.
 
-    The last update returns the best g(z) seen rather than a point nobody looked at. So n iterations cost n calls and
-    at most n − 1 transposed products.
+    The answer is g at the best point evaluated, so n iterations cost n calls and at most n − 1 transposed products.
     """
 
-    weight: float = option(0.1, "λ, how much the prior counts", low=0.0)
+    converges: ClassVar = None
 
-    def init(self, z: Tensor, max_iter: int) -> Search:
-        never = torch.full((len(z),), torch.inf, dtype=z.dtype, device=z.device)
-        return Search(max_iter, z, never.view(-1, *[1] * (z.ndim - 1)), never)
+    weight: float = option(0.1, "λ, the weight of the prior", low=0.0)
 
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: Search) -> tuple[Tensor, Search]:
-        score = self.score(eq, z, gz)
-        better = score < state.score
-        residual = torch.where(better.flatten(), eq.residual(z, gz), state.residual)
-        best = Search(
-            state.left - 1, torch.where(better, gz, state.gz), torch.where(better, score, state.score), residual
-        )
-        return (best.gz if best.left == 0 else self.step(eq, z, gz)), best
+    def init(self, z: Tensor, max_iter: int) -> int:
+        return max_iter
 
-    def measured(self, state: Search) -> Tensor:
-        return state.residual
+    def advance(self, eq: Equation, progress: Progress, state: int) -> tuple[Tensor, int]:
+        """``state`` is the number of iterations to go."""
+        z, gz = progress.z, progress.gz
+        best = progress.rank(self.score(eq, z, gz))
+        return (progress.answer(best) if state == 1 else self.step(eq, z, gz)), state - 1
 
     def score(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
-        """What the best point has least of: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""
+        """The measure by which the best point is chosen: ‖z − g(z)‖₁, shape (B, 1, …, 1)."""
         return l1(z - gz)
 
     @abstractmethod
     def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
-        """The next point of the search."""
+        """The next point, (B, …)."""
 
     def linearise(self, eq: Equation, z: Tensor, gz: Tensor, penalty: Penalty) -> tuple[Tensor, Tensor]:
         """F(z), shape (B, 1, …, 1), and ∇F(z), shape (B, …); one transposed product."""
@@ -76,6 +63,9 @@ def elementwise(z: Tensor, value: Tensor, gradient: Tensor, eta: float) -> Tenso
     """z_i − (1/D)·F/g_i, the paper's Eq. 10, with |g_i| kept at least ``eta`` and its sign kept.
 
     The paper adds η to g_i, which divides by about zero wherever g_i ≈ −η.
+
+    >>> elementwise(torch.zeros(1, 2), torch.ones(1, 1), torch.tensor([[2.0, -0.01]]), eta=0.1)
+    tensor([[-0.2500,  5.0000]])
     """
     safe = torch.where(gradient < 0, gradient.clamp_max(-eta), gradient.clamp_min(eta))
     return z - value / (z[0].numel() * safe)
@@ -91,12 +81,13 @@ class Guided(NewtonRaphson):
     beta: Literal["effective", "dense"] = option(
         "effective", "β over the whole step, or over the last training timestep alone"
     )
-    smoothing: float = option(1e-3, "s, which rounds off the norm at its tip", low=1e-12)
+    smoothing: float = option(1e-3, "s, which smooths the norm at its tip", low=1e-12)
 
     def penalty(self, eq: Equation, z: Tensor) -> Penalty:
-        prior = eq.prior(self.beta)
-        if prior is None:
+        step_priors = priors(eq)
+        if step_priors is None:
             return Penalty()
+        prior = step_priors.effective if self.beta == "effective" else step_priors.dense
         away = z - prior.mean
         length = (dot(away, away) + self.smoothing**2).sqrt()
         return Penalty(length / prior.variance, direct=away / (length * prior.variance))

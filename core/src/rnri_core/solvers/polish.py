@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rnri_core.solvers.base import option
 from rnri_core.solvers.equation import Equation
+from rnri_core.solvers.solve import Progress
 from rnri_core.solvers.wrapper import Wrapper
 
 
@@ -23,11 +24,11 @@ class State(NamedTuple):
 class Polish(Wrapper):
     """The last ``steps`` iterations are z ← g(z).
 
-    For a solver that stops near the root or has its own somewhere else, as GNRI does for λ > 0. A budget of no more
-    than ``steps`` iterations is all polish.
+    For a solver that stops near the root or has another root, as GNRI does for λ > 0. Of no more than ``steps``
+    iterations all are polish.
     """
 
-    steps: int = option(1, "how many of the iterations given", low=1, high=1000)
+    steps: int = option(1, "how many of the iterations are fixed-point steps", low=1, high=1000)
 
     def most(self) -> int | None:
         return None if self.inner.max_iter is None else self.inner.max_iter + self.steps
@@ -36,8 +37,8 @@ class Polish(Wrapper):
         left = max(max_iter - self.steps, 0)
         return State(left, self.inner.init(z, left) if left else None)
 
-    def update(self, eq: Equation, z: Tensor, gz: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, eq: Equation, progress: Progress, state: State) -> tuple[Tensor, State]:
         if state.left == 0:
-            return gz, state
-        proposal, inner = self.inner.update(eq, z, gz, state.inner)
+            return progress.gz, state
+        proposal, inner = self.inner.advance(eq, progress, state.inner)
         return proposal, State(state.left - 1, inner)

@@ -11,6 +11,7 @@ from rnri_core import publications
 from rnri_core.solvers.base import option
 from rnri_core.solvers.equation import Equation, dot
 from rnri_core.solvers.newton_raphson import NewtonRaphson, Penalty, elementwise
+from rnri_core.solvers.step_equation import priors
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,12 @@ class Rnri(NewtonRaphson):
     """F(z) = ‖z − g(z)‖₁ + λ·½‖(g(z) − α x₀)/σ‖², the prior being q(z | x₀); z_i ← z_i − (1/D)·F/∂_iF.
 
     The gradient is real, through the network, in both terms.
+
+    >>> import torch
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), Rnri(), max_iter=5)
+    >>> round(solution.z.item(), 3), solution.nfe, solution.nvjp
+    (0.739, 5, 4)
     """
 
     source: ClassVar = publications.GNRI
@@ -32,8 +39,9 @@ class Rnri(NewtonRaphson):
 
 def distance(eq: Equation, gz: Tensor) -> Penalty:
     """½‖(g(z) − α x₀)/σ‖² per image."""
-    prior = eq.prior("image")
-    if prior is None:
+    step_priors = priors(eq)
+    if step_priors is None:
         return Penalty()
+    prior = step_priors.image
     away = gz - prior.mean
     return Penalty(0.5 * dot(away, away) / prior.variance, through=away / prior.variance)

@@ -18,12 +18,17 @@ from rnri_core.solvers.newton_raphson import Guided
 class ScalarNewton(Guided):
     """z ← z − F·∇F/‖∇F‖²: GNRI's objective, its linearisation solved by the shortest step instead of element by
     element, so nothing is divided by a small ∂_iF. Without the prior (λ = 0, the default) F has its root at z = g(z).
+
+    >>> from rnri_core.solvers.solve import solve
+    >>> solution = solve(Equation(torch.cos), torch.zeros(1, 1), ScalarNewton(), max_iter=5)
+    >>> round(solution.z.item(), 3), solution.nfe, solution.nvjp
+    (0.739, 5, 4)
     """
 
     source: ClassVar = publications.GNRI
     passage: ClassVar = "Eq. 9, minimum-norm step"
 
-    weight: float = option(0.0, "λ, how much the prior counts", low=0.0)
+    weight: float = option(0.0, "λ, the weight of the prior", low=0.0)
 
     def step(self, eq: Equation, z: Tensor, gz: Tensor) -> Tensor:
         value, gradient = self.linearise(eq, z, gz, self.penalty(eq, z))

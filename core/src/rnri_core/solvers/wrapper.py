@@ -1,4 +1,4 @@
-"""What is laid over another solver: it passes the question on, and changes when or what is answered."""
+"""The base of wrappers: solvers around another solver."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rnri_core.solvers.base import Method
 
 @dataclass(frozen=True)
 class Wrapper(Method):
-    """Base of the wrappers: a method around another, ``inner``, whose sources and passage are its own.
+    """A solver around another one, ``inner``, whose publication it cites.
 
-    Written after what it wraps, ``"gnri+polish:steps=2"``; several from the inside out.
+    In a spec it follows the solver that it wraps, ``"gnri+polish:steps=2"``; several from the inside out.
     """
 
     inner: Method
@@ -23,9 +23,9 @@ class Wrapper(Method):
         object.__setattr__(self, "max_iter", self.most())
 
     def iterations(self, t: float | None) -> int:
-        """Those of what it is laid over."""
+        """Those of the inner solver."""
         return self.inner.iterations(t)
 
     def most(self) -> int | None:
-        """How many iterations it takes by definition, ``None`` for as many as it is given."""
+        """Iterations that it takes by definition, ``None`` for as many as requested."""
         return self.inner.max_iter

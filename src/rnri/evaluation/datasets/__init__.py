@@ -1,4 +1,4 @@
-"""Sets of edits to measure methods on, one file each; to add one: a file and a line."""
+"""Sets of edits that methods are measured on, one file each; to add one: a file and a line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ DATASETS: dict[str, type[Dataset]] = {
     "coco": Coco,
     "folder": Folder,
 }
-"""Name to what reads it."""
+"""Kinds of sets by name."""
 
 __all__ = ["DATASETS", "Dataset", "Task", "in_turn"]

@@ -1,4 +1,4 @@
-"""Pictures with captions, in the layout of COCO (Lin et al. 2014): how well they come back."""
+"""Pictures with captions, in the layout of COCO (Lin et al. 2014), for reconstruction."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from rnri_core.errors import RnriError
 
 from rnri import images
-from rnri.evaluation.datasets.dataset import Dataset, Task, digest
+from rnri.evaluation.datasets.dataset import Dataset, Task, contents, digest
 from rnri.evaluation.records import Key
 
 
 class Coco(Dataset):
     """Pictures of a folder and a JSON file of their captions, ``{"images": […], "annotations": […]}``.
 
-    The first caption of a picture, by its id, is both what it shows and what it is to show: the task is to give the
-    picture back. Raises ``ValueError`` for a file of another layout.
+    The first caption of a picture, by its id, is both its source and its target prompt: the task is to reconstruct the
+    picture. Raises ``RnriError`` for a file of another layout.
     """
 
     name = "coco"
@@ -29,10 +29,7 @@ class Coco(Dataset):
     def __init__(self, pictures: Path, captions: Path) -> None:
         if not pictures.is_dir():
             raise RnriError(f"{pictures} is no directory", hint="give the one that holds the pictures")
-        try:
-            text = captions.read_bytes()
-        except OSError as error:
-            raise RnriError(f"{captions} cannot be read", hint="give COCO's JSON file of captions") from error
+        text = contents(captions, "give COCO's JSON file of captions")
         self.pictures, self._digest, self._name = pictures, digest([text]), captions.name
         self.captioned = _captioned(text, captions)
 
@@ -56,11 +53,11 @@ class Coco(Dataset):
 def _captioned(text: bytes, path: Path) -> dict[int, tuple[str, str]]:
     """File and caption of each picture that has one, by id."""
     try:
-        found: dict[str, Any] = json.loads(text)
+        record: dict[str, Any] = json.loads(text)
         captions: dict[int, str] = {}
-        for each in sorted(found["annotations"], key=lambda each: each["id"]):
+        for each in sorted(record["annotations"], key=lambda each: each["id"]):
             captions.setdefault(each["image_id"], " ".join(each["caption"].split()))
-        files = {each["id"]: each["file_name"] for each in found["images"]}
+        files = {each["id"]: each["file_name"] for each in record["images"]}
         pairs = {key: (file, captions[key]) for key, file in files.items() if key in captions}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RnriError(

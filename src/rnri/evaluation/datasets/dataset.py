@@ -1,4 +1,4 @@
-"""What a set of edits is: tasks by key, and which metrics say how well they were done."""
+"""Sets of edits: tasks by key, and the metrics of their results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
+from pathlib import Path
 from typing import ClassVar, Literal
 
+from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri.evaluation.records import Key
@@ -16,14 +18,19 @@ from rnri.metrics import Judged
 from rnri.scenes.attributes import Attribute
 
 Bound = Literal["unedited", "autoencoded"]
-"""What is measured beside the methods: the source as it is; the truth, or else the source, after the autoencoder."""
+"""Measured beside the methods: the source unchanged; the truth, or else the source, after the autoencoder alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One edit: the picture ``source``, (1, 3, H, W) in [-1, 1], which shows one prompt and is to show another.
+    """One edit.
 
-    ``kind`` is what sort of edit it is, "" where all are alike. The rest is as in :class:`rnri.metrics.Judged`.
+    Attributes:
+        key: its number or name in the set.
+        source: the picture, (1, 3, H, W) in [-1, 1].
+        source_prompt, target_prompt: its prompt, and that of the edit.
+        kind: of the edit, "" where all are alike.
+        truth, mask, before, after: see :class:`rnri.metrics.Judged`.
     """
 
     key: Key
@@ -37,7 +44,7 @@ class Task:
     after: tuple[Attribute, ...] | None = None
 
     def judged(self, image: Tensor) -> Judged:
-        """What came of it, and what it is judged by."""
+        """A result, with everything that metrics compare it with."""
         return Judged(
             image,
             self.source,
@@ -51,11 +58,16 @@ class Task:
 
 
 class Dataset(ABC):
-    """A set of tasks, read lazily. What it is judged by are names of :data:`rnri.metrics.METRICS`.
+    """A set of tasks, read lazily.
 
-    ``metrics`` are measured unless others are asked for; ``goal`` says whether the edit was made, ``keep`` whether the
-    rest stayed, ``pixels`` is what is drawn over cost, and ``rank`` is what examples are ordered by. A metric that
-    can be told of none of its pictures is left out of the report.
+    Attributes:
+        name: of the set.
+        metrics: names of :data:`rnri.metrics.METRICS` that are measured by default; one that is undefined for every
+            picture is left out of the report.
+        goal, keep: the metrics of success and of what should stay, which a figure compares.
+        pixels: the metric that a figure shows over cost.
+        rank: the metric that examples are ordered by.
+        bounds: measured beside the methods.
     """
 
     name: ClassVar[str]
@@ -69,16 +81,16 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def about(self) -> str:
-        """Which pictures these are, for the report and for telling sets apart; other contents, another text."""
+        """A description for the report, which is different for other contents."""
 
     @property
     @abstractmethod
     def keys(self) -> Sequence[Key]:
-        """What the tasks are called, in an order whose beginning is a fair sample."""
+        """Keys of the tasks, in an order whose beginning is a fair sample."""
 
     @abstractmethod
     def task(self, key: Key) -> Task:
-        """The task of this key. Raises ``ValueError`` for pictures that are missing or damaged."""
+        """The task of a key. Raises ``RnriError`` for a picture that is missing or damaged."""
 
 
 def in_turn(groups: Mapping[str, Sequence[Key]]) -> list[Key]:
@@ -91,8 +103,16 @@ def in_turn(groups: Mapping[str, Sequence[Key]]) -> list[Key]:
 
 
 def digest(parts: Iterable[bytes]) -> str:
-    """Eight characters that tell contents apart."""
-    found = hashlib.sha256()
+    """Eight characters that are different for other contents."""
+    sha256 = hashlib.sha256()
     for part in parts:
-        found.update(len(part).to_bytes(8, "big") + part)
-    return found.hexdigest()[:8]
+        sha256.update(len(part).to_bytes(8, "big") + part)
+    return sha256.hexdigest()[:8]
+
+
+def contents(path: Path, hint: str) -> bytes:
+    """The bytes of a file; ``RnriError`` with the hint where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RnriError(f"{path} cannot be read", hint=hint) from error

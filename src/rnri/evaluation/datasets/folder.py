@@ -17,8 +17,8 @@ from rnri.evaluation.records import Key
 
 
 @dataclass(frozen=True)
-class Row:
-    """One edit as the file has it; paths are relative to the file."""
+class FolderEdit:
+    """One edit, with the paths of its picture and mask."""
 
     image: Path
     source: str
@@ -30,9 +30,9 @@ class Folder(Dataset):
     """The edits of a file: ``.csv`` with a line of heads, or ``.jsonl`` with an object a line.
 
     ``image`` and ``mask`` are paths, relative to the file; a mask is light where the picture may change. ``source`` and
-    ``target`` are prompts. Other columns are left alone. A task's key comes from the contents of its row and of its
-    files, so that rows may be added and moved, and a row that changes is another task. Raises ``ValueError`` in one
-    line for what is missing or said twice.
+    ``target`` are prompts. Other columns are ignored. A task's key is a digest of its row and its files, so rows may be
+    added and moved, and a row that changes is another task. Raises ``RnriError`` for a missing file or column and for
+    a repeated row.
     """
 
     name = "folder"
@@ -41,20 +41,20 @@ class Folder(Dataset):
     bounds = ("unedited", "autoencoded")
 
     def __init__(self, file: Path) -> None:
-        self.file, self.rows = file, dict[Key, Row]()
+        self.file, self.rows = file, dict[Key, FolderEdit]()
         for number, record in _read(file):
             place = f"{file}, line {number}"
             row = _row(record, file.parent, place)
             key = _key(row, place)
             if key in self.rows:
-                raise RnriError(f"{place} says again what a line above says", hint="delete one of them")
+                raise RnriError(f"{place} repeats a line above", hint="delete one of them")
             self.rows[key] = row
         if not self.rows:
             raise RnriError(f"{file} has no edits", hint="give at least one line of image, source, target")
 
     @property
     def about(self) -> str:
-        """The name of the file: tasks are told apart by their keys."""
+        """The name of the file; its tasks have keys by contents."""
         return self.file.name
 
     @property
@@ -82,25 +82,25 @@ def _read(file: Path) -> list[tuple[int, Mapping[str, str]]]:
     if file.suffix.lower() == ".csv":
         reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
         return [(reader.line_num, record) for record in reader]
-    found: list[tuple[int, Mapping[str, str]]] = []
+    records: list[tuple[int, Mapping[str, str]]] = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
-                found.append((number, dict(json.loads(line))))
+                records.append((number, dict(json.loads(line))))
             except (ValueError, TypeError) as error:
                 raise RnriError(f"{file}, line {number} is no object", hint='give {"image": …, "source": …}') from error
-    return found
+    return records
 
 
-def _row(record: Mapping[str, str], folder: Path, place: str) -> Row:
+def _row(record: Mapping[str, str], folder: Path, place: str) -> FolderEdit:
     for name in ("image", "source", "target"):
         if not isinstance(record.get(name), str) or not record[name].strip():
             raise RnriError(f"{place} has no {name}", hint="give image, source and target, and mask if there is one")
     masked = record.get("mask")
-    return Row(folder / record["image"], record["source"], record["target"], folder / masked if masked else None)
+    return FolderEdit(folder / record["image"], record["source"], record["target"], folder / masked if masked else None)
 
 
-def _key(row: Row, place: str) -> Key:
+def _key(row: FolderEdit, place: str) -> Key:
     try:
         contents = [path.read_bytes() for path in (row.image, row.mask) if path]
     except OSError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri import images
-from rnri.evaluation.datasets.dataset import Dataset, Task, digest, in_turn
+from rnri.evaluation.datasets.dataset import Dataset, Task, contents, digest, in_turn
 from rnri.evaluation.datasets.scenes import TYPES
 from rnri.evaluation.records import Key
 
@@ -22,14 +22,23 @@ SIDE = 512
 """Height and width of every picture and mask, in pixels."""
 MAPPING, PICTURES = "mapping_file.json", "annotation_images"
 
-_FIELDS = ("image_path", "original_prompt", "editing_prompt", "editing_type_id", "mask")
+
+@dataclass(frozen=True)
+class PieRecord:
+    """One edit of the mapping file; ``mask`` is of runs, see :func:`mask`."""
+
+    image_path: str
+    original_prompt: str
+    editing_prompt: str
+    editing_type_id: str
+    mask: Sequence[int]
 
 
 class Pie(Dataset):
     """The folder that holds ``mapping_file.json`` and ``annotation_images``.
 
     Tasks come in turn of the ten types. Prompts lose the brackets round changed words, not the words. Raises
-    ``ValueError`` for a folder of another layout, and for pictures that are not 512×512.
+    ``RnriError`` for a folder of another layout, and for pictures that are not 512×512.
     """
 
     name = "pie"
@@ -55,12 +64,7 @@ class Pie(Dataset):
 
     def __init__(self, root: Path) -> None:
         self.root, path = root, root / MAPPING
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise RnriError(
-                f"{path} cannot be read", hint=f"give PIE-Bench's folder, which holds {MAPPING} and {PICTURES}"
-            ) from error
+        text = contents(path, f"give PIE-Bench's folder, which holds {MAPPING} and {PICTURES}")
         self.records = _records(text, path)
         self._digest = digest([text])
 
@@ -74,25 +78,25 @@ class Pie(Dataset):
         """The twelve digits of each record, types in turn."""
         types = defaultdict[str, list[Key]](list)
         for key, record in self.records.items():
-            types[record["editing_type_id"]].append(key)
+            types[record.editing_type_id].append(key)
         return in_turn({kind: types[kind] for kind in sorted(types)})
 
     def task(self, key: Key) -> Task:
         """The edit of this record."""
         record = self.records[str(key)]
-        path = self.root / PICTURES / record["image_path"]
+        path = self.root / PICTURES / record.image_path
         source = images.read(path)
         if tuple(source.shape[2:]) != (SIDE, SIDE):
             height, width = source.shape[2:]
             raise RnriError(f"{path} is {width}×{height}", hint=f"PIE-Bench's pictures and masks are {SIDE}×{SIDE}")
-        number = record["editing_type_id"]
+        number = record.editing_type_id
         return Task(
             key,
             source,
-            without_brackets(record["original_prompt"]),
-            without_brackets(record["editing_prompt"]),
+            without_brackets(record.original_prompt),
+            without_brackets(record.editing_prompt),
             f"{number} {TYPES[int(number)]}",
-            mask=mask(record["mask"], f"the mask of {key}"),
+            mask=mask(record.mask, f"the mask of {key}"),
         )
 
 
@@ -108,7 +112,7 @@ def without_brackets(prompt: str) -> str:
 def mask(runs: Sequence[int], name: str = "the mask") -> Tensor:
     """Runs [start, length, start, length, …] over rows to (1, 1, 512, 512) of bool, true where a picture may change.
 
-    Runs are cut at the end; the outermost rows and columns may always change. Raises ``ValueError`` for half a run and
+    Runs are cut at the end; the outermost rows and columns may always change. Raises ``RnriError`` for half a run and
     for negative numbers.
 
     >>> mask([513, 2])[0, 0, :3, :4].int().tolist()
@@ -125,21 +129,24 @@ def mask(runs: Sequence[int], name: str = "the mask") -> Tensor:
     return torch.from_numpy(square)[None, None]
 
 
-def _records(text: bytes, path: Path) -> Mapping[str, Mapping[str, Any]]:
+def _records(text: bytes, path: Path) -> Mapping[str, PieRecord]:
     try:
         found = {str(key): dict(record) for key, record in json.loads(text).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise RnriError(
             f"{path} is damaged", hint="it should be a JSON object of records by their 12 digits"
         ) from error
-    for key, record in found.items():
-        lacking = [name for name in _FIELDS if name not in record]
-        if lacking:
-            raise RnriError(f"{path}: record {key} has no {lacking[0]}", hint="get a whole copy of the file")
-        if record["editing_type_id"] not in map(str, range(len(TYPES))):
-            raise RnriError(
-                f"{path}: record {key} is of type {record['editing_type_id']!r}", hint="it should be 0 to 9"
-            )
     if not found:
         raise RnriError(f"{path} has no records", hint="get a whole copy of the file")
-    return found
+    records = {}
+    for key, record in found.items():
+        try:
+            records[key] = PieRecord(**{each.name: record[each.name] for each in fields(PieRecord)})
+        except KeyError as error:
+            raise RnriError(
+                f"{path}: record {key} has no {error.args[0]}", hint="get a whole copy of the file"
+            ) from None
+        if records[key].editing_type_id not in map(str, range(len(TYPES))):
+            kind = records[key].editing_type_id
+            raise RnriError(f"{path}: record {key} is of type {kind!r}", hint="it should be 0 to 9")
+    return records

@@ -1,4 +1,4 @@
-"""Edits of the embedded scenes, whose truth is known."""
+"""Edits of the embedded scenes, with a known truth."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TYPES = (
 
 
 class Scenes(Dataset):
-    """The first ``count`` edits of a split, of all kinds in turn, drawn ``side`` pixels high and wide.
+    """The first ``count`` edits of a split, of all kinds in turn, rendered ``side`` pixels high and wide.
 
     >>> edits = Scenes("heldout", 3, 64)
     >>> edits.task(1).kind, edits.task(1).source.shape
@@ -57,7 +57,7 @@ class Scenes(Dataset):
 
     @property
     def about(self) -> str:
-        """The split, and a digest of how its first edits look: another renderer draws another set."""
+        """The split, and a digest of its first pictures: another renderer makes another set."""
         return f"{self.split} edits at {self.side}×{self.side}, world {self._world}"
 
     @cached_property

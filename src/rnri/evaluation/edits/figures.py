@@ -1,8 +1,7 @@
-"""Lines of measured edits to pictures: what was gained against what was kept, against cost, and examples."""
+"""Figures of measured edits: success over what was kept, quality over cost, and examples."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rnri import images
-from rnri.evaluation.edits.report import Row, Table
+from rnri.evaluation.edits.report import MethodSummary, Table
 from rnri.evaluation.edits.run import PICTURES
-from rnri.evaluation.plotting import COLOURS, Look
+from rnri.evaluation.plotting import COLOURS, Look, file_name, save
 from rnri.evaluation.records import Key
 from rnri.evaluation.statistics import Estimate
 from rnri.images import ImageLike
@@ -26,16 +25,14 @@ EXAMPLES = 6
 def draw(table: Table, folder: Path) -> list[str]:
     """Write every figure that the table allows as PNG into ``folder``; returns the names of the files."""
     dataset, names = table.group.dataset, []
-    about = re.sub(r"[^A-Za-z0-9.]+", "-", f"{dataset.name}-{table.group.model}").strip("-")
-    about = f"{about}-{table.group.fingerprint[:6]}"
+    about = f"{dataset.name}-{table.group.model.strip('/')}-{table.group.fingerprint[:6]}"
     if dataset.goal and {dataset.goal, dataset.keep} <= set(table.metrics):
-        names.append(_write(_tradeoff(table, dataset.goal, dataset.keep), folder, f"tradeoff-{about}"))
+        names.append(save(_tradeoff(table, dataset.goal, dataset.keep), folder, f"tradeoff-{about}"))
     if dataset.pixels in table.metrics:
-        names.append(_write(_costs(table, dataset.pixels), folder, f"cost-{about}"))
+        names.append(save(_costs(table, dataset.pixels), folder, f"cost-{about}"))
     if dataset.rank in table.metrics:
-        name = f"examples-{about}.png"
-        images.write(_examples(table, dataset.rank, folder), folder / name, overwrite=True)
-        names.append(name)
+        names.append(file_name(f"examples-{about}"))
+        images.write(_examples(table, dataset.rank, folder), folder / names[-1], overwrite=True)
     return names
 
 
@@ -51,9 +48,9 @@ def _tradeoff(table: Table, goal: str, keep: str) -> Figure:
             axes.axvline(
                 _scaled(keep, row).value, color="0.55", linewidth=0.9, linestyle="--", label="autoencoder alone"
             )
-    if metric(keep).better == "lower":
+    if metric(keep).sign < 0:
         axes.invert_xaxis()
-    if metric(goal).better == "lower":
+    if metric(goal).sign < 0:
         axes.invert_yaxis()
     axes.set(xlabel=_label(keep), ylabel=_label(goal))
     _finish(axes, f"{table.group.benchmark}, {table.group.model}, {len(table.common)} pictures")
@@ -84,23 +81,23 @@ def _costs(table: Table, pixels: str) -> Figure:
 def _examples(table: Table, rank: str, folder: Path) -> images.Picture:
     """The best, the median and the worst picture of ours, beside the source, the truth and what others made of it."""
     ours, *rivals = table.rows
-    sign = 1 if metric(rank).better == "higher" else -1
+    sign = metric(rank).sign
     order = sorted(ours.scores[rank], key=lambda key: sign * ours.scores[rank][key])
     chosen = [("best", order[-1]), ("median", order[len(order) // 2]), ("worst", order[0])]
     rivals = sorted(rivals, key=lambda row: sign * np.nan_to_num(row.mean(rank).value), reverse=True)
     shown = [ours, *rivals[: EXAMPLES - 1]]
     tiles: list[tuple[ImageLike, str]] = []
     for name, key in chosen:
-        lines = {line.configuration["method"]: line.measurement for line in table.lines if line.image == key}
+        lines = {line.configuration.method: line.measurement for line in table.lines if line.image == key}
         about = lines[ours.method]
-        tiles.append((folder / PICTURES / "source" / f"{key}.png", f"{name}: source\n{about['source_prompt']}"))
+        tiles.append((folder / PICTURES / "source" / f"{key}.png", f"{name}: source\n{about.source_prompt}"))
         truth = folder / PICTURES / "truth" / f"{key}.png"
         if truth.is_file():
-            tiles.append((truth, f"true target\n{about['target_prompt']}"))
+            tiles.append((truth, f"true target\n{about.target_prompt}"))
         for row in shown:
-            prompt = "" if truth.is_file() or row is not ours else f"\n{about['target_prompt']}"
+            prompt = "" if truth.is_file() or row is not ours else f"\n{about.target_prompt}"
             score = f"{rank} {_of(row, rank, key)}"
-            tiles.append((folder / lines[row.method]["picture"], f"{_spaced(row.method)}\n{score}{prompt}"))
+            tiles.append((folder / lines[row.method].picture, f"{_spaced(row.method)}\n{score}{prompt}"))
     return images.sheet(tiles, columns=len(tiles) // len(chosen), width=192)
 
 
@@ -109,9 +106,9 @@ def _spaced(spec: str) -> str:
     return spec.replace(":", ": ").replace(",", ", ")
 
 
-def _of(row: Row, name: str, key: Key) -> str:
+def _of(row: MethodSummary, name: str, key: Key) -> str:
     value = row.scores.get(name, {}).get(key)
-    return "–" if value is None else f"{value * 10 ** metric(name).power:.3g}"
+    return "–" if value is None else f"{value * metric(name).factor:.3g}"
 
 
 def _point(axes: Axes, x: Estimate, y: Estimate, name: str, style: dict[str, object]) -> None:
@@ -119,7 +116,7 @@ def _point(axes: Axes, x: Estimate, y: Estimate, name: str, style: dict[str, obj
     axes.errorbar(x.value, y.value, xerr=errors[0], yerr=errors[1], label=name, elinewidth=0.8, **style)  # type: ignore[arg-type]
 
 
-def _styled(rows: Sequence[Row]) -> Iterator[tuple[Row, dict[str, object]]]:
+def _styled(rows: Sequence[MethodSummary]) -> Iterator[tuple[MethodSummary, dict[str, object]]]:
     """Each method with its look; ours, the first, is a star in a colour of its own."""
     mine, *colours = COLOURS[1], COLOURS[0], *COLOURS[2:]
     for n, row in enumerate(rows):
@@ -129,22 +126,17 @@ def _styled(rows: Sequence[Row]) -> Iterator[tuple[Row, dict[str, object]]]:
         yield row, style
 
 
-def _scaled(name: str, row: Row) -> Estimate:
-    return Estimate(*(value * 10 ** metric(name).power for value in row.mean(name)))
+def _scaled(name: str, row: MethodSummary) -> Estimate:
+    return row.mean(name).scaled(metric(name).factor)
 
 
 def _label(name: str) -> str:
-    found = metric(name)
-    scale = f" ×10$^{found.power}$" if found.power and found.unit != "%" else ""
-    return f"{name}{scale}{f' in {found.unit}' if found.unit else ''} ({found.better} is better)"
+    shown = metric(name)
+    scale = f" ×10$^{shown.power}$" if shown.power and shown.unit != "%" else ""
+    return f"{name}{scale}{f' in {shown.unit}' if shown.unit else ''} ({shown.better} is better)"
 
 
 def _finish(axes: Axes, title: str) -> None:
     axes.grid(alpha=0.25, which="both", linewidth=0.5)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
     axes.set_title(title, fontsize="medium")
-
-
-def _write(figure: Figure, folder: Path, name: str) -> str:
-    figure.savefig(folder / f"{name}.png", dpi=130)
-    return f"{name}.png"

@@ -1,10 +1,10 @@
-"""Lines of measured edits to a page: each method's means with intervals, and ours against the best rival."""
+"""The page of measured edits: each method's means with intervals, and ours against the best rival."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,7 +13,8 @@ import numpy as np
 from rnri_core.errors import RnriError
 
 from rnri.evaluation.datasets import DATASETS, Dataset
-from rnri.evaluation.records import Key, Line
+from rnri.evaluation.edits.run import EditLine, EditMeasurement
+from rnri.evaluation.records import Key
 from rnri.evaluation.statistics import Difference, Estimate, holm, paired
 from rnri.evaluation.tables import digits, measured_on, number, ruled
 from rnri.metrics import METRICS, metric
@@ -22,7 +23,7 @@ Scores = Mapping[Key, float]
 
 
 class Group(NamedTuple):
-    """What methods are compared within."""
+    """What methods are compared within: a set of edits, a model and the networks of the metrics."""
 
     benchmark: str
     data: str
@@ -31,62 +32,73 @@ class Group(NamedTuple):
     judges: tuple[str, ...]
 
     @classmethod
-    def of(cls, line: Line) -> Group:
+    def of(cls, line: EditLine) -> Group:
         """The group that a line belongs to."""
-        told = line.configuration
-        return cls(told["benchmark"], told["data"], told["model"], told["fingerprint"], tuple(told["judges"]))
+        setting = line.configuration
+        return cls(setting.benchmark, setting.data, setting.model, setting.fingerprint, setting.judges)
 
     @property
     def dataset(self) -> type[Dataset]:
-        """What the edits are a set of; ``ValueError`` for one that is not known."""
+        """The kind of set; ``RnriError`` for an unknown one."""
         if self.benchmark not in DATASETS:
             raise RnriError(f"benchmark {self.benchmark!r} is not known", hint=f"use {', '.join(DATASETS)}")
         return DATASETS[self.benchmark]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method: for each metric the score of each picture, a mean over seeds; undefined ones are left out."""
+class MethodSummary:
+    """One method over some pictures."""
 
     method: str
-    pictures: tuple[Key, ...]
-    scores: Mapping[str, Scores]
-    nfe: float
-    calls: float
-    seconds: float
-    diverged: float
+    lines: Sequence[EditLine]
 
-    @classmethod
-    def of(cls, method: str, lines: Sequence[Line], among: Iterable[Key]) -> Row:
-        """Summarise what a method made of these pictures; seconds are the median."""
-        kept = set(among)
-        measured = [(line.image, line.measurement) for line in lines if line.image in kept]
-        scores: dict[str, dict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for key, each in measured:
-            for name, value in each["scores"].items():
+    @cached_property
+    def pictures(self) -> tuple[Key, ...]:
+        """The pictures."""
+        return tuple(dict.fromkeys(line.image for line in self.lines))
+
+    @cached_property
+    def scores(self) -> Mapping[str, Scores]:
+        """For each metric the score of each picture, a mean over seeds; undefined scores are left out."""
+        values: dict[str, dict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for line in self.lines:
+            for name, value in line.measurement.scores.items():
                 if value is not None:
-                    scores[name][key].append(value)
-        costs = [each for _, each in measured]
-        return cls(
-            method=method,
-            pictures=tuple(dict.fromkeys(key for key, _ in measured)),
-            scores={
-                name: {key: float(np.mean(values)) for key, values in by_key.items()} for name, by_key in scores.items()
-            },
-            nfe=float(np.mean([each["nfe"] for each in costs])),
-            calls=float(np.mean([each["nfe"] + 2 * (each["njvp"] + each["nvjp"]) for each in costs])),
-            seconds=float(np.median([each["seconds"] for each in costs])),
-            diverged=float(np.mean([each["status"] == "DIVERGED" for each in costs])),
-        )
+                    values[name][line.image].append(value)
+        return {name: {key: float(np.mean(some)) for key, some in by.items()} for name, by in values.items()}
+
+    def cost(self, of: Callable[[EditMeasurement], float], statistic: Callable[..., Any] = np.mean) -> float:
+        """A statistic of some cost."""
+        return float(statistic([of(line.measurement) for line in self.lines]))
+
+    @property
+    def nfe(self) -> float:
+        """Mean network evaluations."""
+        return self.cost(lambda each: each.nfe)
+
+    @property
+    def calls(self) -> float:
+        """Mean network evaluations, an exact product counted as two."""
+        return self.cost(lambda each: each.calls)
+
+    @property
+    def seconds(self) -> float:
+        """Median seconds."""
+        return self.cost(lambda each: each.seconds, np.median)
+
+    @cached_property
+    def means(self) -> Mapping[str, Estimate]:
+        """The mean of each metric over the pictures that it is defined for."""
+        return {name: Estimate.of(list(scores.values()), np.mean) for name, scores in self.scores.items()}
 
     def mean(self, name: str) -> Estimate:
-        """The mean of a metric over the pictures that it is defined for."""
-        return Estimate.of(list(self.scores.get(name, {}).values()), np.mean)
+        """The mean of a metric; not a number where it is defined for no picture."""
+        return self.means.get(name, Estimate(math.nan, math.nan, math.nan))
 
 
 @dataclass(frozen=True)
 class Duel:
-    """Ours and the best of the others by one metric, over the pictures that both have; ``p`` is Holm's."""
+    """Ours and the best of the others by one metric, over the pictures that both have; ``p`` is corrected by Holm."""
 
     metric: str
     rival: str
@@ -95,8 +107,8 @@ class Duel:
 
     @property
     def won(self) -> bool:
-        """Whether ours is better in the mean."""
-        return (self.difference.mean.value > 0) == (metric(self.metric).better == "higher")
+        """Whether the mean of ours is better."""
+        return metric(self.metric).sign * self.difference.mean.value > 0
 
 
 @dataclass(frozen=True)
@@ -104,18 +116,18 @@ class Table:
     """All methods of a group, ours first, on the pictures that all of them have, and the bounds beside them."""
 
     group: Group
-    lines: Sequence[Line]
+    lines: Sequence[EditLine]
     ours: str | None = None
 
     @cached_property
-    def by_method(self) -> Mapping[str, list[Line]]:
+    def by_method(self) -> Mapping[str, list[EditLine]]:
         """Lines by method, ours first."""
-        found: dict[str, list[Line]] = defaultdict(list)
+        lines: dict[str, list[EditLine]] = defaultdict(list)
         for line in self.lines:
-            found[line.configuration["method"]].append(line)
-        if self.ours and self.ours not in found:
-            raise RnriError(f"method {self.ours!r} is not among those measured", hint=f"{', '.join(found)}")
-        return {self.ours: found.pop(self.ours), **found} if self.ours else found
+            lines[line.configuration.method].append(line)
+        if self.ours and self.ours not in lines:
+            raise RnriError(f"method {self.ours!r} is not among those measured", hint=f"{', '.join(lines)}")
+        return {self.ours: lines.pop(self.ours), **lines} if self.ours else lines
 
     @cached_property
     def common(self) -> list[Key]:
@@ -124,84 +136,87 @@ class Table:
         return [key for key in keys[0] if all(key in other for other in keys)]
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[MethodSummary]:
         """The methods."""
-        return self._rows([name for name in self.by_method if name not in self.group.dataset.bounds])
+        return [each for each in self._summaries if each.method not in self.group.dataset.bounds]
 
     @cached_property
-    def bounds(self) -> list[Row]:
-        """What is no method."""
-        return self._rows([name for name in self.by_method if name in self.group.dataset.bounds])
+    def bounds(self) -> list[MethodSummary]:
+        """The bounds, which are no methods."""
+        return [each for each in self._summaries if each.method in self.group.dataset.bounds]
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Those that some method has a number for, in the order of the registry."""
+        """Names of the metrics that some method has a number for, in the order of the registry."""
         return [name for name in METRICS if any(row.scores.get(name) for row in self.rows)]
 
     @cached_property
     def kinds(self) -> Mapping[str, list[Key]]:
         """The pictures of each kind of edit."""
-        found: dict[str, list[Key]] = defaultdict(list)
-        kinds = {line.image: line.measurement["kind"] for line in self.lines}
+        kinds = {line.image: line.measurement.kind for line in self.lines}
+        keys: dict[str, list[Key]] = defaultdict(list)
         for key in self.common:
-            found[kinds[key]].append(key)
-        return dict(sorted(found.items()))
+            keys[kinds[key]].append(key)
+        return dict(sorted(keys.items()))
 
     @cached_property
     def duels(self) -> list[Duel]:
-        """Ours against the best rival by each metric that tells methods apart."""
+        """Ours against the best rival by each metric of edits."""
         if len(self.rows) < 2:
             return []
         ours, *rivals = self.rows
-        found: list[tuple[str, str, Difference]] = []
+        differences: list[tuple[str, str, Difference]] = []
         for name in self.metrics:
-            sign = 1 if metric(name).better == "higher" else -1
-            known = [row for row in rivals if row.scores.get(name)]
-            if name in _OF_THE_SOURCE or not known:
-                continue
-            best = max(known, key=lambda row: sign * row.mean(name).value)
-            difference = paired(ours.scores.get(name, {}), best.scores[name])
-            if difference:
-                found.append((name, best.method, difference))
-        corrected = holm([difference.p for _, _, difference in found])
-        return [Duel(*each, p) for each, p in zip(found, corrected, strict=True)]
+            rival = _best(rivals, name)
+            difference = paired(ours.scores.get(name, {}), rival.scores[name]) if rival else None
+            if rival and difference:
+                differences.append((name, rival.method, difference))
+        corrected = holm([difference.p for _, _, difference in differences])
+        return [Duel(*each, p) for each, p in zip(differences, corrected, strict=True)]
 
     def best(self, name: str) -> str | None:
         """The method with the best mean, if there are several."""
-        sign = 1 if metric(name).better == "higher" else -1
-        known = [row for row in self.rows if row.scores.get(name)]
-        if len(known) < 2 or name in _OF_THE_SOURCE:
-            return None
-        return max(known, key=lambda row: sign * row.mean(name).value).method
+        best = _best(self.rows, name)
+        return best.method if best and sum(bool(row.scores.get(name)) for row in self.rows) > 1 else None
 
-    def _rows(self, names: Sequence[str]) -> list[Row]:
-        return [Row.of(name, self.by_method[name], self.common) for name in names]
+    @cached_property
+    def _summaries(self) -> list[MethodSummary]:
+        common = set(self.common)
+        return [
+            MethodSummary(name, [line for line in lines if line.image in common])
+            for name, lines in self.by_method.items()
+        ]
+
+
+def _best(rows: Sequence[MethodSummary], name: str) -> MethodSummary | None:
+    """The method with the best mean of a metric; ``None`` for metrics that methods do not influence."""
+    known = [] if name in _OF_THE_SOURCE else [row for row in rows if row.scores.get(name)]
+    return max(known, key=lambda row: metric(name).sign * row.mean(name).value, default=None)
 
 
 _OF_THE_SOURCE = ("clip_similarity_source_image",)
-"""Metrics that no method has a part in."""
+"""Metrics that methods do not influence."""
 
 
-def tables(lines: Iterable[Line], ours: str | None = None) -> list[Table]:
+def tables(lines: Iterable[EditLine], ours: str | None = None) -> list[Table]:
     """One table for each set of edits and model. ``ours`` is the first method measured unless it is named.
 
-    Raises ``ValueError`` if there is nothing to report, or if ours was not measured.
+    Raises ``RnriError`` where there is nothing to report, and where ours was not measured.
     """
-    found: dict[Group, list[Line]] = defaultdict(list)
+    groups: dict[Group, list[EditLine]] = defaultdict(list)
     for line in lines:
-        found[Group.of(line)].append(line)
-    made = [Table(group, some, ours) for group, some in found.items()]
-    whole = [table for table in made if table.common and table.rows]
+        groups[Group.of(line)].append(line)
+    whole = [table for group, some in groups.items() if (table := Table(group, some, ours)).common and table.rows]
     if not whole:
         raise RnriError("there is nothing to report", hint="measure at least one picture by every method")
     return whole
 
 
-def markdown(found: Sequence[Table], figures: Mapping[Group, Sequence[str]]) -> str:
+def markdown(reported: Sequence[Table], figures: Mapping[Group, Sequence[str]]) -> str:
     """The page: for each table, means with intervals, ours against the best rival, kinds of edits, and figures."""
-    used = [name for name in METRICS if any(name in table.metrics for table in found)]
+    used = [name for name in METRICS if any(name in table.metrics for table in reported)]
     parts = [_HEAD, ruled([["metric", "better", "what"], *(_described(name) for name in used)])]
-    for table in found:
+    for table in reported:
         parts += [f"## {table.group.benchmark}: {table.group.model}", _about(table), _means(table)]
         parts += [f"![{name}]({name})" for name in figures.get(table.group, ())]
         if table.duels:
@@ -209,12 +224,12 @@ def markdown(found: Sequence[Table], figures: Mapping[Group, Sequence[str]]) -> 
         names = dict.fromkeys(name for name in (table.group.dataset.goal, table.group.dataset.rank) if name)
         if len(table.kinds) > 1:
             parts += [part for name in names if name in table.metrics for part in _kinds(table, name)]
-    parts += ["## Measured on", *sorted({measured_on(line.run) for table in found for line in table.lines})]
+    parts += ["## Measured on", *sorted({measured_on(line.run) for table in reported for line in table.lines})]
     return "\n\n".join(parts) + "\n"
 
 
-def summary(found: Sequence[Table]) -> list[dict[str, Any]]:
-    """What the page says, for machines: a table each, numbers as they are, unknown ones ``None``."""
+def summary(reported: Sequence[Table]) -> list[dict[str, Any]]:
+    """The content of the page for machines: a table each, numbers unscaled, unknown ones ``None``."""
     return [
         {
             **table.group._asdict(),
@@ -232,11 +247,11 @@ def summary(found: Sequence[Table]) -> list[dict[str, Any]]:
                 for duel in table.duels
             ],
         }
-        for table in found
+        for table in reported
     ]
 
 
-def _facts(table: Table, row: Row) -> dict[str, Any]:
+def _facts(table: Table, row: MethodSummary) -> dict[str, Any]:
     scores = {name: {**row.mean(name)._asdict(), "n": len(row.scores.get(name, {}))} for name in table.metrics}
     for each in scores.values():
         each.update({key: None for key, value in each.items() if math.isnan(value)})
@@ -253,31 +268,25 @@ methods are compared on the same pictures. The best method of a column is bold. 
 
 
 def _described(name: str) -> list[str]:
-    found = metric(name)
-    return [_title(name), f"{found.better}", found.about]
+    return [_title(name), metric(name).better, metric(name).about]
 
 
 def _title(name: str) -> str:
-    found = metric(name)
-    arrow = "↑" if found.better == "higher" else "↓"
-    scale = "" if not found.power or found.unit == "%" else f" ×10{_RAISED[found.power]}"
-    return f"{name}{scale}{f' {found.unit}' if found.unit else ''} {arrow}"
+    shown = metric(name)
+    scale = "" if not shown.power or shown.unit == "%" else f" ×10{_RAISED[shown.power]}"
+    return f"{name}{scale}{f' {shown.unit}' if shown.unit else ''} {'↑' if shown.sign > 0 else '↓'}"
 
 
 _RAISED = {2: "²", 3: "³", 4: "⁴"}
-
-
-def _scaled(name: str, estimate: Estimate) -> Estimate:
-    return Estimate(*(value * 10 ** metric(name).power for value in estimate))
 
 
 def _about(table: Table) -> str:
     group = table.group
     every = len({line.image for line in table.lines})
     some = "" if every == len(table.common) else f", the ones of {every} that every method has"
-    tuned = list(dict.fromkeys(line.run["tuned"] for line in table.lines if line.run.get("tuned")))
+    tuned = list(dict.fromkeys(line.run.tuned for line in table.lines if line.run.tuned))
     settings = "; ".join(tuned) or "as declared by each method"
-    seeds = sorted({line.configuration["seed"] for line in table.lines})
+    seeds = sorted({line.configuration.seed for line in table.lines})
     parts = [
         f"Pictures: {group.data}; {len(table.common)} of them{some}.",
         f"Settings of methods: {settings}.",
@@ -294,7 +303,8 @@ def _means(table: Table) -> str:
     for row in (*table.rows, *table.bounds):
         bound = row in table.bounds
         name = f"*{row.method}*" if bound else f"`{row.method}`"
-        costs = [number(row.nfe), number(row.calls), number(row.seconds), number(100 * row.diverged)]
+        diverged = row.cost(lambda each: each.status == "DIVERGED")
+        costs = [number(row.nfe), number(row.calls), number(row.seconds), number(100 * diverged)]
         rows.append(
             [
                 name,
@@ -306,8 +316,8 @@ def _means(table: Table) -> str:
     return ruled(rows)
 
 
-def _cell(table: Table, row: Row, name: str) -> str:
-    text = str(_scaled(name, row.mean(name)))
+def _cell(table: Table, row: MethodSummary, name: str) -> str:
+    text = str(row.mean(name).scaled(metric(name).factor))
     if table.best(name) == row.method:
         text = f"**{text}**"
     count = len(row.scores.get(name, {}))
@@ -320,7 +330,7 @@ def _duels(table: Table) -> str:
     for duel in table.duels:
         verdict = "not told apart" if duel.p >= 0.05 else "ours is better" if duel.won else "the rival is better"
         chance = "< 0.001" if duel.p < 0.001 else f"{duel.p:.3f}"
-        difference = _scaled(duel.metric, duel.difference.mean)
+        difference = duel.difference.mean.scaled(metric(duel.metric).factor)
         rows.append(
             [_title(duel.metric), f"`{duel.rival}`", str(difference), str(duel.difference.pairs), chance, verdict]
         )
@@ -333,12 +343,12 @@ def _duels(table: Table) -> str:
 
 
 def _kinds(table: Table, name: str) -> list[str]:
-    """A metric by kind of edit."""
+    """The means of a metric by kind of edit."""
     rows = [["kind", "n", *(f"`{row.method}`" for row in table.rows)]]
     for kind, keys in table.kinds.items():
         cells = []
         for row in table.rows:
             known = [row.scores[name][key] for key in keys if key in row.scores.get(name, {})]
-            cells.append(digits(float(np.mean(known)) * 10 ** metric(name).power) if known else "–")
+            cells.append(digits(float(np.mean(known)) * metric(name).factor) if known else "–")
         rows.append([kind, str(len(keys)), *cells])
     return [f"### {_title(name)}, by kind of edit", ruled(rows)]

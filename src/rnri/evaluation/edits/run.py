@@ -1,6 +1,6 @@
-"""Every method on every edit of a set: what came of it, by metrics, and what it took.
+"""Every method on every edit of a set: the result by metrics, and its cost.
 
-A picture is written before the line that tells of it, so each line's picture is there.
+A picture is written before its line, so each line's picture is on the disk.
 """
 
 from __future__ import annotations
@@ -17,25 +17,31 @@ from rnri_core.errors import RnriError
 from torch import Tensor
 
 from rnri import images
-from rnri.baselines import Edited, method
+from rnri.baselines import MethodResult, method
+from rnri.baselines.base import EditCost
 from rnri.editing.editor import Editor
 from rnri.evaluation.datasets import Dataset, Task
 from rnri.evaluation.datasets.dataset import digest
-from rnri.evaluation.records import Key
+from rnri.evaluation.records import Key, Line, Records
 from rnri.metrics import Networks, metric
 
 PICTURES = "pictures"
 """The folder of results, beside the lines: ``source``, ``truth`` and ``mask``, and one folder for each setting."""
 MASK = "{mask}"
-"""In a method's spec this stands for the file of each edit's own mask: ``inversion:controls='keep:mask={mask}'``."""
+"""In a method's spec this stands for the file of each edit's own mask: ``inversion:controls='mask:mask={mask}'``."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One method on one set of edits with one model; ``data`` is the set's own description of itself.
+class MethodSetting:
+    """One method on one set of edits with one model.
 
-    ``method`` is a spec of :func:`rnri.baselines.method` or one of the set's bounds, ``model`` a name or folder and
-    ``fingerprint`` its weights. ``judges`` are the networks that metrics look through, where they are not the usual.
+    Attributes:
+        benchmark, data: name of the set, and its own description of its pictures.
+        model, fingerprint: name or folder of the model, and its weights.
+        method: a spec of :func:`rnri.baselines.method`, or one of the set's bounds.
+        seed: of all noise.
+        metrics: names.
+        judges: networks of metrics that are not the default ones, as ``name=value``.
     """
 
     benchmark: str
@@ -49,34 +55,34 @@ class Setting:
 
     @property
     def folder(self) -> str:
-        """Where its pictures go: a name that says the method, and is no other setting's."""
-        said = re.sub(r"[^A-Za-z0-9.]+", "-", self.method).strip("-")[:60]
-        return f"{said}-{digest(str(getattr(self, each.name)).encode() for each in fields(self))}"
+        """Folder of its pictures: the method, and a digest that no other setting has."""
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", self.method).strip("-")[:60]
+        return f"{name}-{digest(str(getattr(self, each.name)).encode() for each in fields(self))}"
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What came of one edit. ``scores`` has a number for each metric, ``None`` where it is undefined.
+@dataclass(frozen=True, kw_only=True)
+class EditMeasurement(EditCost):
+    """The result of one edit, beside its cost.
 
-    ``kind`` and the prompts are the task's, ``picture`` is relative to the folder of the lines, and the rest is as in
-    :class:`rnri.baselines.Edited`.
+    Attributes:
+        kind, source_prompt, target_prompt: of the task.
+        scores: a number for each metric, ``None`` where it is undefined.
+        picture: file of the result, relative to the folder of the lines.
     """
 
     kind: str
     source_prompt: str
     target_prompt: str
     scores: Mapping[str, float | None]
-    nfe: int
-    njvp: int
-    nvjp: int
-    seconds: float
-    residual: float | None
-    status: str
     picture: str
 
 
+EditLine = Line[MethodSetting, EditMeasurement]
+EDITS = Records("edits.jsonl", MethodSetting, EditMeasurement)
+
+
 class Edits:
-    """Measures settings on the tasks of a set; for :func:`rnri.evaluation.records.run`. Pictures go to ``folder``."""
+    """Measures settings on the tasks of a set, for :meth:`Records.extend`; pictures go to ``folder``."""
 
     def __init__(self, editor: Editor, dataset: Dataset, networks: Networks, folder: Path) -> None:
         self.editor, self.dataset, self.networks, self.folder = editor, dataset, networks, folder
@@ -85,11 +91,10 @@ class Edits:
 
     def settings(
         self, methods: Sequence[str], model: str, *, metrics: Sequence[str] = (), seeds: Sequence[int] = (0,)
-    ) -> list[Setting]:
+    ) -> list[MethodSetting]:
         """The set's bounds, then every method, with every seed.
 
-        Raises ``ValueError`` for methods and metrics that are not known, for a method given twice, and where the
-        weights of a metric are missing.
+        Raises ``RnriError`` for an unknown method or metric, a method given twice, and missing weights of a metric.
         """
         chosen = tuple(metrics or self.dataset.metrics)
         for n, spec in enumerate(methods):
@@ -100,11 +105,11 @@ class Edits:
             raise RnriError("there is no method to measure", hint="give at least one")
         for name in chosen:
             self.networks.require(metric(name).needs)
-        usual = asdict(Networks())
-        others = asdict(self.networks).items()
-        judges = tuple(f"{name}={value}" for name, value in others if value != usual[name] and name != "device")
+        default = asdict(Networks())
+        used = asdict(self.networks).items()
+        judges = tuple(f"{name}={value}" for name, value in used if value != default[name] and name != "device")
         return [
-            Setting(
+            MethodSetting(
                 benchmark=self.dataset.name,
                 data=self.dataset.about,
                 model=model,
@@ -119,56 +124,52 @@ class Edits:
         ]
 
     def unserved(self, methods: Sequence[str], key: Key) -> dict[str, str]:
-        """Those of the methods that the model cannot serve, and why: each is tried on one task."""
+        """The methods that the model cannot serve, with the reasons; each is tried on one task."""
         task = self.task(key)
         reasons = {spec: self._refusal(spec, task) for spec in methods}
         return {spec: reason for spec, reason in reasons.items() if reason}
 
-    def __call__(self, setting: Setting, keys: Sequence[Key]) -> list[Measurement]:
+    def __call__(self, setting: MethodSetting, keys: Sequence[Key]) -> list[EditMeasurement]:
         """One measurement for each task."""
         return [self._one(setting, self.task(key)) for key in keys]
 
-    def _one(self, setting: Setting, task: Task) -> Measurement:
+    def _one(self, setting: MethodSetting, task: Task) -> EditMeasurement:
         self._warm_up(task.source.shape)
-        found = self._edited(setting, task)
-        [picture] = found.pictures
+        result = self._edited(setting, task)
+        [picture] = result.pictures
         path = Path(PICTURES, setting.folder, f"{task.key}.png")
         self._write(picture, path)
         judged = task.judged(images.read(picture))
-        return Measurement(
+        return EditMeasurement(
             kind=task.kind,
             source_prompt=task.source_prompt,
             target_prompt=task.target_prompt,
             scores={name: metric(name)(judged, self.networks) for name in setting.metrics},
-            nfe=found.nfe,
-            njvp=found.njvp,
-            nvjp=found.nvjp,
-            seconds=found.seconds,
-            residual=found.residual,
-            status=found.status,
             picture=path.as_posix(),
+            **{each.name: getattr(result, each.name) for each in fields(EditCost)},
         )
 
-    def _edited(self, setting: Setting, task: Task) -> Edited:
+    def _edited(self, setting: MethodSetting, task: Task) -> MethodResult:
         if setting.method in self.dataset.bounds:
-            return _drawn(task.source if setting.method == "unedited" else self._autoencoded(task))
-        found = method(self._with_mask(setting.method, task))
+            pixels = task.source if setting.method == "unedited" else self._autoencoded(task)
+            return MethodResult(pictures=images.to_pil(pixels), nfe=0, seconds=0.0)
         try:
-            return found.edit(self.editor, task.source, task.source_prompt, [task.target_prompt], seed=setting.seed)
+            return self._by(setting.method, task, setting.seed)
         except (ValueError, TypeError) as error:
             raise RnriError(f"{setting.method} on {task.key}", hint=f"{error}") from error
 
     def _refusal(self, spec: str, task: Task) -> str | None:
         try:
-            made = method(self._with_mask(spec, task))
-            made.edit(self.editor, task.source, task.source_prompt, [task.target_prompt])
+            self._by(spec, task, seed=0)
         except (ValueError, TypeError) as error:
             return str(error)
         return None
 
-    def _with_mask(self, spec: str, task: Task) -> str:
-        """The spec with the file of the task's mask for ``{mask}``; nothing where there is none."""
-        return spec.replace(MASK, "" if task.mask is None else str(self.folder / PICTURES / "mask" / f"{task.key}.png"))
+    def _by(self, spec: str, task: Task, seed: int) -> MethodResult:
+        """The edit by a method, with the file of the task's mask, if any, for ``{mask}``."""
+        mask = "" if task.mask is None else str(self.folder / PICTURES / "mask" / f"{task.key}.png")
+        editing = method(spec.replace(MASK, mask))
+        return editing.edit(self.editor, task.source, task.source_prompt, [task.target_prompt], seed=seed)
 
     def _autoencoded(self, task: Task) -> Tensor:
         model = self.editor.model
@@ -188,7 +189,7 @@ class Edits:
         return task
 
     def _warm_up(self, shape: torch.Size) -> None:
-        """What a first call of the networks takes is nobody's cost."""
+        """Call the networks once on each shape, so that no method is charged for the first call."""
         if shape in self._warm:
             return
         self._warm.add(shape)
@@ -202,8 +203,3 @@ class Edits:
     def _write(self, picture: Any, path: Path) -> None:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         images.write(picture, self.folder / path, overwrite=True)
-
-
-def _drawn(pixels: Tensor) -> Edited:
-    """A picture that no method made."""
-    return Edited(images.to_pil(pixels), nfe=0, njvp=0, nvjp=0, seconds=0.0, residual=None, status="NOT_SOLVED")

@@ -1,13 +1,12 @@
 """Settings of methods, chosen on edits of scenes that are neither trained on nor reported.
 
 Each candidate is measured on the ``tuning`` split like any method (:mod:`rnri.evaluation.edits.run`). Of each method
-the one with the best mean by one metric is kept. The choice is a file that says what it was chosen by.
+the candidate with the best mean by one metric is kept. The choice is a file, which names the metric.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -17,15 +16,15 @@ from rnri_core.errors import RnriError
 
 from rnri.baselines import METHODS
 from rnri.evaluation.edits.report import tables
-from rnri.evaluation.records import read as read_lines
-from rnri.evaluation.reports import EDITS
+from rnri.evaluation.edits.run import EDITS
+from rnri.evaluation.records import read_choice, write_whole
 from rnri.metrics import metric
 
 CHOICE = "tuned.json"
 
 GRIDS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "sdedit": {"strength": ("0.25", "0.5", "0.75", "1.0")},
-    "edit-friendly": {"strength": ("0.5", "0.75", "1.0"), "inverting": ("0.0", "1.0")},
+    "edit-friendly": {"strength": ("0.5", "0.75", "1.0"), "source_guidance": ("0.0", "1.0")},
     "turboedit": {"shift": ("0", "1"), "weight": ("1.0", "1.5", "2.0")},
     "direct-inversion": {"cross": ("0.0", "0.4", "0.8"), "layout": ("0.0", "0.3", "0.6")},
     "ledits++": {"strength": ("0.75", "1.0"), "scale": ("1.0", "1.5", "3.0")},
@@ -33,7 +32,7 @@ GRIDS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "rf-inversion": {"eta": ("0.5", "0.9"), "stop": ("0.25", "0.5")},
     "flowedit": {"strength": ("0.5", "0.75", "1.0")},
 }
-"""Of each method, which values of its fields to try, in all combinations; others, ours too, are tried as they are."""
+"""Values of the fields of methods, tried in all combinations; other methods, ours too, are tried as they are."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Choice:
 
     @property
     def about(self) -> str:
-        """What the settings were chosen by, in one sentence's part."""
+        """How the settings were chosen, for a sentence."""
         return f"chosen by {self.by} on {self.pictures} {self.data}, weights {self.fingerprint[:12]}"
 
     def apply(self, methods: Sequence[str]) -> list[str]:
@@ -67,13 +66,13 @@ def candidates(methods: Sequence[str] = ()) -> list[str]:
     >>> candidates(["infedit", "fireflow"])
     ['infedit:strength=0.5', 'infedit:strength=0.75', 'infedit:strength=1.0', 'fireflow']
     """
-    found = []
+    specs = []
     for name in methods or METHODS:
         grid = GRIDS.get(name, {})
         for values in product(*grid.values()):
             settings = ",".join(f"{field}={value}" for field, value in zip(grid, values, strict=True))
-            found.append(f"{name}:{settings}" if settings else name)
-    return found
+            specs.append(f"{name}:{settings}" if settings else name)
+    return specs
 
 
 def check(by: str) -> None:
@@ -85,17 +84,16 @@ def check(by: str) -> None:
 
 
 def choose(folder: Path, by: str) -> Choice:
-    """Choose among what was measured last in ``folder``, and write the choice there.
+    """Choose among the last set of edits that was measured in ``folder``, and write the choice there.
 
-    Raises ``ValueError`` if no setting has a number for the metric.
+    Raises ``RnriError`` where no setting has a number for the metric.
     """
-    table = tables(read_lines(folder / EDITS))[-1]
-    sign = 1 if metric(by).better == "higher" else -1
+    table = tables(EDITS.read(folder))[-1]
     best: dict[str, tuple[float, str]] = {}
     for row in table.rows:
         name = row.method.partition(":")[0]
         if row.scores.get(by):
-            score = sign * row.mean(by).value
+            score = metric(by).sign * row.mean(by).value
             if name not in best or score > best[name][0]:
                 best[name] = (score, row.method)
     if not best:
@@ -109,19 +107,10 @@ def choose(folder: Path, by: str) -> Choice:
         by=by,
         methods={name: spec for name, (_, spec) in best.items()},
     )
-    unfinished = folder / f".{CHOICE}.tmp"
-    unfinished.write_text(json.dumps(asdict(chosen), indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / CHOICE)
+    write_whole(folder / CHOICE, json.dumps(asdict(chosen), indent=1) + "\n")
     return chosen
 
 
 def read(folder: Path) -> Choice:
-    """The choice that was left in a folder; ``ValueError`` with the command that makes one if there is none."""
-    try:
-        return Choice(**json.loads((folder / CHOICE).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise RnriError(f"{folder} holds no {CHOICE}", hint=f"make one with 'rnri bench tune -o {folder}'") from error
-    except (ValueError, TypeError) as error:
-        raise RnriError(
-            f"{folder / CHOICE} is damaged", hint=f"make it anew with 'rnri bench tune -o {folder}'"
-        ) from error
+    """The choice in a folder; ``RnriError`` with the command that makes one where there is none."""
+    return read_choice(Choice, folder / CHOICE, f"make one with 'rnri bench tune -o {folder}'")

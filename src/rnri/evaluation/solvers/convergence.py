@@ -1,45 +1,52 @@
-"""How well a solver inverts at a given number of network calls, by two rulers.
+"""How well a solver inverts at a given number of network calls, in two measures.
 
-    fidelity      how near sampling the noise again, with the same prompt, comes to the picture
-    editability   how near sampling it with the target's prompt comes to the true picture of the edited scene
+    fidelity      distance of sampling the noise again, with the same prompt, to the picture
+    editability   distance of sampling it with the target's prompt to the true picture of the edited scene
 
 Picture ``i`` is the source of the ``i``-th edit of a split (:func:`rnri.scenes.splits.split_edits`), so both are
-measured on one inversion. What is chosen by measurement is chosen on the ``tuning`` split, what is reported is
-measured on ``heldout``.
+measured on one inversion. Settings are chosen on the ``tuning`` split, and ``heldout`` is reported.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
 
 import torch
+from rnri_core.controls.sampling import default_controls
 from rnri_core.errors import RnriError
 from rnri_core.inversion.budget import Spread, allot
+from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.coupled import PairInversion
 from rnri_core.inversion.implicit import Implicit, Init
 from rnri_core.inversion.inversion import Inversion
-from rnri_core.inversion.presets import INVERTERS, PRESETS, AnyInverter, check, inverter
+from rnri_core.inversion.presets import INVERTERS, PRESETS, AnyInverter, check
 from rnri_core.sampling.steps import Denoiser, Schedule
+from rnri_core.solvers import OURS
 from rnri_core.solvers import solver as find_solver
 from rnri_core.solvers.equation import norm
 from torch import Tensor
 
 from rnri import images
-from rnri.editing.edit import bound, default_controls, resample
-from rnri.evaluation.solvers.cost import Cost, measured
-from rnri.evaluation.solvers.settings import Own
+from rnri.editing.edit import bound, resample
+from rnri.evaluation.records import Line, Records
+from rnri.evaluation.solvers.cost import InversionCost, measured
 from rnri.metrics import psnr
 from rnri.models import Model
 from rnri.scenes.edits import Edit
 from rnri.scenes.splits import Split, split_edits
 
+Origin = Literal["ours", "published", "borrowed"]
+"""Ours in solver or preset, published as it is measured, or a published solver in our ways."""
+
 
 @dataclass(frozen=True)
 class Way:
-    """What surrounds a solver: how calls are spread over the steps, and where each step starts (``invert``)."""
+    """The surroundings of a solver: how calls are spread over the steps, and the initial guess of each step."""
 
     spread: Spread
     init: Init
@@ -50,20 +57,25 @@ WAYS: dict[str, Way] = {
     "informed": Way("spectrum", "predicted"),
     "noised": Way("spectrum", "noised-predicted"),
 }
-"""As the papers have it; with what the schedule and the step before tell; the same from a start in distribution."""
-
+"""As published; by the schedule's spectrum and the step before; the same from a start in distribution."""
 
 CALLS = {"edit-friendly": 1, "edict": 2, "bdia": 1}
 """Network evaluations a step of the inverters that solve no equation."""
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """One setting: at most ``calls`` network calls for an inversion of ``steps`` steps, corrections included.
+class SolverSetting:
+    """One configuration of the benchmark.
 
-    ``solver`` is a spec, a preset, or a name in :data:`INVERTERS`, ``way`` a name in :data:`WAYS`, ``model`` a name or
-    folder and ``fingerprint`` its weights. ``correct`` keeps residual corrections, at a call per step. A preset has a
-    way of its own, ``preset``, and knows whether to correct. ``guidance`` is that of the edit; inversion has none.
+    Attributes:
+        model, fingerprint: name or folder of the model, and its weights.
+        steps: of the schedule.
+        calls: the most network evaluations of an inversion, those of noise maps included.
+        solver: a spec, a preset, or a name in :data:`INVERTERS`.
+        way: a name in :data:`WAYS`; ``preset`` for presets, which have a way of their own.
+        correct: whether noise maps are stored, one call a step; presets decide it themselves.
+        guidance: of the edit; the inversion has none.
+        split, seed: whose pictures, and the seed of all noise.
     """
 
     model: str
@@ -77,6 +89,68 @@ class Configuration:
     split: Split
     seed: int
 
+    @property
+    def method(self) -> str:
+        """Name in tables: the solver, and whatever is not as published, such as ``chebyshev, informed, corrected``."""
+        way = [] if self.way in ("published", "preset") else [self.way]
+        return ", ".join([self.solver, *way, *["corrected"] * self.correct])
+
+    @property
+    def origin(self) -> Origin:
+        """Whose method it is."""
+        if self.way == "preset" or re.split("[:+]", self.solver)[0] in OURS:
+            return "ours"
+        return "published" if self.way == "published" and not self.correct else "borrowed"
+
+    @property
+    def exact(self) -> bool:
+        """Whether it reconstructs the picture whatever was solved: by noise maps, or by algebra."""
+        name = self.solver
+        return bool(self.correct or name in INVERTERS or (name in PRESETS and PRESETS[name].noise_maps))
+
+
+@dataclass(frozen=True)
+class InversionMeasurement:
+    """What came of one picture. Lists have one entry per step, noisy to clean.
+
+    Attributes:
+        kind, local: of the edit.
+        plan: iterations.
+        cost: network evaluations and seconds.
+        status: names of :class:`rnri.Status`.
+        residuals: ‖z_clean − denoise(z)‖ / ‖z_clean‖ of the points evaluated.
+        residual: the same of the final latents, measured afterwards by calls that are not counted; of a sampler on
+            pairs of latents one entry for the whole trajectory.
+        latent_rmse: root mean square error over latent elements after sampling back.
+        psnr_db, bound_db: PSNR of that picture in dB, and what the autoencoder alone reaches.
+        noise_length, noise_kurtosis, noise_correlation: ‖z‖/√D, excess kurtosis and correlation of neighbours of the
+            noise over its nominal deviation; 1, 0 and 0 for white noise.
+        edit_rmse, edit_psnr_db: distance of the edit to the encoded true target, and to the true picture.
+        unedited_rmse, unedited_psnr_db: distance of the source to them.
+    """
+
+    kind: str
+    local: bool
+    plan: list[int]
+    cost: InversionCost
+    status: list[str]
+    residuals: list[list[float]]
+    residual: list[float]
+    latent_rmse: float
+    psnr_db: float
+    bound_db: float
+    noise_length: float
+    noise_kurtosis: float
+    noise_correlation: float
+    edit_rmse: float
+    edit_psnr_db: float
+    unedited_rmse: float
+    unedited_psnr_db: float
+
+
+ConvergenceLine = Line[SolverSetting, InversionMeasurement]
+CONVERGENCE = Records("convergence.jsonl", SolverSetting, InversionMeasurement)
+
 
 def grid(
     models: Mapping[str, Model],
@@ -87,15 +161,26 @@ def grid(
     ways: Sequence[str],
     correct: bool = False,
     guidances: Sequence[float] = (),
-    own: Own | None = None,
+    tuned: Callable[[SolverSetting], float | None] | None = None,
     split: Split = "heldout",
     seed: int = 0,
-) -> list[Configuration]:
-    """All configurations of these; a budget is the mean number of calls per step. ``ValueError`` for unknown names.
+) -> list[SolverSetting]:
+    """All combinations of these values.
 
-    The guidance is a method's ``own`` where one is known, else one of those given, else the model's. A preset comes
-    once for each budget, in no other way than its own; an inverter once for each number of steps, as it has no use for
-    more calls either.
+    Args:
+        models: by name.
+        steps: of the schedules.
+        budgets: mean numbers of calls per step.
+        solvers: specs, presets and names of :data:`INVERTERS`. A preset comes once for each budget; an inverter once
+            for each number of steps, as it has no use for more calls.
+        ways: names of :data:`WAYS`.
+        correct: store noise maps with every solver.
+        guidances: of edits; the model's own where there are none.
+        tuned: the guidance that a method has instead, if any.
+        split, seed: of every setting.
+
+    Raises:
+        RnriError: for an unknown solver or way.
     """
     for spec in solvers:
         if spec not in INVERTERS:
@@ -103,8 +188,8 @@ def grid(
     for name in ways:
         if name not in WAYS:
             raise RnriError(f"way {name!r} is not known", hint=f"use {', '.join(WAYS)}")
-    found = [
-        Configuration(
+    settings = [
+        SolverSetting(
             model=name,
             fingerprint=model.fingerprint,
             steps=count,
@@ -122,44 +207,10 @@ def grid(
         for solver in solvers
         for way in ways
         for guidance in guidances or (model.defaults.edit_guidance,)
-        if solver not in INVERTERS or budget == budgets[0]
-        if (solver not in INVERTERS and solver not in PRESETS) or way == ways[0]
     ]
-    tuned = [own(asdict(each)) if own else None for each in found]
-    chosen = (each if best is None else replace(each, guidance=best) for each, best in zip(found, tuned, strict=True))
+    own = [tuned(each) if tuned else None for each in settings]
+    chosen = (each if best is None else replace(each, guidance=best) for each, best in zip(settings, own, strict=True))
     return list(dict.fromkeys(chosen))
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What came of one picture. Lists have one entry per step, noisy to clean.
-
-    ``residuals`` are those of the points evaluated, ``residual`` is that of the latents found, both
-    ‖z_clean − denoise(z)‖ / ‖z_clean‖; measuring the latter is not counted. Errors are root mean squares over latent
-    elements: ``latent_rmse`` after sampling back, ``edit_rmse`` to the encoded true target, ``unedited_rmse`` from
-    the source to it. A sampler on pairs of latents has no step to be residual of: it has an entry of the whole way.
-    PSNR is in dB, against the true pictures; a bound is what the autoencoder alone reaches.
-    The noise, divided by its nominal deviation, has a ``noise_length`` ‖z‖/√D, an excess ``noise_kurtosis`` and a
-    ``noise_correlation`` of neighbours, for white noise 1, 0 and 0.
-    """
-
-    kind: str
-    local: bool
-    plan: list[int]
-    cost: Cost
-    status: list[str]
-    residuals: list[list[float]]
-    residual: list[float]
-    latent_rmse: float
-    psnr_db: float
-    bound_db: float
-    noise_length: float
-    noise_kurtosis: float
-    noise_correlation: float
-    edit_rmse: float
-    edit_psnr_db: float
-    unedited_rmse: float
-    unedited_psnr_db: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,11 +224,8 @@ class Case:
     target_latents: Tensor
 
 
-Found = Inversion | PairInversion
-
-
 class Convergence:
-    """Measures configurations on the first ``limit`` pictures of a split; for :func:`rnri.evaluation.records.run`."""
+    """Measures settings on the first ``limit`` pictures of a split, for :meth:`Records.extend`."""
 
     def __init__(self, models: Mapping[str, Model], limit: int) -> None:
         self.models = models
@@ -186,52 +234,53 @@ class Convergence:
         self.inverter = lru_cache(maxsize=4096)(self._inverter)
         self._warm: set[tuple[str, int]] = set()
 
-    def schedule(self, configuration: Configuration) -> Schedule:
+    def schedule(self, setting: SolverSetting) -> Schedule:
         """The steps that are inverted."""
-        model, generator = self.models[configuration.model], torch.Generator().manual_seed(configuration.seed)
-        return model.schedule(configuration.steps, generator=generator)
+        generator = torch.Generator().manual_seed(setting.seed)
+        return self.models[setting.model].schedule(setting.steps, generator=generator)
 
-    def affordable(self, configuration: Configuration) -> bool:
+    def affordable(self, setting: SolverSetting) -> bool:
         """Whether its calls buy an iteration for every step."""
         try:
-            self.inverter(configuration)
+            self.inverter(setting)
         except ValueError:
             return False
         return True
 
-    def __call__(self, configuration: Configuration, indices: Sequence[int]) -> list[Measurement]:
+    def __call__(self, setting: SolverSetting, indices: Sequence[int]) -> list[InversionMeasurement]:
         """One measurement per picture, from one inversion of them all at once."""
-        model, schedule = self.models[configuration.model], self.schedule(configuration)
-        cases = [self.case(configuration.model, configuration.split, index) for index in indices]
+        model, schedule = self.models[setting.model], self.schedule(setting)
+        cases = [self.case(setting.model, setting.split, index) for index in indices]
         latents = torch.cat([case.latents for case in cases])
         m = model.denoiser(model.embed([case.edit.source_prompt for case in cases]))
-        if (configuration.model, len(cases)) not in self._warm:
+        if (setting.model, len(cases)) not in self._warm:
             schedule[-1].denoise(m, latents)
-            self._warm.add((configuration.model, len(cases)))
-        how = self.inverter(configuration)
-        found, cost = measured(partial(_inverted, how, schedule, latents, configuration.seed), m, latents)
-        again = found.sample(m)
-        edited = self._edited(found, configuration, cases)
-        noises = found.noise / math.hypot(*schedule[0].levels[:2])
-        residual = _residuals(m, found) if isinstance(found, Inversion) else torch.stack([_relative(again, latents)])
-        solutions = found.solutions if isinstance(found, Inversion) else ()
-        status = [solution.status for solution in solutions]
-        history = [solution.residuals for solution in solutions]
+            self._warm.add((setting.model, len(cases)))
+        inverter = self.inverter(setting)
+        inversion, cost = measured(lambda m: inverter.invert(m, schedule, latents, seed=setting.seed), m, latents)
+        again, edited = inversion.sample(m), self._edited(inversion, setting, cases)
+        solutions = inversion.solutions if isinstance(inversion, Inversion) else ()
+        if isinstance(inversion, Inversion):
+            residual = residuals(m, inversion)
+        else:
+            residual = (norm(again - latents) / norm(latents)).flatten()[None]
+        plan = inverter.plan(len(schedule)) if isinstance(inverter, Implicit) else [1] * len(schedule)
+        noises = inversion.noise / math.hypot(*schedule[0].levels[:2])
         sources, targets = torch.cat([case.source for case in cases]), torch.cat([case.target for case in cases])
-        fidelity, bound = _decibels(model, again, sources), _decibels(model, latents, sources)
+        fidelity, bounds = _decibels(model, again, sources), _decibels(model, latents, sources)
         reached, unedited = _decibels(model, edited, targets), psnr(sources, targets).tolist()
         return [
-            Measurement(
+            InversionMeasurement(
                 kind=case.edit.kind,
                 local=case.edit.local,
-                plan=_iterations(how, len(schedule))[::-1],
+                plan=plan[::-1],
                 cost=cost,
-                status=[each[k].name for each in status],
-                residuals=[each[:, k].tolist() for each in history],
+                status=[each.status[k].name for each in solutions],
+                residuals=[each.residuals[:, k].tolist() for each in solutions],
                 residual=residual[:, k].tolist(),
                 latent_rmse=_rmse(again[k], case.latents[0]),
                 psnr_db=fidelity[k],
-                bound_db=bound[k],
+                bound_db=bounds[k],
                 noise_length=noises[k].square().mean().sqrt().item(),
                 noise_kurtosis=kurtosis(noises[k]),
                 noise_correlation=correlation(noises[k]),
@@ -243,17 +292,17 @@ class Convergence:
             for k, case in enumerate(cases)
         ]
 
-    def _inverter(self, configuration: Configuration) -> AnyInverter:
-        """How it is inverted; ``RnriError`` if the calls do not buy an iteration for each step."""
-        schedule, name = self.schedule(configuration), configuration.solver
+    def _inverter(self, setting: SolverSetting) -> AnyInverter:
+        """The inverter of a setting; ``RnriError`` where the calls do not buy an iteration for each step."""
+        schedule, name = self.schedule(setting), setting.solver
+        config = InversionConfig(inverter=name, steps=setting.steps, seed=setting.seed)
         if name in PRESETS:
-            return inverter(name, schedule, calls=configuration.calls)
-        if name in INVERTERS:
-            return inverter(name, schedule)
-        way, method = WAYS[configuration.way], find_solver(name)
-        calls = configuration.calls - len(schedule) if configuration.correct else configuration.calls
-        iterations = allot(schedule, calls, method, spread=way.spread)
-        return Implicit(method, iterations, None, way.init, configuration.correct)
+            config = replace(config, calls=setting.calls)
+        elif name not in INVERTERS:
+            way, calls = WAYS[setting.way], setting.calls - len(schedule) * setting.correct
+            iterations = allot(schedule, calls, find_solver(name), spread=way.spread)
+            config = replace(config, iterations=iterations, init=way.init, noise_maps=setting.correct)
+        return config.inverter_for(schedule)
 
     def _case(self, name: str, split: Split, index: int) -> Case:
         model, edit = self.models[name], self.edits(split)[index]
@@ -261,13 +310,13 @@ class Convergence:
         source, target = images.read(pictures.source), images.read(pictures.target)
         return Case(edit, source, target, model.encode(source), model.encode(target))
 
-    def _edited(self, found: Found, configuration: Configuration, cases: Sequence[Case]) -> Tensor:
-        """The edits' latents: of what was solved as `Editor.edit` makes them, of other inverters as they are."""
-        model, prompts = self.models[configuration.model], [case.edit.target_prompt for case in cases]
-        guidance = configuration.guidance
-        if isinstance(found, Inversion) and configuration.solver not in INVERTERS:
-            return resample(model, found, prompts, guidance=guidance, controls=default_controls(found)).latents
-        return found.sample(bound(model, prompts, guidance))
+    def _edited(self, source: Inversion | PairInversion, setting: SolverSetting, cases: Sequence[Case]) -> Tensor:
+        """Latents of the edits: as ``Editor.edit`` makes them after a solver or preset, else without any control."""
+        model, prompts = self.models[setting.model], [case.edit.target_prompt for case in cases]
+        if isinstance(source, Inversion) and setting.solver not in INVERTERS:
+            controls = default_controls(source)
+            return resample(model, source, prompts, guidance=setting.guidance, controls=controls).latents
+        return source.sample(bound(model, prompts, setting.guidance))
 
 
 def kurtosis(noise: Tensor) -> float:
@@ -291,23 +340,10 @@ def correlation(noise: Tensor) -> float:
     return (sum(products) / 2 / x.square().mean()).item()
 
 
-def _inverted(how: AnyInverter, schedule: Schedule, latents: Tensor, seed: int, m: Denoiser) -> Found:
-    return how.invert(m, schedule, latents, seed=seed)
-
-
-def _residuals(m: Denoiser, found: Inversion) -> Tensor:
-    """‖z_clean − denoise(z)‖ / ‖z_clean‖ of the latents found, (K, B); a call per step."""
-    pairs = zip(found.schedule, found.latents, found.latents[1:], strict=False)
-    return torch.stack([step.residual(m, z, clean) for step, z, clean in pairs])
-
-
-def _iterations(how: AnyInverter, steps: int) -> list[int]:
-    """Of each step, from the image outwards; one where no equation is solved."""
-    return how.plan(steps) if isinstance(how, Implicit) else [1] * steps
-
-
-def _relative(found: Tensor, wanted: Tensor) -> Tensor:
-    return (norm(found - wanted) / norm(wanted)).flatten()
+def residuals(m: Denoiser, inversion: Inversion) -> Tensor:
+    """‖z_clean − denoise(z)‖ / ‖z_clean‖ of each step's latents, (K, B); a call per step."""
+    triples = zip(inversion.schedule, inversion.latents, inversion.latents[1:], strict=False)
+    return torch.stack([step.residual(m, z, clean) for step, z, clean in triples])
 
 
 def _rmse(one: Tensor, other: Tensor) -> float:

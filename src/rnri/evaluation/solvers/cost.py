@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, TypeVar
 
-import torch
 from rnri_core.sampling.steps import Denoiser
 from rnri_core.solvers.equation import calls
 from torch import Tensor
 
+from rnri.evaluation.machine import peak_memory, synchronize
+
 
 class Counted(Protocol):
-    """What counts network calls and exact products."""
+    """An object that has counted network calls and exact products."""
 
     @property
     def nfe(self) -> int: ...
@@ -26,16 +25,21 @@ class Counted(Protocol):
     def nvjp(self) -> int: ...
 
 
-Found = TypeVar("Found", bound=Counted)
+Result = TypeVar("Result", bound=Counted)
 
 
 @dataclass(frozen=True)
-class Cost:
+class InversionCost:
     """What the inversion of one picture took.
 
-    ``calls`` is nfe + 2·njvp + 2·nvjp. ``seconds`` are those of the whole ``batch`` divided by its size; ``overhead``
-    is the share of them outside the network, where it can be told; ``memory_mb`` is the peak, of the device or else
-    of the process.
+    Attributes:
+        nfe, njvp, nvjp: network evaluations and exact products.
+        calls: nfe + 2·njvp + 2·nvjp.
+        batch: pictures inverted at once.
+        seconds: of the whole batch, divided by its size.
+        overhead: share of the seconds outside the network, 0 to 1; ``None`` on devices that run calls after they
+            return, and with exact products.
+        memory_mb: peak of the device, or else of the process.
     """
 
     nfe: int
@@ -48,24 +52,24 @@ class Cost:
     memory_mb: float | None
 
 
-def measured(invert: Callable[[Denoiser], Found], m: Denoiser, like: Tensor) -> tuple[Found, Cost]:
-    """What ``invert`` finds with the network ``m``, and what that took; ``like`` (B, …) says where and of how many."""
+def measured(invert: Callable[[Denoiser], Result], m: Denoiser, like: Tensor) -> tuple[Result, InversionCost]:
+    """What ``invert`` returns for the network ``m``, and its cost; ``like`` (B, …) has the device and batch size."""
     clock, device = _Clock(m), like.device
-    with _peak_memory(device) as memory:
-        _wait(device)
+    with peak_memory(device) as memory:
+        synchronize(device)
         begin = time.perf_counter()
-        found = invert(clock)
-        _wait(device)
+        result = invert(clock)
+        synchronize(device)
         seconds = time.perf_counter() - begin
-    told = device.type == "cpu" and not found.njvp + found.nvjp
-    return found, Cost(
-        nfe=found.nfe,
-        njvp=found.njvp,
-        nvjp=found.nvjp,
-        calls=calls(found.nfe, found.njvp, found.nvjp),
+    timed = device.type == "cpu" and not result.njvp + result.nvjp
+    return result, InversionCost(
+        nfe=result.nfe,
+        njvp=result.njvp,
+        nvjp=result.nvjp,
+        calls=calls(result.nfe, result.njvp, result.nvjp),
         batch=len(like),
         seconds=seconds / len(like),
-        overhead=1 - clock.seconds / seconds if told else None,
+        overhead=1 - clock.seconds / seconds if timed else None,
         memory_mb=memory[0] if memory else None,
     )
 
@@ -81,27 +85,3 @@ class _Clock:
         output = self.m(z, t)
         self.seconds += time.perf_counter() - begin
         return output
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
-@contextmanager
-def _peak_memory(device: torch.device) -> Iterator[list[float]]:
-    """A list that gets the most memory in use during the block, in MB; it stays empty where that cannot be told."""
-    peak: list[float] = []
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        yield peak
-        peak.append(torch.cuda.max_memory_allocated(device) / 1e6)
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-    except OSError:
-        yield peak
-        return
-    yield peak
-    lines = Path("/proc/self/status").read_text().splitlines()
-    peak += [int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")]

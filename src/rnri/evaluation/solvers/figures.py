@@ -1,8 +1,7 @@
-"""Lines of measurements to pictures: what the tables say, at a glance."""
+"""Figures of measured solvers."""
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from rnri_core.inversion.presets import INVERTERS, PRESETS
 from rnri_core.solvers import SOLVERS
 
-from rnri.evaluation.plotting import End, Look, name_ends
-from rnri.evaluation.records import Line
-from rnri.evaluation.solvers.report import Row
-from rnri.evaluation.solvers.rivals import exact, origin
-from rnri.evaluation.solvers.settings import Own, Setting, grouped, looked_at
+from rnri.evaluation.plotting import CurveEnd, Look, name_ends, save
+from rnri.evaluation.solvers.convergence import ConvergenceLine
+from rnri.evaluation.solvers.groups import Groups, SolverGroup, TunedGuidance, grouped, shown_steps, step_label
+from rnri.evaluation.solvers.report import SolverSummary
+from rnri.evaluation.solvers.spectra import SpectrumLine
 from rnri.evaluation.tables import number
 
 _DASHES = {"published": "-", "preset": "-", "informed": "--", "noised": ":"}
@@ -30,73 +29,78 @@ _GAP, _PAD = 0.15, 0.22
 
 @dataclass(frozen=True)
 class Curve:
-    """A method over numbers of calls, and its look: a colour and a marker for a solver, a dash for its way.
+    """A method over numbers of calls, with its look: a colour and a marker for a solver, a dash for its way.
 
-    Ours are thick. What is ``exact`` has errors that rounding alone decides.
+    Ours are thick. The errors of ``exact`` methods are those of rounding alone.
     """
 
     name: str
-    rows: Sequence[Row]
-    lines: Mapping[Setting, Sequence[Line]]
+    rows: Sequence[SolverSummary]
+    by_group: Mapping[SolverGroup, SolverSummary]
     look: Look
     style: dict[str, Any]
     ours: bool
     exact: bool
 
 
-def draw(lines: Sequence[Line], spectra: Sequence[Line], folder: Path, own: Own | None = None) -> list[str]:
+def draw(
+    lines: Sequence[ConvergenceLine],
+    spectra: Sequence[SpectrumLine],
+    folder: Path,
+    tuned: TunedGuidance | None = None,
+) -> list[str]:
     """Write every figure that the lines allow as PNG into ``folder``; returns the names of the files."""
     names = []
-    by_steps: dict[Setting, dict[Setting, Mapping[str, Sequence[Line]]]] = defaultdict(dict)
-    for setting, methods in grouped(lines, own).items():
-        by_steps[setting._replace(calls=0)][setting] = methods
-    for whole, settings in by_steps.items():
-        curves, most = _curves(settings), max(settings, key=lambda each: each.calls)
-        about = f"{whole.model}, {whole.steps} steps, {whole.split} edits at {whole.at}"
-        for what, figure in (
+    by_steps: dict[SolverGroup, Groups] = defaultdict(dict)
+    for group, methods in grouped(lines, tuned).items():
+        by_steps[group._replace(calls=0)][group] = methods
+    for whole, groups in by_steps.items():
+        curves, most = _curves(groups), max(groups, key=lambda each: each.calls)
+        about = f"{whole.model}, {whole.steps} steps, {whole.split} edits at {whole.guidance_label}"
+        for name, figure in (
             ("error-by-calls", _errors(curves, "network calls", lambda row: row.calls)),
             ("error-by-seconds", _errors(curves, "seconds", lambda row: row.seconds)),
             ("edits-by-calls", _edits(curves)),
             ("edits-by-error", _tradeoff(curves)),
             ("residuals", _histories(curves, most)),
         ):
-            figure.suptitle(f"{about}, at most {most.calls} calls" if what == "residuals" else about, fontsize="medium")
-            stem = f"{what}-{whole.model.strip('/')}-{whole.split}-{whole.cells[2]}-{whole.steps}"
-            names.append(_write(figure, folder, stem))
-    for model in sorted({line.configuration["model"] for line in spectra}):
-        some = [line for line in spectra if line.configuration["model"] == model]
-        names.append(_write(_contraction(some, model), folder, f"spectra-{model.strip('/')}"))
+            figure.suptitle(f"{about}, at most {most.calls} calls" if name == "residuals" else about, fontsize="medium")
+            stem = f"{name}-{whole.model.strip('/')}-{whole.split}-{whole.cells[2]}-{whole.steps}"
+            names.append(save(figure, folder, stem))
+    for model in sorted({line.configuration.model for line in spectra}):
+        some = [line for line in spectra if line.configuration.model == model]
+        names.append(save(_contraction(some, model), folder, f"spectra-{model.strip('/')}"))
     return names
 
 
-def _curves(settings: Mapping[Setting, Mapping[str, Sequence[Line]]]) -> list[Curve]:
+def _curves(groups: Groups) -> list[Curve]:
     """One for each method; a solver looks the same in every figure."""
-    found: dict[str, dict[Setting, Sequence[Line]]] = defaultdict(dict)
-    for setting, methods in settings.items():
+    summaries: dict[str, dict[SolverGroup, SolverSummary]] = defaultdict(dict)
+    for group, methods in groups.items():
         for name, some in methods.items():
-            found[name][setting] = some
-    solvers = dict.fromkeys([*PRESETS, *SOLVERS, *INVERTERS, *sorted(name.split(", ")[0] for name in found)])
+            summaries[name][group] = SolverSummary(name, some)
+    solvers = dict.fromkeys([*PRESETS, *SOLVERS, *INVERTERS, *sorted(name.split(", ")[0] for name in summaries)])
     places = {name: place for place, name in enumerate(solvers)}
-    made = []
-    for name, lines in sorted(found.items()):
-        told = next(iter(lines.values()))[0].configuration
-        look, ours = Look.of(places[told["solver"]]), origin(told) == "ours"
+    curves = []
+    for name, by_group in sorted(summaries.items()):
+        rows = list(by_group.values())
+        setting = rows[0].lines[0].configuration
+        look, ours = Look.of(places[setting.solver]), setting.origin == "ours"
         style = {
             "color": look.colour,
             "marker": look.marker,
             "markersize": 5 if ours else 4,
-            "linestyle": "-." if told["correct"] else _DASHES[told["way"]],
+            "linestyle": "-." if setting.correct else _DASHES[setting.way],
             "linewidth": 2.0 if ours else 0.9,
-            "markerfacecolor": look.colour if told["way"] in ("published", "preset") else "white",
+            "markerfacecolor": look.colour if setting.way in ("published", "preset") else "white",
             "zorder": 3 if ours else 2,
         }
-        rows = [Row.of(name, some) for some in lines.values()]
-        made.append(Curve(name, rows, lines, look, style, ours, exact(told)))
-    return made
+        curves.append(Curve(name, rows, by_group, look, style, ours, setting.exact))
+    return curves
 
 
-def _errors(curves: Sequence[Curve], label: str, across: Callable[[Row], float]) -> Figure:
-    """Median latent error with its interval, log–log; below, the calls of what is exact."""
+def _errors(curves: Sequence[Curve], label: str, across: Callable[[SolverSummary], float]) -> Figure:
+    """Median latent error with its interval, log–log; below, the calls of exact methods."""
     solved, certain = ([each for each in curves if each.exact is which] for which in (False, True))
     high = max(3.0, _GAP * len(solved) + 0.3)
     figure = Figure(figsize=(8.5, high + _GAP * len(certain) + 1.6), layout="constrained")
@@ -139,7 +143,7 @@ def _edits(curves: Sequence[Curve]) -> Figure:
 
 
 def _tradeoff(curves: Sequence[Curve]) -> Figure:
-    """Edit error against fidelity, one point per number of calls, joined, larger for more; what is exact at the end."""
+    """Edit error against fidelity, one point per number of calls, joined, larger for more; exact methods at the end."""
     figure = Figure(figsize=(11, max(4.0, _GAP * len(curves) + 1.3)), layout="constrained")
     axes, last = figure.subplots(1, 2, sharey=True, width_ratios=(6, 1))
     for curve in curves:
@@ -161,24 +165,20 @@ def _tradeoff(curves: Sequence[Curve]) -> Figure:
     return figure
 
 
-def _histories(curves: Sequence[Curve], setting: Setting) -> Figure:
+def _histories(curves: Sequence[Curve], group: SolverGroup) -> Figure:
     """Median residual by iteration, at some steps or all."""
-    shown = [each for each in curves if setting in each.lines and each.name not in INVERTERS]
-    steps = looked_at(setting.steps)
-    ends = {1: ", next to the image", setting.steps: ", next to the noise"}
+    shown = [each for each in curves if group in each.by_group and each.name not in INVERTERS]
+    steps = shown_steps(group.steps)
     figure = Figure(figsize=(9.5, max(4.0, 3.4 * ((len(steps) + 1) // 2))), layout="constrained")
     panels = figure.subplots((len(steps) + 1) // 2, min(2, len(steps)), sharey=True, squeeze=False).flatten()
     for axes, step in zip(panels, steps, strict=False):
         for curve in shown:
-            histories = [
-                [np.nan if value is None else value for value in line.measurement["residuals"][-step]]
-                for line in curve.lines[setting]
-            ]
+            histories = [each.residuals[-step] for each in curve.by_group[group].measured]
             x = range(1, len(histories[0]) + 1)
             axes.plot(x, np.median(histories, axis=0), **curve.style | {"markersize": 3.5}, label=curve.name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(yscale="log", xlabel="evaluation", ylabel="")
-        axes.set_title(f"step {step}{ends.get(step, '')}", fontsize="medium")
+        axes.set_title(step_label(step, group.steps), fontsize="medium")
         axes.set_ylabel("residual" if axes.get_subplotspec().is_first_col() else "")
         axes.grid(alpha=0.25, linewidth=0.5)
     for axes in panels[len(steps) :]:
@@ -187,18 +187,19 @@ def _histories(curves: Sequence[Curve], setting: Setting) -> Figure:
     return figure
 
 
-def _contraction(lines: Sequence[Line], model: str) -> Figure:
+def _contraction(lines: Sequence[SpectrumLine], model: str) -> Figure:
     """‖J‖ of each step's equation, measured (median) and as the schedule bounds it."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for place, steps in enumerate(sorted({line.configuration["steps"] for line in lines})):
-        some = [line.measurement for line in lines if line.configuration["steps"] == steps]
-        t, look = some[0]["t"], Look.of(place)
-        norms, quotients = (np.median(np.abs([each[name] for each in some]), axis=0) for name in ("norm", "quotient"))
+    for place, steps in enumerate(sorted({line.configuration.steps for line in lines})):
+        some = [line.measurement for line in lines if line.configuration.steps == steps]
+        t, look = some[0].t, Look.of(place)
+        norms = np.median([each.norm for each in some], axis=0)
+        quotients = np.median(np.abs([each.quotient for each in some]), axis=0)
         common: dict[str, Any] = {"marker": look.marker, "markersize": 4, "color": look.colour}
         axes.plot(t, norms, "-", **common, label=f"{steps} steps: ‖J‖")
         axes.plot(t, quotients, ":", **common, markerfacecolor="white", label=f"{steps} steps: |vᵀJv|")
-        axes.plot(t, some[0]["high"], "--", color=look.colour, linewidth=1, label=f"{steps} steps: β")
+        axes.plot(t, some[0].high, "--", color=look.colour, linewidth=1, label=f"{steps} steps: β")
     axes.axhline(1.0, color="0.6", linewidth=0.8)
     axes.set(yscale="log", xlabel="timestep", ylabel="J = ∂g/∂z, medians over pictures", title=model)
     axes.grid(alpha=0.25, which="both", linewidth=0.5)
@@ -207,9 +208,9 @@ def _contraction(lines: Sequence[Line], model: str) -> Figure:
 
 
 def _unedited(axes: Axes, curves: Sequence[Curve]) -> None:
-    """A line at the error of doing nothing: what is far above it is left to the tables."""
-    pictures = {line.image: line.measurement for curve in curves for some in curve.lines.values() for line in some}
-    nothing = float(np.mean([each["unedited_rmse"] for each in pictures.values()]))
+    """A line at the error of not editing; the axis ends above it, so that only tables have curves far above."""
+    pictures = {line.image: line.measurement for curve in curves for row in curve.rows for line in row.lines}
+    nothing = float(np.mean([each.unedited_rmse for each in pictures.values()]))
     axes.axhline(nothing, color="0.6", linewidth=0.8, linestyle=(0, (6, 3)))
     axes.annotate("not edited at all", (0.01, nothing), xycoords=("axes fraction", "data"), va="bottom", fontsize=7.5)
     ends = [curve.rows[-1].edits.value for curve in curves if curve.rows[-1].edits.value < 2 * nothing]
@@ -219,8 +220,8 @@ def _unedited(axes: Axes, curves: Sequence[Curve]) -> None:
 def _ends(axes: Axes, ends: Sequence[tuple[Curve, float, float]], names: Mapping[str, str] | None = None) -> None:
     """Name the curves that end at finite points."""
     size, place = axes.figure.get_size_inches(), axes.get_position()  # type: ignore[union-attr]
-    found = [
-        End(
+    placed = [
+        CurveEnd(
             (names or {}).get(each.name, each.name),
             x,
             y,
@@ -231,7 +232,7 @@ def _ends(axes: Axes, ends: Sequence[tuple[Curve, float, float]], names: Mapping
         for each, x, y in ends
         if np.isfinite((x, y)).all()
     ]
-    name_ends(axes, found, gap=_GAP / (size[1] * place.height), pad=_PAD / (size[0] * place.width))
+    name_ends(axes, placed, gap=_GAP / (size[1] * place.height), pad=_PAD / (size[0] * place.width))
 
 
 def _round(axes: Axes) -> None:
@@ -242,9 +243,3 @@ def _round(axes: Axes) -> None:
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25, which="both", linewidth=0.5)
-
-
-def _write(figure: Figure, folder: Path, name: str) -> str:
-    file = f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name).strip('-')}.png"
-    figure.savefig(folder / file, dpi=130)
-    return file

@@ -1,23 +1,21 @@
-"""How hard edits follow their prompt, chosen for each method on edits that are not reported.
+"""Guidance scales of edits, chosen for each method on edits that are not reported.
 
-Inversion has no guidance, so one that is right for a method's edits changes nothing of its fidelity.
+The inversion has no guidance, so a scale that suits a method's edits changes nothing of its fidelity.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rnri_core.errors import RnriError
 
-from rnri.evaluation.records import Line
-from rnri.evaluation.solvers.settings import Own, method, scores
+from rnri.evaluation.records import read_choice, write_whole
+from rnri.evaluation.solvers.convergence import ConvergenceLine, SolverSetting
+from rnri.evaluation.solvers.groups import TunedGuidance, scores
 from rnri.evaluation.tables import digits, ruled
 
 CHOICE = "guidance.json"
@@ -27,7 +25,7 @@ CHOICE = "guidance.json"
 class Tuned:
     """The best ``guidance`` of a method on a model's ``steps``, by its mean edit error over so many ``pictures``.
 
-    ``tried`` has the errors of all that were tried, on the same pictures and numbers of calls.
+    ``tried`` has the errors of all scales that were tried, on the same pictures and numbers of calls.
     """
 
     model: str
@@ -36,57 +34,60 @@ class Tuned:
     method: str
     guidance: float
     pictures: int
-    tried: Sequence[tuple[float, float]]
+    tried: tuple[tuple[float, float], ...]
 
 
-def choose(lines: Iterable[Line]) -> list[Tuned]:
+def choose(lines: Iterable[ConvergenceLine]) -> list[Tuned]:
     """The choice for each method of which the ``tuning`` split has more than one guidance; of equals the lowest."""
-    found: dict[tuple[str, str, int, str], dict[float, dict[int, list[Line]]]] = defaultdict(
+    groups: dict[tuple[str, str, int, str], dict[float, dict[int, list[ConvergenceLine]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
     for line in lines:
-        told = line.configuration
-        if told["split"] == "tuning":
-            key = (told["model"], told["fingerprint"], told["steps"], method(told))
-            found[key][told["guidance"]][told["calls"]].append(line)
+        setting = line.configuration
+        if setting.split == "tuning":
+            key = (setting.model, setting.fingerprint, setting.steps, setting.method)
+            groups[key][setting.guidance][setting.calls].append(line)
     chosen = []
-    for key, guidances in sorted(found.items()):
+    for key, guidances in sorted(groups.items()):
         errors = {
             guidance: {
                 (image, calls): error
                 for calls, some in by.items()
-                for image, error in scores(some, "edit_rmse").items()
+                for image, error in scores(some, lambda each: each.edit_rmse).items()
             }
             for guidance, by in sorted(guidances.items())
         }
         common = set.intersection(*(set(each) for each in errors.values()))
         if len(errors) > 1 and common:
-            tried = [(guidance, float(np.mean([each[pair] for pair in common]))) for guidance, each in errors.items()]
+            tried = tuple(
+                (guidance, float(np.mean([each[pair] for pair in common]))) for guidance, each in errors.items()
+            )
             best = min(tried, key=lambda pair: pair[1])[0]
             chosen.append(Tuned(*key, best, len({image for image, _ in common}), tried))
     return chosen
 
 
-def own(chosen: Sequence[Tuned]) -> Own:
-    """The guidance chosen for a configuration that is not there to choose by.
+def tuned_guidance(chosen: Sequence[Tuned]) -> TunedGuidance:
+    """The guidance chosen for a setting, none for settings of the split that it was chosen on.
 
-    >>> tuned = own([Tuned("scenes", "f", 20, "auto", 2.0, 50, [(1.0, 0.3), (2.0, 0.2)])])
-    >>> of = {"model": "scenes", "fingerprint": "f", "steps": 20, "way": "preset", "correct": False, "split": "heldout"}
-    >>> tuned(of | {"solver": "auto"}), tuned(of | {"solver": "faithful"})
+    >>> from dataclasses import replace
+    >>> guidance = tuned_guidance([Tuned("scenes", "f", 20, "auto", 2.0, 50, ((1.0, 0.3), (2.0, 0.2)))])
+    >>> setting = SolverSetting("scenes", "f", 20, 40, "auto", "preset", False, 1.0, "heldout", 0)
+    >>> guidance(setting), guidance(replace(setting, solver="faithful"))
     (2.0, None)
     """
     known = {(each.model, each.fingerprint, each.steps, each.method): each.guidance for each in chosen}
 
-    def of(told: Mapping[str, Any]) -> float | None:
-        if told["split"] == "tuning":
+    def guidance(setting: SolverSetting) -> float | None:
+        if setting.split == "tuning":
             return None
-        return known.get((told["model"], told["fingerprint"], told["steps"], method(told)))
+        return known.get((setting.model, setting.fingerprint, setting.steps, setting.method))
 
-    return of
+    return guidance
 
 
 def table(chosen: Sequence[Tuned]) -> str:
-    """What was chosen, and from what."""
+    """The chosen scales, and those they were chosen from."""
     rows = [["model", "steps", "method", "best guidance", "n", "edit error at each guidance tried", ""]]
     for each in chosen:
         tried = ", ".join(f"{guidance:g}: {digits(error)}" for guidance, error in each.tried)
@@ -96,19 +97,11 @@ def table(chosen: Sequence[Tuned]) -> str:
 
 
 def write(folder: Path, chosen: Sequence[Tuned]) -> None:
-    """Leave a choice in a folder."""
-    unfinished = folder / f".{CHOICE}.tmp"
-    unfinished.write_text(json.dumps([asdict(each) for each in chosen], indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / CHOICE)
+    """Write a choice into a folder."""
+    write_whole(folder / CHOICE, json.dumps([asdict(each) for each in chosen], indent=1) + "\n")
 
 
 def read(folder: Path) -> list[Tuned]:
-    """The choice that was left in a folder; ``ValueError`` with the command that makes one if there is none."""
-    how = "make one with 'rnri bench convergence --split tuning --guidance 1 2 3 -o DIR'"
-    try:
-        found = [Tuned(**each) for each in json.loads((folder / CHOICE).read_text(encoding="utf-8"))]
-    except OSError as error:
-        raise RnriError(f"{folder} holds no {CHOICE}", hint=f"{how}") from error
-    except (ValueError, TypeError) as error:
-        raise RnriError(f"{folder / CHOICE} is damaged", hint=f"{how}") from error
-    return found
+    """The choice in a folder; ``RnriError`` with the command that makes one where there is none."""
+    hint = "make one with 'rnri bench convergence --split tuning --guidance 1 2 3 -o DIR'"
+    return read_choice(list[Tuned], folder / CHOICE, hint)

@@ -1,82 +1,57 @@
-"""Ours against what is published, at equal or fewer network calls, by both rulers."""
+"""Our solvers against the published ones, at equal or fewer network calls, in fidelity and in edits."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-from rnri_core.inversion.presets import INVERTERS, PRESETS
 from rnri_core.solvers import OURS
 
-from rnri.evaluation.records import Key, Line
-from rnri.evaluation.solvers.settings import Setting, scores
+from rnri.evaluation.records import Key
+from rnri.evaluation.solvers.convergence import ConvergenceLine, SolverSetting
+from rnri.evaluation.solvers.groups import Groups, SolverGroup, scores
 from rnri.evaluation.statistics import Estimate
 from rnri.evaluation.tables import number, ruled
 
-Origin = Literal["ours", "published", "borrowed"]
 DEFAULT = "auto"
-"""The preset that has to hold its own against everything else."""
-
-
-def origin(configuration: Mapping[str, Any]) -> Origin:
-    """Whose method it is: ours in solver or preset, published as it is measured, or a published solver in our ways.
-
-    >>> origin({"solver": "chebyshev:margin=0", "way": "published", "correct": False})
-    'ours'
-    >>> [origin({"solver": "gnri", "way": way, "correct": False}) for way in ("published", "informed")]
-    ['published', 'borrowed']
-    """
-    if configuration["way"] == "preset" or re.split("[:+]", configuration["solver"])[0] in OURS:
-        return "ours"
-    return "published" if configuration["way"] == "published" and not configuration["correct"] else "borrowed"
-
-
-def exact(configuration: Mapping[str, Any]) -> bool:
-    """Whether it gives the picture back whatever was solved: by corrections, or by algebra.
-
-    >>> exact({"solver": "edict", "correct": False}), exact({"solver": "chebyshev", "correct": False})
-    (True, False)
-    """
-    name = configuration["solver"]
-    return bool(configuration["correct"] or name in INVERTERS or (name in PRESETS and PRESETS[name].noise_maps))
+"""The preset that is compared with everything else."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method at the ``calls`` that it spent, the median, with the errors of each picture by both rulers.
+    """A method at its median number of ``calls``, with the errors of each picture.
 
-    ``below_db`` is how far its PSNR stays below what the autoencoder alone reaches, in the mean.
+    ``setting`` is that of one of its lines; ``below_db`` is the mean distance of its PSNR to what the autoencoder alone
+    reaches.
     """
 
     method: str
-    origin: Origin
-    exact: bool
+    setting: SolverSetting
     calls: float
     errors: Mapping[Key, float]
     edits: Mapping[Key, float]
     below_db: float
 
     @classmethod
-    def of(cls, method: str, lines: Sequence[Line], among: Set[Key], local: bool | None = None) -> Entry:
+    def of(cls, method: str, lines: Sequence[ConvergenceLine], among: Set[Key], local: bool | None = None) -> Entry:
         """The lines of a method of these pictures whose edits are local or not, or of all of them."""
-        some = [line for line in lines if line.image in among and local in (None, line.measurement["local"])]
-        told = lines[0].configuration
-        reached, bound = scores(some, "psnr_db"), scores(some, "bound_db")
+        some = [line for line in lines if line.image in among and local in (None, line.measurement.local)]
+        below = [
+            scores(some, lambda each: each.bound_db)[key] - value
+            for key, value in scores(some, lambda each: each.psnr_db).items()
+        ]
         return cls(
             method,
-            origin(told),
-            exact(told),
-            calls=float(np.median([line.measurement["cost"]["calls"] for line in lines])),
-            errors=scores(some, "latent_rmse"),
-            edits=scores(some, "edit_rmse"),
-            below_db=float(np.mean([bound[key] - value for key, value in reached.items()] or [0.0])),
+            lines[0].configuration,
+            calls=float(np.median([line.measurement.cost.calls for line in lines])),
+            errors=scores(some, lambda each: each.latent_rmse),
+            edits=scores(some, lambda each: each.edit_rmse),
+            below_db=float(np.mean(below or [0.0])),
         )
 
 
-def comparison(groups: Mapping[Setting, Mapping[str, Sequence[Line]]]) -> str:
+def comparison(groups: Groups) -> str:
     """Three tables: nearest of ours and of theirs, best edits of ours and of theirs, and the default against the rest.
 
     Each line is of all methods that spent at most so many calls, on the pictures that every one of them has.
@@ -84,24 +59,27 @@ def comparison(groups: Mapping[Setting, Mapping[str, Sequence[Line]]]) -> str:
     kinds = {"all": None, "local": True, "global": False}
     near, ours, default = [_NEAR], [_EDITS], [_DEFAULT]
     certain: list[Entry] = []
-    for setting in groups:
+    for group in groups:
         within = [
             (name, lines)
             for other, methods in groups.items()
-            if other._replace(calls=setting.calls) == setting and other.calls <= setting.calls
+            if other._replace(calls=group.calls) == group and other.calls <= group.calls
             for name, lines in methods.items()
         ]
         shared = set.intersection(*({line.image for line in lines} for _, lines in within))
-        for what, local in kinds.items():
+        for kind, local in kinds.items():
             entries = [Entry.of(name, lines, shared, local) for name, lines in within]
             if local is None:
-                near += _nearest(setting, [each for each in entries if not each.exact])
-                certain += [each for each in entries if each.exact and each.errors]
-            rivals = _least((each for each in entries if each.origin == "published"), _edits)
+                near += _nearest(group, [each for each in entries if not each.setting.exact])
+                certain += [each for each in entries if each.setting.exact and each.errors]
+            best = {
+                origin: _least((each for each in entries if each.setting.origin == origin), _edits)
+                for origin in ("ours", "published")
+            }
             others = _least((each for each in entries if each.method != DEFAULT), _edits)
-            ours += _duel(setting, what, _least((each for each in entries if each.origin == "ours"), _edits), rivals)
-            default += _duel(setting, what, _least((e for e in entries if e.method == DEFAULT), _edits), others)
-    parts = ["## Ours and the published", _RULES, "### Nearest", ruled(near), _apart(certain)]
+            ours += _duel(group, kind, best["ours"], best["published"])
+            default += _duel(group, kind, _least((e for e in entries if e.method == DEFAULT), _edits), others)
+    parts = ["## Ours and the published", _RULES, "### Nearest", ruled(near), _exact(certain)]
     parts += ["### Best edits", ruled(ours)]
     if len(default) > 1:
         parts += [f"### `{DEFAULT}` against everything else", ruled(default)]
@@ -114,10 +92,10 @@ a published solver in our ways is neither. Latent errors are medians, edit error
 published, and differences, ours minus the other, are taken picture by picture, with 95 % intervals by resampling
 pictures. Each line is of the n pictures that all those methods have."""
 
-_SETTING = ["model", "split", "guidance", "steps", "calls"]
-_NEAR = [*_SETTING, "ours", "published", "ratio", "n", "published solver in our ways"]
-_EDITS = [*_SETTING, "edits", "ours", "published", "difference", "n"]
-_DEFAULT = [*_SETTING, "edits", DEFAULT, "best of the rest", "difference", "n"]
+_GROUP = ["model", "split", "guidance", "steps", "calls"]
+_NEAR = [*_GROUP, "ours", "published", "ratio", "n", "published solver in our ways"]
+_EDITS = [*_GROUP, "edits", "ours", "published", "difference", "n"]
+_DEFAULT = [*_GROUP, "edits", DEFAULT, "best of the rest", "difference", "n"]
 
 
 def _error(entry: Entry) -> float:
@@ -129,24 +107,23 @@ def _edits(entry: Entry) -> float:
 
 
 def _least(entries: Iterable[Entry], by: Callable[[Entry], float]) -> Entry | None:
-    """The best by a ruler, of those with pictures; of equals the one with the fewest calls."""
+    """The best entry with pictures; of equals the one with the fewest calls."""
     return min((each for each in entries if each.edits), key=lambda each: (by(each), each.calls), default=None)
 
 
-def _nearest(setting: Setting, entries: Sequence[Entry]) -> list[list[str]]:
-    best = {
-        whose: _least((each for each in entries if each.origin == whose), _error)
-        for whose in ("ours", "published", "borrowed")
-    }
-    ours, published = best["ours"], best["published"]
+def _nearest(group: SolverGroup, entries: Sequence[Entry]) -> list[list[str]]:
+    ours, published, borrowed = (
+        _least((each for each in entries if each.setting.origin == origin), _error)
+        for origin in ("ours", "published", "borrowed")
+    )
     if ours is None or published is None:
         return []
     ratio, pairs = Estimate.ratio(ours.errors, published.errors), len(ours.errors.keys() & published.errors.keys())
-    cells = [_cell(each, _error, setting.calls) for each in (ours, published, best["borrowed"])]
-    return [[*setting.cells, *cells[:2], str(ratio), str(pairs), cells[2]]]
+    cells = [_cell(each, _error, group.calls) for each in (ours, published, borrowed)]
+    return [[*group.cells, *cells[:2], str(ratio), str(pairs), cells[2]]]
 
 
-def _duel(setting: Setting, what: str, ours: Entry | None, other: Entry | None) -> list[list[str]]:
+def _duel(group: SolverGroup, kind: str, ours: Entry | None, other: Entry | None) -> list[list[str]]:
     if ours is None or other is None:
         return []
     differences = [
@@ -154,8 +131,8 @@ def _duel(setting: Setting, what: str, ours: Entry | None, other: Entry | None) 
         for key, value in ours.edits.items()
         if key in other.edits
     ]
-    cells = [_cell(each, _edits, setting.calls) for each in (ours, other)]
-    return [[*setting.cells, what, *cells, str(Estimate.of(differences, np.mean)), str(len(differences))]]
+    cells = [_cell(each, _edits, group.calls) for each in (ours, other)]
+    return [[*group.cells, kind, *cells, str(Estimate.of(differences, np.mean)), str(len(differences))]]
 
 
 def _cell(entry: Entry | None, by: Callable[[Entry], float], calls: int) -> str:
@@ -165,7 +142,7 @@ def _cell(entry: Entry | None, by: Callable[[Entry], float], calls: int) -> str:
     return f"{entry.method}: {number(by(entry))}{fewer}"
 
 
-def _apart(entries: Sequence[Entry]) -> str:
+def _exact(entries: Sequence[Entry]) -> str:
     if not entries:
         return ""
     names = ", ".join(f"`{name}`" for name in dict.fromkeys(each.method for each in entries))

@@ -1,6 +1,6 @@
-"""What inversion does when something is not as it should be, and whether what it says of that is true.
+"""Inversion under conditions that it is not made for, and whether its statuses are true.
 
-Each condition spoils one thing, the rest stays as it is:
+Each condition changes one thing:
 
     as is          the picture's own prompt
     prompt wrong   the prompt of another picture
@@ -9,8 +9,7 @@ Each condition spoils one thing, the rest stays as it is:
     bfloat16       the network in half the bits; solving stays in float32
     photo          a photograph instead of a scene, under a scene's prompt
 
-Presets are measured without their corrections, which would hide what the solver makes of it: with them every picture
-comes back exactly.
+Presets are measured without noise maps, with which every picture is reconstructed whatever was solved.
 """
 
 from __future__ import annotations
@@ -23,17 +22,16 @@ from typing import Literal, get_args
 
 import torch
 from rnri_core.errors import RnriError
+from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.implicit import Implicit
-from rnri_core.inversion.inversion import Inversion, sample
-from rnri_core.inversion.presets import inverter
-from rnri_core.sampling.steps import Denoiser
+from rnri_core.inversion.inversion import sample
 from rnri_core.solvers.solve import Status
 from torch import Tensor
 
 from rnri import images
 from rnri.editing.edit import bound
-from rnri.evaluation.records import Line
-from rnri.evaluation.solvers.convergence import Convergence
+from rnri.evaluation.records import Line, Records
+from rnri.evaluation.solvers.convergence import Convergence, residuals
 from rnri.metrics import psnr
 from rnri.models import Model
 
@@ -47,10 +45,10 @@ ELSEWHERE = 7
 
 
 @dataclass(frozen=True)
-class SensitivityConfiguration:
-    """``solver`` is a preset or a spec, with as many iterations as that gets; ``tol`` is what converged means.
+class SensitivitySetting:
+    """``solver`` is a preset or a spec, with its own number of iterations; ``tol`` is the residual of convergence.
 
-    A preset keeps its start, predictor and budget, but no corrections.
+    A preset keeps its initial guess and its iterations, but stores no noise maps.
     """
 
     model: str
@@ -66,9 +64,16 @@ class SensitivityConfiguration:
 class Reaction:
     """What came of one picture. Lists have one entry per step, noisy to clean.
 
-    ``claimed`` are the residuals that the solutions state, ``residual`` those of the latents found, measured
-    afterwards by one more call each. ``latent_rmse`` and ``psnr_db`` are of sampling the noise again, without
-    corrections; ``bound_db`` is what the autoencoder alone reaches. ``truthful``: every status is what it says it is.
+    Attributes:
+        status: names of :class:`rnri.Status`.
+        claimed: residuals that the solutions state.
+        residual: of the final latents, measured afterwards by one more call each.
+        calls: of the inversion.
+        latent_rmse, psnr_db: of sampling the noise again, without noise maps.
+        bound_db: PSNR that the autoencoder alone reaches.
+        noise_length: ‖z‖/√D of the noise over its nominal deviation, 1 for white noise.
+        finite: whether all latents are.
+        truthful: whether :func:`truthful` holds for every step.
     """
 
     status: list[str]
@@ -83,8 +88,12 @@ class Reaction:
     truthful: bool
 
 
+SensitivityLine = Line[SensitivitySetting, Reaction]
+SENSITIVITY = Records("sensitivity.jsonl", SensitivitySetting, Reaction)
+
+
 class Sensitivity:
-    """Measures configurations on the first pictures of the held-out split; for :func:`rnri.evaluation.records.run`.
+    """Measures settings on the first pictures of the held-out split, for :meth:`Records.extend`.
 
     ``coarse`` are the same models in bfloat16, for the condition of that name.
     """
@@ -93,52 +102,47 @@ class Sensitivity:
         self.cases = cases
         self.coarse = coarse
 
-    def __call__(self, configuration: SensitivityConfiguration, pictures: Sequence[int]) -> list[Reaction]:
+    def __call__(self, setting: SensitivitySetting, pictures: Sequence[int]) -> list[Reaction]:
         """One measurement per picture."""
-        return [self._one(configuration, index) for index in pictures]
+        return [self._one(setting, index) for index in pictures]
 
-    def _one(self, configuration: SensitivityConfiguration, index: int) -> Reaction:
-        condition = configuration.condition
-        model = (self.coarse if condition == "bfloat16" else self.cases.models)[configuration.model]
-        picture, prompt = self._subject(model, configuration.model, condition, index)
+    def _one(self, setting: SensitivitySetting, index: int) -> Reaction:
+        condition = setting.condition
+        model = (self.coarse if condition == "bfloat16" else self.cases.models)[setting.model]
+        picture, prompt = self._subject(model, setting.model, condition, index)
         latents = model.encode(picture)
-        schedule = model.schedule(
-            configuration.steps, generator=torch.Generator().manual_seed(configuration.seed + index)
-        )
+        schedule = model.schedule(setting.steps, generator=torch.Generator().manual_seed(setting.seed + index))
         m = bound(model, [prompt], GUIDANCE if condition == "guidance" else None)
-        how = inverter(configuration.solver, schedule, noise_maps=False)
-        assert isinstance(how, Implicit)
-        how = replace(how, tol=configuration.tol)
-        found = how.invert(m, schedule, latents, seed=configuration.seed)
-        again = sample(m, schedule, found.noise)
-        residual = _residuals(m, found)
-        claimed = [float(each) for each in found.residual.flatten()]
-        statuses = [solution.status[0] for solution in found.solutions]
-        finite = bool(again.isfinite().all()) and all(bool(each.isfinite().all()) for each in found.latents)
+        implicit = InversionConfig(inverter=setting.solver, noise_maps=False).inverter_for(schedule)
+        assert isinstance(implicit, Implicit)
+        inversion = replace(implicit, tol=setting.tol).invert(m, schedule, latents, seed=setting.seed)
+        again = sample(m, schedule, inversion.noise)
+        residual, claimed = residuals(m, inversion)[:, 0].tolist(), inversion.residual[:, 0].tolist()
+        statuses = [solution.status[0] for solution in inversion.solutions]
         return Reaction(
             status=[status.name for status in statuses],
             claimed=claimed,
             residual=residual,
-            calls=found.calls,
+            calls=inversion.calls,
             latent_rmse=(again - latents).square().mean().sqrt().item(),
             psnr_db=psnr(model.decode(again).cpu(), picture).item(),
             bound_db=psnr(model.decode(latents).cpu(), picture).item(),
-            noise_length=found.noise.square().mean().sqrt().item() / math.hypot(*schedule[0].levels[:2]),
-            finite=finite,
-            truthful=all(map(truthful, statuses, claimed, residual, [configuration.tol] * len(statuses))),
+            noise_length=inversion.noise.square().mean().sqrt().item() / math.hypot(*schedule[0].levels[:2]),
+            finite=all(bool(each.isfinite().all()) for each in (again, *inversion.latents)),
+            truthful=all(map(truthful, statuses, claimed, residual, [setting.tol] * len(statuses))),
         )
 
     def _subject(self, model: Model, name: str, condition: Condition, index: int) -> tuple[Tensor, str]:
-        """The picture to invert, (1, 3, H, W), and what is said of it."""
+        """The picture to invert, (1, 3, H, W), and its prompt."""
         if condition == "photo":
             picture = images.read(photo(PHOTOS[index % len(PHOTOS)]))
-            return images.resize(picture, model.image_size), self._edit(index)
+            return images.resize(picture, model.image_size), self._prompt(index)
         if condition == "prompt wrong":
-            return self.cases.case(name, "heldout", index).source, self._edit(index + ELSEWHERE)
-        prompt = "" if condition == "prompt empty" else self._edit(index)
+            return self.cases.case(name, "heldout", index).source, self._prompt(index + ELSEWHERE)
+        prompt = "" if condition == "prompt empty" else self._prompt(index)
         return self.cases.case(name, "heldout", index).source, prompt
 
-    def _edit(self, index: int) -> str:
+    def _prompt(self, index: int) -> str:
         edits = self.cases.edits("heldout")
         return edits[index % len(edits)].source_prompt
 
@@ -151,15 +155,15 @@ def photo(name: str) -> images.ImageLike:
         raise RnriError(
             "photographs come with scikit-image", hint="install rnri[bench], or leave out 'photo'"
         ) from None
-    found: images.ImageLike = getattr(data, name)()
-    return found
+    picture: images.ImageLike = getattr(data, name)()
+    return picture
 
 
 def truthful(status: Status, claimed: float, residual: float, tol: float) -> bool:
-    """Whether a status holds for an answer of this residual, of which ``claimed`` was stated.
+    """Whether a status holds for a solution of this residual that stated ``claimed``.
 
-    Converged: the answer itself is within ``tol`` and has the residual claimed, to rounding. Not converged: what was
-    claimed is above ``tol``. Diverged: the answer, the best point seen, has the residual claimed, or none is finite.
+    Converged: the solution is within ``tol`` and has the residual claimed, to rounding. Not converged: the residual
+    claimed is above ``tol``. Diverged: the solution, the best point seen, has the residual claimed, or none is finite.
 
     >>> truthful(Status.CONVERGED, 0.009, 0.009, 0.01), truthful(Status.CONVERGED, 0.009, 0.5, 0.01)
     (True, False)
@@ -172,14 +176,15 @@ def truthful(status: Status, claimed: float, residual: float, tol: float) -> boo
     return claimed > tol and math.isfinite(residual)
 
 
-def summary(lines: Iterable[Line]) -> list[tuple[str, ...]]:
-    """A row for each model, solver and condition, under :data:`HEADS`."""
-    found: dict[tuple[str, ...], list[Mapping[str, object]]] = {}
+def summary(lines: Iterable[SensitivityLine]) -> list[tuple[str, ...]]:
+    """A row for each model, number of steps, solver and condition, under :data:`HEADS`."""
+    groups: dict[tuple[str, str, str, Condition], list[Reaction]] = {}
     for line in lines:
-        said = line.configuration
-        key = (str(said["model"]), str(said["steps"]), str(said["solver"]), str(said["condition"]))
-        found.setdefault(key, []).append(line.measurement)
-    return [(*key, *_row(measured)) for key, measured in sorted(found.items(), key=lambda pair: _place(pair[0]))]
+        setting = line.configuration
+        key = (setting.model, str(setting.steps), setting.solver, setting.condition)
+        groups.setdefault(key, []).append(line.measurement)
+    order = sorted(groups, key=lambda key: (*key[:3], CONDITIONS.index(key[3])))
+    return [(*key, *_row(groups[key])) for key in order]
 
 
 HEADS = (
@@ -188,28 +193,16 @@ HEADS = (
 )
 
 
-def _place(key: tuple[str, ...]) -> tuple[object, ...]:
-    return (*key[:3], CONDITIONS.index(key[3]))
-
-
-def _row(measured: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
-    statuses = [name for each in measured for name in each["status"]]  # type: ignore[attr-defined]
-    worst = [max(_number(value) for value in each["residual"]) for each in measured]  # type: ignore[attr-defined]
+def _row(measured: Sequence[Reaction]) -> tuple[str, ...]:
+    statuses = [name for each in measured for name in each.status]
     return (
         str(len(measured)),
-        *(f"{100 * fmean(bool(each[name]) for each in measured):.0f}" for name in ("finite", "truthful")),
+        f"{100 * fmean(each.finite for each in measured):.0f}",
+        f"{100 * fmean(each.truthful for each in measured):.0f}",
         *(f"{100 * statuses.count(name) / len(statuses):.0f}" for name in ("CONVERGED", "DIVERGED")),
-        f"{max(worst):.3g}",
-        *(f"{fmean(_number(each[name]) for each in measured):.3g}" for name in ("latent_rmse", "psnr_db", "bound_db")),
-        f"{fmean(_number(each['noise_length']) for each in measured):.3f}",
+        f"{max(max(each.residual) for each in measured):.3g}",
+        f"{fmean(each.latent_rmse for each in measured):.3g}",
+        f"{fmean(each.psnr_db for each in measured):.3g}",
+        f"{fmean(each.bound_db for each in measured):.3g}",
+        f"{fmean(each.noise_length for each in measured):.3f}",
     )
-
-
-def _number(value: object) -> float:
-    """What was not finite is ``None`` in a file, and counts as infinite."""
-    return value if isinstance(value, float) else math.inf
-
-
-def _residuals(m: Denoiser, found: Inversion) -> list[float]:
-    pairs = zip(found.schedule, found.latents, found.latents[1:], strict=False)
-    return [step.residual(m, z, clean).item() for step, z, clean in pairs]

@@ -1,4 +1,4 @@
-"""How strongly each step's equation contracts, beside what its schedule promises."""
+"""How strongly each step's equation contracts, beside the bounds that its schedule gives."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from rnri_core.solvers.equation import Equation, dot, norm
 from torch import Tensor
 
+from rnri.evaluation.records import Line, Records
 from rnri.evaluation.solvers.convergence import Convergence
 
 
 @dataclass(frozen=True)
-class SpectrumConfiguration:
+class SpectrumSetting:
     """The steps of one model; ``products`` pairs of exact products go into each norm."""
 
     model: str
@@ -25,8 +26,13 @@ class SpectrumConfiguration:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """For each step, noisy to clean: its timestep, the largest singular value of J = ∂g/∂z, its Rayleigh quotient vᵀJv
-    (as large if J is symmetric and that eigenvalue positive), and the bounds of the eigenvalues known beforehand.
+    """Lists with one entry per step, noisy to clean.
+
+    Attributes:
+        t: timestep.
+        norm: largest singular value of J = ∂g/∂z.
+        quotient: Rayleigh quotient vᵀJv of its singular vector; as large where J is symmetric with that eigenvalue.
+        low, high: bounds of the eigenvalues that are known beforehand.
     """
 
     t: list[float]
@@ -36,36 +42,40 @@ class Spectrum:
     high: list[float]
 
 
+SpectrumLine = Line[SpectrumSetting, Spectrum]
+SPECTRA = Records("spectra.jsonl", SpectrumSetting, Spectrum)
+
+
 class Spectra:
     """Measures Jacobians at noised pictures α x₀ + σ n, with their own prompts.
 
-    For :func:`rnri.evaluation.records.run`. J does not depend on the clean end of the step, nor on any solver.
+    For :meth:`rnri.evaluation.records.Records.extend`. J does not depend on the clean end of the step, nor on a solver.
     """
 
     def __init__(self, cases: Convergence) -> None:
         self.cases = cases
 
-    def __call__(self, configuration: SpectrumConfiguration, indices: Sequence[int]) -> list[Spectrum]:
+    def __call__(self, setting: SpectrumSetting, indices: Sequence[int]) -> list[Spectrum]:
         """One measurement per picture."""
-        return [self._one(configuration, index) for index in indices]
+        return [self._one(setting, index) for index in indices]
 
-    def _one(self, configuration: SpectrumConfiguration, index: int) -> Spectrum:
-        model, case = self.cases.models[configuration.model], self.cases.case(configuration.model, "heldout", index)
-        generator = torch.Generator().manual_seed(configuration.seed + index)
-        schedule = model.schedule(configuration.steps, generator=generator)
+    def _one(self, setting: SpectrumSetting, index: int) -> Spectrum:
+        model, case = self.cases.models[setting.model], self.cases.case(setting.model, "heldout", index)
+        generator = torch.Generator().manual_seed(setting.seed + index)
+        schedule = model.schedule(setting.steps, generator=generator)
         noise = torch.randn(case.latents.shape, generator=generator).to(case.latents)
         m = model.denoiser(model.embed([case.edit.source_prompt]))
-        found = Spectrum([], [], [], [], [])
+        spectrum = Spectrum([], [], [], [], [])
         for step in schedule:
             alpha, sigma = step.levels[:2]
             equation = step.equation(m, case.latents)
-            size, quotient = largest(equation, alpha * case.latents + sigma * noise, configuration.products, noise)
-            found.t.append(step.t)
-            found.norm.append(size.item())
-            found.quotient.append(quotient.item())
-            found.low.append(equation.bounds[0])
-            found.high.append(equation.bounds[1])
-        return found
+            size, quotient = largest(equation, alpha * case.latents + sigma * noise, setting.products, noise)
+            spectrum.t.append(step.t)
+            spectrum.norm.append(size.item())
+            spectrum.quotient.append(quotient.item())
+            spectrum.low.append(equation.bounds[0])
+            spectrum.high.append(equation.bounds[1])
+        return spectrum
 
 
 def largest(eq: Equation, z: Tensor, products: int, start: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
-// The page: what is shown, what is asked of the server, and in what order. The newest request wins.
+// The page: its state, its requests to the server, and their order. The newest request wins.
 
 const PAUSE = 150, SETTLE = 700, RETRY = 1000, BEAT = 4000, HISTORY = 40, PATIENCE = 60;
-const QUESTIONS = ["hello", "invert", "progress", "draw", "several", "keep"];
+const HANDLERS = ["hello", "invert", "progress", "edit", "several", "download"];
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 function token() {
@@ -13,21 +13,21 @@ class Page {
   constructor(root) {
     this.at = (name) => root.querySelector(`[data-at="${name}"]`);
     this.root = root;
-    this.server = asking(QUESTIONS, () => this.facts?.patience ?? PATIENCE);
+    this.server = requests(HANDLERS, () => this.facts?.patience ?? PATIENCE);
     this.token = token();
-    this.source = null; // { picture, name, prompt, settings, report }, of which `report` is what the server said
-    this.frame = null; // the last picture drawn, as the server said
+    this.source = null; // { picture, name, prompt, settings, report }, of which `report` is the server's answer
+    this.frame = null; // the last edit, the server's answer
     this.history = [];
     this.newest = 0;
-    this.drawing = this.wanted = false;
+    this.editing = this.wanted = false;
     this.stage = new Stage(this.at);
     this.stage.onpaint = () => this.showCode();
     this.begin();
   }
 
-  // --- asking ---
+  // --- requests ---
 
-  // One answer of the server; null if it cannot be reached, which the page then says.
+  // One answer of the server; null if it cannot be reached, which the banner then shows.
   async call(name, data = {}) {
     const reply = await this.server[name]({ ...data, token: this.token });
     this.at("link").textContent = reply.lost ? "offline" : "connected";
@@ -43,7 +43,7 @@ class Page {
     this.at("banner").textContent = message;
   }
 
-  // The same, again and again while the server cannot be reached and `alive` holds.
+  // The same, repeated while the server cannot be reached and `alive` holds.
   async insist(name, data, alive) {
     for (;;) {
       const reply = await this.call(name, data);
@@ -93,23 +93,23 @@ class Page {
     await this.invert();
   }
 
-  // Invert the picture as the settings say; true once that is done.
+  // Invert the picture with the settings; true once that is done.
   async invert() {
     const mine = ++this.newest, source = this.source, alive = () => mine === this.newest;
     source.settings = this.settings.values();
     source.prompt = this.at("source").value.trim();
-    this.drawing = this.wanted = false;
+    this.editing = this.wanted = false;
     this.watch(mine);
     const reply = await this.insist("invert", { picture: source.picture, prompt: source.prompt, ...source.settings }, alive);
     if (!alive() || !reply) return false;
     this.busy = false;
     this.at("busy").hidden = true;
     if (reply.stale) return false;
-    if (reply.missing) { this.say("The server could not keep the picture: start it with more --memory."); return false; }
+    if (reply.missing) { this.say("The server could not store the picture: start it with more --memory."); return false; }
     if (reply.error) { this.say(reply.error); return false; }
     if (reply.ask) {
       this.at("source").focus();
-      this.say("Say what the picture shows, then press Enter.");
+      this.say("Describe the picture, then press Enter.");
       return false;
     }
     this.say("");
@@ -120,23 +120,24 @@ class Page {
     if (!this.at("target").value.trim()) this.at("target").value = reply.prompt;
     this.showSource();
     this.at("target").focus({ preventScroll: true });
-    await this.draw();
+    await this.sample();
     return true;
   }
 
-  // Say how far an inversion is, until it is done or another takes its place.
+  // Show the progress of an inversion, until it is done or another takes its place.
   async watch(mine) {
     this.busy = true;
     this.at("busy").hidden = false;
     this.at("busybar").removeAttribute("value");
     this.at("busytext").textContent = "Inverting";
-    const { steps, budget } = this.source.settings, expected = steps * ((budget ?? 2) + 1); // and once to draw it again
+    const { steps, iterations } = this.source.settings;
+    const expected = steps * ((parseInt(iterations ?? "2") || 2) + 1); // and a call a step for the reconstruction
     while (this.busy && mine === this.newest) {
       await sleep(200);
-      const told = await this.call("progress");
-      if (!this.busy || mine !== this.newest || !told?.calls) continue;
-      this.at("busybar").value = Math.min(0.97, told.calls / expected);
-      this.at("busytext").textContent = `Inverting: ${told.calls} network calls`;
+      const progress = await this.call("progress");
+      if (!this.busy || mine !== this.newest || !progress?.calls) continue;
+      this.at("busybar").value = Math.min(0.97, progress.calls / expected);
+      this.at("busytext").textContent = `Inverting: ${progress.calls} network calls`;
     }
   }
 
@@ -163,26 +164,27 @@ class Page {
     this.ink();
   }
 
-  // --- drawing ---
+  // --- editing ---
 
-  // Something the picture depends on has changed: draw after a pause without further changes.
+  // The prompt has changed: edit after a pause without further changes.
   edit(pause) {
     this.changed = performance.now();
     this.ink();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.draw(), pause);
+    this.timer = setTimeout(() => this.sample(), pause);
   }
 
-  // While a slider is dragged, draw whenever the last drawing is done.
+  // While a slider is dragged, edit whenever the last edit is done.
   drag() {
     this.changed = performance.now();
     this.showDials();
     clearTimeout(this.timer);
-    if (this.drawing) this.wanted = true;
-    else this.draw();
+    if (this.editing) this.wanted = true;
+    else this.sample();
   }
 
-  asked() {
+  // The request of an edit.
+  request() {
     return {
       id: this.source.report.id,
       prompts: [this.at("target").value.trim()],
@@ -193,33 +195,33 @@ class Page {
     };
   }
 
-  async draw() {
+  async sample() {
     if (!this.source?.report || !this.at("target").value.trim()) return;
     const mine = ++this.newest, begun = this.changed ?? performance.now(), alive = () => mine === this.newest;
-    const asked = this.asked(), sent = performance.now();
-    this.drawing = true;
-    const reply = await this.insist("draw", asked, alive);
+    const request = this.request(), sent = performance.now();
+    this.editing = true;
+    const reply = await this.insist("edit", request, alive);
     if (!alive()) return;
-    this.drawing = false;
+    this.editing = false;
     if (!reply || reply.stale) return;
     if (reply.missing) return void this.invert(); // the server has forgotten the picture, or is another one
     if (reply.error) return this.say(reply.error);
     await this.stage.show(reply.pictures[0]);
     if (!alive()) return;
     this.say("");
-    this.frame = { ...asked, ...reply, source: this.source };
-    performance.measure("rnri:frame", { start: begun, end: performance.now(), detail: { sent, prompt: asked.prompts[0], ...reply.cost } });
+    this.frame = { ...request, ...reply, source: this.source };
+    performance.measure("rnri:frame", { start: begun, end: performance.now(), detail: { sent, prompt: request.prompts[0], ...reply.cost } });
     showCost(this.at("cost"), this.source.report.cost, reply.cost);
     this.showCode();
     this.root.dataset.frame = mine;
     clearTimeout(this.settling);
     this.settling = setTimeout(() => this.remember(), SETTLE);
-    if (this.wanted) { this.wanted = false; this.draw(); }
+    if (this.wanted) { this.wanted = false; this.sample(); }
   }
 
   ink() {
     const target = this.at("target"), unknown = inkWords(this.at("ink"), this.at("source").value, target.value, this.known ?? new Set());
-    this.at("words").textContent = unknown.length ? `The model does not know: ${unknown.join(", ")}` : "";
+    this.at("words").textContent = unknown.length ? `Not in the model's vocabulary: ${unknown.join(", ")}` : "";
     this.at("ink").scrollTop = target.scrollTop;
     target.style.height = "auto";
     target.style.height = `${target.scrollHeight + 2}px`;
@@ -234,15 +236,15 @@ class Page {
   showCode() {
     if (!this.frame) return;
     const masked = this.stage.painted;
-    this.at("command").textContent = this.frame.command + (masked ? "\n# the mask is laid over it in Python, below" : "");
+    this.at("command").textContent = this.frame.command + (masked ? "\n# for the mask see the Python code below" : "");
     this.at("python").textContent = this.frame.python[masked ? "masked" : "plain"];
-    this.at("keepmask").hidden = !masked;
+    this.at("filemask").hidden = !masked;
   }
 
-  // Whatever is under way is not wanted any more.
+  // Drop the requests that are under way.
   halt() {
     ++this.newest;
-    this.drawing = this.wanted = this.busy = false;
+    this.editing = this.wanted = this.busy = false;
     this.at("busy").hidden = true;
     clearTimeout(this.timer);
     clearTimeout(this.settling);
@@ -293,8 +295,8 @@ class Page {
   // The picture as it is now becomes the one to edit.
   async onward() {
     const name = this.source.name.replace(/(-edited)?\.\w+$/, "-edited.png");
-    const picture = this.at("after").toDataURL("image/png"), kept = await this.keep("image");
-    await this.open(kept?.data ?? picture, name, this.frame.prompts[0]);
+    const picture = this.at("after").toDataURL("image/png"), file = await this.file("image");
+    await this.open(file?.data ?? picture, name, this.frame.prompts[0]);
   }
 
   // --- several at once, and files ---
@@ -305,7 +307,7 @@ class Page {
     const mine = this.latest = {}, source = this.source, grid = this.at("grid"), alive = () => mine === this.latest && source === this.source;
     const say = (line) => { this.say(line); grid.replaceChildren(make("p", { className: "rn-refused", textContent: line })); };
     grid.setAttribute("aria-busy", "true");
-    const reply = await this.insist("several", { ...this.asked(), prompts }, alive);
+    const reply = await this.insist("several", { ...this.request(), prompts }, alive);
     if (mine === this.latest) grid.removeAttribute("aria-busy");
     if (!reply || reply.stale || !alive()) return;
     if (reply.missing) return void ((await this.invert()) && this.several());
@@ -314,14 +316,15 @@ class Page {
       tile(picture, prompts[n], () => { this.at("target").value = prompts[n]; this.edit(0); })));
   }
 
-  async keep(kind) {
+  // A file that the server makes; null where it does not.
+  async file(kind) {
     if (!this.frame) return null;
     const lines = this.at("several").value.split("\n").map((line) => line.trim()).filter(Boolean);
     const prompts = kind === "sheet" ? [...new Set([...this.frame.prompts, ...lines])] : this.frame.prompts;
     const { strength, guidance, controls } = this.frame, source = this.source;
-    const asked = { id: source.report.id, strength, guidance, controls, prompts, kind, name: source.name, picture: source.picture, mask: this.stage.maskURL() };
-    const reply = await this.insist("keep", asked, () => source === this.source);
-    if (reply?.missing) return (await this.invert()) ? this.keep(kind) : null;
+    const request = { id: source.report.id, strength, guidance, controls, prompts, kind, name: source.name, picture: source.picture, mask: this.stage.maskURL() };
+    const reply = await this.insist("download", request, () => source === this.source);
+    if (reply?.missing) return (await this.invert()) ? this.file(kind) : null;
     if (reply?.error) this.say(reply.error);
     return reply?.data ? reply : null;
   }
@@ -329,7 +332,7 @@ class Page {
   async download(kind) {
     const local = kind === "original" ? this.source.picture : kind === "mask" ? this.stage.maskURL() : null;
     const name = kind === "original" ? this.source.name : "mask.png";
-    const file = local ? { data: local, name } : await this.keep(kind);
+    const file = local ? { data: local, name } : await this.file(kind);
     if (file) make("a", { href: file.data, download: file.name }).click();
   }
 }

@@ -1,4 +1,4 @@
-// Panels: settings made from what the server says of its solvers, quality, convergence, cost.
+// Panels: settings from the server's list of inverters, quality, convergence, cost.
 
 const make = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag);
@@ -25,13 +25,16 @@ function fieldControl(field, prefix) {
   if (field.choices.length) {
     input = make("select", {}, ...field.choices.map((value) => make("option", { value, textContent: value })));
     input.value = field.default;
-  } else if (field.kind === "bool" && field.default === null) {
-    const answers = [["", "as the solver has it"], ["true", "yes"], ["false", "no"]];
+  } else if (field.type === "bool" && field.default === null) {
+    const answers = [["", "default"], ["true", "yes"], ["false", "no"]];
     input = make("select", {}, ...answers.map(([value, textContent]) => make("option", { value, textContent })));
-  } else if (field.kind === "bool") input = make("input", { type: "checkbox", checked: field.default });
-  else if (field.kind === "str") input = make("input", { type: "text", value: field.default });
+  } else if (field.type === "bool") input = make("input", { type: "checkbox", checked: field.default });
+  else if (field.type === "str") {
+    input = make("input", { type: "text", value: field.default ?? "" });
+    if (field.pattern) input.pattern = field.pattern.replace(/^\^|\$$/g, "");
+  }
   else {
-    input = make("input", { type: "number", step: field.kind === "int" ? "1" : "any", value: field.default ?? "" });
+    input = make("input", { type: "number", step: field.type === "int" ? "1" : "any", value: field.default ?? "" });
     if (field.low !== null) input.min = field.low;
     if (field.high !== null) input.max = field.high;
     input.required = field.default !== null;
@@ -42,25 +45,26 @@ function fieldControl(field, prefix) {
 
 function fieldValue(form, field, prefix) {
   const input = form.elements[prefix + field.name];
-  if (field.kind === "bool" && field.default === null) return input.value === "" ? null : input.value === "true";
-  if (field.kind === "bool") return input.checked;
-  if (field.choices.length || field.kind === "str") return input.value;
-  return input.value === "" ? null : Number(input.value);
+  if (field.type === "bool" && field.default === null) return input.value === "" ? null : input.value === "true";
+  if (field.type === "bool") return input.checked;
+  if (field.choices.length) return input.value;
+  if (input.value === "" && field.default === null) return null;
+  return field.type === "str" ? input.value : input.value === "" ? null : Number(input.value);
 }
 
 // Those of the fields that are not at their defaults.
 function changedFields(form, fields, prefix) {
-  const said = fields.map((field) => [field.name, fieldValue(form, field, prefix)]);
-  return Object.fromEntries(said.filter(([, value], n) => value !== fields[n].default));
+  const values = fields.map((field) => [field.name, fieldValue(form, field, prefix)]);
+  return Object.fromEntries(values.filter(([, value], n) => value !== fields[n].default));
 }
 
-// How an edit is made: controls to switch on, each with its fields.
+// The controls of an edit, each with its fields.
 class Controls {
   constructor(form, controls, onchange) {
     this.form = form;
     this.controls = controls;
     form.replaceChildren(...controls.map((each) => {
-      const fields = make("div", { className: "rn-fields", hidden: true }, ...each.fields.map((field) => fieldControl(field, `${each.name}.`)));
+      const fields = make("div", { className: "rn-fields", hidden: true }, ...each.options.map((field) => fieldControl(field, `${each.name}.`)));
       const box = make("input", { type: "checkbox", name: each.name, onchange: () => { fields.hidden = !box.checked; } });
       return make("div", {}, make("label", { title: each.about }, make("span", { textContent: each.name }), box), fields);
     }));
@@ -68,66 +72,69 @@ class Controls {
     form.addEventListener("change", () => form.reportValidity() && onchange());
   }
 
+  // Those that are switched on, or "auto" where none is.
   values() {
     const chosen = this.controls.filter((each) => this.form.elements[each.name].checked);
-    return chosen.map((each) => ({ name: each.name, fields: changedFields(this.form, each.fields, `${each.name}.`) }));
+    if (!chosen.length) return "auto";
+    return chosen.map((each) => ({ name: each.name, fields: changedFields(this.form, each.options, `${each.name}.`) }));
   }
 }
 
-// How a picture is inverted: one control for each setting, and below them one for each field of the chosen solver.
+// The settings of an inversion: the inverter with its fields, and the others.
 class Settings {
   constructor(form, facts, onchange) {
     this.form = form;
-    this.solvers = new Map(facts.solvers.map((solver) => [solver.name, solver]));
+    this.inverters = new Map(facts.inverters.map((inverter) => [inverter.name, inverter]));
     this.fields = make("div", { className: "rn-fields" });
     this.about = make("p", { className: "rn-about" });
     this.common = facts.settings;
-    const names = make("select", { name: "solver" }, ...facts.solvers.map((each) => make("option", { value: each.name, textContent: each.name })));
-    names.value = facts.solver;
+    const names = make("select", { name: "inverter" }, ...facts.inverters.map((each) => make("option", { value: each.name, textContent: each.name })));
+    names.value = facts.inverter;
     names.addEventListener("change", () => this.choose(names.value));
     form.replaceChildren(
-      make("label", {}, make("span", { textContent: "Solver" }), names), this.about, this.fields,
+      make("label", {}, make("span", { textContent: "Inverter" }), names), this.about, this.fields,
       ...this.common.map((field) => fieldControl(field, "")),
     );
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("change", () => form.reportValidity() && onchange());
-    this.choose(facts.solver);
+    this.choose(facts.inverter);
   }
 
   choose(name) {
-    const solver = this.solvers.get(name);
-    this.about.textContent = solver.about;
-    this.fields.replaceChildren(...solver.fields.map((field) => fieldControl(field, "solver.")));
+    const inverter = this.inverters.get(name);
+    this.about.textContent = inverter.about;
+    this.fields.replaceChildren(...inverter.options.map((field) => fieldControl(field, "inverter.")));
   }
 
-  // What the controls say: the solver with those of its fields that are not at their defaults, and the settings.
+  // The inverter with those of its fields that are not at their defaults, and the other settings.
   values() {
-    const solver = this.form.elements.solver.value, { fields } = this.solvers.get(solver);
+    const name = this.form.elements.inverter.value, { options } = this.inverters.get(name);
     const common = this.common.map((field) => [field.name, fieldValue(this.form, field, "")]);
-    return { solver, fields: changedFields(this.form, fields, "solver."), ...Object.fromEntries(common) };
+    return { inverter: { name, fields: changedFields(this.form, options, "inverter.") }, ...Object.fromEntries(common) };
   }
 }
 
-const ENDINGS = { CONVERGED: "converged", BUDGET: "budget spent", MAX_ITER: "not converged", DIVERGED: "diverged", DRAWN: "drawn" };
+const STATUSES = { CONVERGED: "converged", FIXED_BUDGET: "fixed budget", MAX_ITER: "not converged", DIVERGED: "diverged", NOT_SOLVED: "not solved" };
 
 function showQuality(box, report) {
-  const { psnr, bound, status, meaning, residual, seconds, calls } = report;
+  const { psnr_db: psnr, bound_db: bound, status, residual } = report.quality, { nfe, njvp, nvjp, seconds } = report.cost;
   const share = psnr === null || !bound ? 0 : Math.max(0, Math.min(1, psnr / bound));
   const word = status === "DIVERGED" || share < 0.6 ? "poor" : share < 0.85 ? "fair" : "good";
   box.replaceChildren(
     make("div", { className: `rn-verdict rn-${word}` }, make("strong", { textContent: psnr === null ? "–" : `${psnr.toFixed(1)} dB` }),
       make("span", { textContent: `of the autoencoder's ${bound === null ? "–" : bound.toFixed(1)} dB` })),
     make("meter", { min: 0, max: 1, low: 0.6, high: 0.85, optimum: 1, value: share, ariaLabel: "Reconstruction against its bound" }),
-    make("p", { title: meaning }, make("span", { className: "rn-status", textContent: ENDINGS[status] }),
-      `, ${seconds.toFixed(2)} s, ${calls} network calls`,
+    make("p", {}, "Inverter ", make("code", { className: "rn-inverter", textContent: report.inverter })),
+    make("p", { title: report.meaning }, make("span", { className: "rn-status", textContent: STATUSES[status] }),
+      `, ${(seconds.encode + seconds.invert).toFixed(2)} s, ${nfe + 2 * (njvp + nvjp)} network calls`,
       status === "NOT_SOLVED" ? "" : `, residual ${residual === null ? "not finite" : residual.toPrecision(2)}`),
   );
 }
 
-function showCost(line, inversion, drawing) {
-  const parts = [`encode ${milliseconds(inversion.encode)}`, `invert ${inversion.nfe} NFE, ${milliseconds(inversion.invert)}`];
+function showCost(line, inversion, edit) {
+  const parts = [`encode ${milliseconds(inversion.seconds.encode)}`, `invert ${inversion.nfe} NFE, ${milliseconds(inversion.seconds.invert)}`];
   if (inversion.njvp || inversion.nvjp) parts.push(`${inversion.njvp} JVP, ${inversion.nvjp} VJP`);
-  if (drawing) parts.push(`edit ${drawing.nfe} NFE, ${milliseconds(drawing.edit)}`, `decode ${milliseconds(drawing.decode)}`, `queue ${milliseconds(drawing.waited)}`);
+  if (edit) parts.push(`edit ${edit.nfe} NFE, ${milliseconds(edit.seconds.edit)}`, `decode ${milliseconds(edit.seconds.decode)}`, `queue ${milliseconds(edit.seconds.wait)}`);
   line.textContent = parts.join(" · ");
 }
 

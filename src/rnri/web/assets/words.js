@@ -1,4 +1,4 @@
-// Words: how a target differs from its source, and which of its words the model does not know.
+// Words: how a target differs from its source, and which of its words are outside the model's vocabulary.
 
 const split = (text) => text.match(/\s+|[^\s]+/g) || [];
 const bare = (word) => word.toLowerCase().replace(/^[^\p{L}\d]+|[^\p{L}\d]+$/gu, "");
