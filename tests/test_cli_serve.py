@@ -59,7 +59,7 @@ def test_what_is_not_done_in_time_is_given_up(model: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--host", "0.0.0.0"), "--host 0.0.0.0 lets everyone on the network ask: give --api-key-file"),
+        (("--host", "0.0.0.0"), "--host 0.0.0.0 lets everyone on the network use the server: give --api-key-file"),
         (("--port", "70000"), "--port 70000 is not accepted: give a whole number from 0 to 65535"),
         (("--deadline", "0"), "--deadline 0 is not accepted: give a number from 0.001 to 3600"),
         (("--api-key-file", "nowhere"), "nowhere: No such file or directory; check the path"),

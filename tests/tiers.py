@@ -31,7 +31,7 @@ AREAS: dict[str, tuple[str, ...]] = {
     "networks": ("test_autoencoders*", "test_offload*", "test_tokenizer*", "test_embedded*", "test_previews*"),
     "editing": ("test_editor*", "test_batches*", "test_blending*", "test_auto*", "test_images*"),
     "threads": ("test_threads*",),
-    "controls": ("test_controls*", "test_hold*"),
+    "controls": ("test_controls*", "test_automatic_mask*", "test_core_controls*", "test_composite*"),
     "methods": ("test_methods*", "test_references*"),
     "scenes": ("test_scenes*", "test_reader*"),
     "bench": ("test_bench*", "test_datasets*", "test_metric*", "test_s[pt][ae][et]*", "test_sensitivity*"),
@@ -48,7 +48,7 @@ AREAS: dict[str, tuple[str, ...]] = {
 SLOW = (
     r"(src|docs)/",
     r"tests/test_(auto|bench|bench_\w+|blending|datasets|docs|editor|famil\w+|from_pipe|hub|loading|lora|methods)\.py",
-    r"tests/test_(automatic_mask|cli|cli_\w+|controls|embedded|metric_networks|offload|page|page_\w+|previews|reader|scenes)\.py",
+    r"tests/test_(automatic_mask|cli|composite|cli_\w+|controls|embedded|metric_networks|offload|page|page_\w+|previews|reader|scenes)\.py",
     r"tests/test_(screen|sensitivity|speed|threads|training|web_\w+)\.py",
 )
 """What `make check` leaves out: regular expressions that a test's name starts with."""

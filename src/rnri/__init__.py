@@ -23,6 +23,7 @@ _HOME = {
     "RnriError": "rnri_core.errors",
     "Status": "rnri_core.solvers.solve",
     "citation": "rnri.references",
+    "composite": "rnri.editing.compositing",
     "interpolate": "rnri.editing.interpolate",
     "invert": "rnri_core.inversion.presets",
     "load": "rnri.models",
@@ -39,6 +40,7 @@ __all__ = [
     "Status",
     "__version__",
     "citation",
+    "composite",
     "interpolate",
     "invert",
     "list_controls",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from rnri_core.inversion.presets import invert
     from rnri_core.solvers.solve import Status
 
+    from rnri.editing.compositing import composite
     from rnri.editing.config import EditConfig
     from rnri.editing.editor import Editor
     from rnri.editing.interpolate import interpolate

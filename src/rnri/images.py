@@ -91,6 +91,34 @@ def encode(image: ImageLike, kind: str = "PNG") -> bytes:
     return encoded.getvalue()
 
 
+def own(image: ImageLike) -> Picture:
+    """One image as a PIL image in its own mode, depth and profile, upright.
+
+    Raises:
+        RnriError: as `read` does, and for a batch of several.
+    """
+    pixels = read(image)
+    if len(pixels) != 1:
+        raise RnriError(f"a batch of {len(pixels)} images is not one image", hint="give one")
+    if isinstance(image, Image.Image):
+        return raster.own(image)
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
+        return Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+    if isinstance(image, (np.ndarray, Tensor)):
+        return to_pil(pixels)[0]
+    with Image.open(image) as opened:
+        return raster.own(opened)
+
+
+def replaced(original: Picture, pixels: Tensor, mask: Tensor) -> Picture:
+    """The samples of an image where a mask (1, 1, H, W) is 0, and pixels (1, 3, H, W) in [-1, 1] elsewhere.
+
+    ``original`` is as of `own`; mode, depth, transparency and profile stay.
+    """
+    colours = ((pixels[0].detach().float().clamp(-1, 1) + 1) / 2).permute(1, 2, 0).cpu().numpy()
+    return raster.replaced(original, colours, (mask[0, 0] > 0).cpu().numpy())
+
+
 def to_pil(pixels: Tensor) -> list[Picture]:
     """A tensor (B, 3, H, W) in [-1, 1], clamped to it, as B RGB images of 8 bits; not-a-number is grey.
 
@@ -160,6 +188,18 @@ def write(image: ImageLike, path: str | os.PathLike[str], *, overwrite: bool = F
     """
     path = check_output(path, overwrite=overwrite)
     _put(path, encode(image, FORMATS[path.suffix.lower()]))
+    return path
+
+
+def write_own(picture: Picture, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a PIL image in its own mode, depth and colour profile, where the format has them; else as `write` does."""
+    path = check_output(path, overwrite=overwrite)
+    kind = FORMATS[path.suffix.lower()]
+    if kind != "PNG" and picture.mode not in ("L", "RGB"):
+        return write(picture, path, overwrite=True)
+    encoded = io.BytesIO()
+    picture.save(encoded, format=kind, icc_profile=picture.info.get("icc_profile"), **_QUALITY[kind])
+    _put(path, encoded.getvalue())
     return path
 
 

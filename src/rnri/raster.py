@@ -106,3 +106,57 @@ def _plain(image: Picture) -> Picture:
         except (ImageCms.PyCMSError, OSError):
             pass  # an unusable profile: the colours are taken for sRGB, as every viewer does
     return image.convert("RGB")
+
+
+_WRITABLE = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
+"""Modes of PIL in which a pixel cannot take any colour, and those that they are written in."""
+
+
+def own(image: Picture) -> Picture:
+    """A PIL image in its own mode, depth and profile, with its EXIF rotation applied."""
+    image.load()
+    return _upright(image)
+
+
+def replaced(original: Picture, colours: np.ndarray, inside: np.ndarray) -> Picture:
+    """A PIL image with other colours inside a mask, in its own mode, depth and profile, with its own transparency.
+
+    Args:
+        original: as of :func:`own`.
+        colours: sRGB, (H, W, 3), floats in [0, 1].
+        inside: (H, W), true where the colours are taken; elsewhere samples stay as they are, to the bit.
+
+    >>> replaced(Image.new("L", (2, 1), 7), np.ones((1, 2, 3)), np.array([[True, False]])).tobytes()
+    b'\\xff\\x07'
+    """
+    mode = _WRITABLE.get(original.mode, original.mode)
+    if original.mode == "P" and original.has_transparency_data:
+        mode = "RGBA"
+    base = original if mode == original.mode else original.convert(mode)
+    samples, colours = np.array(base), _colours(base, colours)
+    if mode in ("RGBA", "LA"):
+        samples[..., :-1][inside] = colours[inside].reshape(-1, samples.shape[-1] - 1)
+    else:
+        samples[inside] = colours[inside]
+    result = Image.fromarray(samples, mode) if mode == "LA" else Image.fromarray(samples)
+    result.info = {key: value for key, value in original.info.items() if key in ("icc_profile", "dpi")}
+    return result
+
+
+def _colours(base: Picture, colours: np.ndarray) -> np.ndarray:
+    """sRGB colours (H, W, 3) in [0, 1] as samples of an image's mode, depth and profile."""
+    if base.mode == "F" or base.mode.startswith("I"):
+        grey = colours @ np.array([0.299, 0.587, 0.114])
+        samples: np.ndarray = (grey if base.mode == "F" else (65535 * grey).round()).astype(np.array(base).dtype)
+        return samples
+    picture = Image.fromarray((255 * colours).round().astype(np.uint8))
+    profile = base.info.get("icc_profile")
+    if profile and base.mode in ("RGB", "RGBA"):
+        try:
+            target = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if not ImageCms.getProfileDescription(target).startswith("sRGB"):
+                srgb = ImageCms.createProfile("sRGB")
+                picture = ImageCms.profileToProfile(picture, srgb, target, outputMode="RGB") or picture
+        except (ImageCms.PyCMSError, OSError):
+            pass  # an unusable profile: reading took the colours for sRGB too
+    return np.asarray(picture.convert("L") if base.mode in ("L", "LA") else picture)

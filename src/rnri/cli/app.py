@@ -11,6 +11,7 @@ import rnri
 from rnri.cli import screen
 from rnri.cli.bench import bench
 from rnri.cli.blend import concept, interpolate
+from rnri.cli.composite import composite
 from rnri.cli.demo import demo
 from rnri.cli.edit import edit, invert
 from rnri.cli.generate import generate
@@ -26,7 +27,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, edit, invert, generate, interpolate, concept, ui, serve, models, solvers, controls, methods):
+for command in (
+    demo,
+    edit,
+    invert,
+    generate,
+    interpolate,
+    concept,
+    composite,
+    ui,
+    serve,
+    models,
+    solvers,
+    controls,
+    methods,
+):
     app.command(cls=Command)(grouped(command))
 app.add_typer(bench, name="bench")
 

@@ -9,33 +9,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rnri_core.controls.masks import blurred
+
 WORKING = 640
 """Longest side, in pixels, at which the mask is found; larger images are found it at that size."""
 SCALES = (1.0, 2.0, 4.0)
 """Standard deviations, in working pixels, of the blurs at which images are compared."""
 BINS = 12
-SEED, LEAST = 2.0, 1.0
+SEED, LEAST = 2.0, 0.6
 """Multiples of the noise bound: a change begins above the first, and reaches to the second."""
 
 
-def changed(original: Tensor, edited: Tensor, *, threshold: float = 1.0, dilate: float = 0.003, feather: float = 0.006) -> Tensor:
-    """The weight (1, 1, H, W) in [0, 1] of the edited image in a composite: exactly 0 wherever nothing was changed.
+def changed(
+    original: Tensor, edited: Tensor, *, threshold: float = 1.0, dilate: float = 0.003, feather: float = 0.006
+) -> Tensor:
+    """The weight (1, 1, H, W) in [0, 1] of the edited image in a composite, exactly 0 wherever nothing was changed.
 
-    Images are compared after blurs of three widths. A difference counts where it exceeds what re-encoding causes: that
-    bound is estimated for the image itself, as a function of its local contrast, from the quieter part of all pixels.
-    Regions start at differences of twice the bound, reach to the bound, have their holes filled, are dilated, and
-    fade out over ``feather`` pixels further out, so that the seam lies where both images agree.
+    Both images are compared after blurs of three widths. A difference counts as a change where it exceeds the noise
+    of re-encoding, whose bound is estimated from the image pair itself: in bins of equal local contrast, from the
+    quieter 60 % of the pixels. Regions start at twice the bound, extend to 0.6 of it, have their holes filled, are
+    dilated, and fade out beyond that, so that the seam lies where both images agree.
 
     Args:
         original: (1, 3, H, W) in [−1, 1].
         edited: the same shape, registered.
-        threshold: factor of the bound; below 1 more counts as a change.
-        dilate: working pixels by which regions are dilated.
-        feather: working pixels over which they fade out.
+        threshold: factor of the bound; smaller values find more changes.
+        dilate: width of the dilation, as a share of the longer side.
+        feather: width of the fade, as a share of the longer side.
 
-    >>> picture = torch.zeros(1, 3, 64, 64)
-    >>> other = picture.clone(); other[..., 20:40, 20:40] = 0.8
-    >>> mask = changed(picture, other)
+    >>> image = torch.zeros(1, 3, 64, 64)
+    >>> other = image.clone()
+    >>> other[..., 20:40, 20:40] = 0.8
+    >>> mask = changed(image, other)
     >>> mask[0, 0, 30, 30].item(), mask[0, 0, 5, 5].item()
     (1.0, 0.0)
     """
@@ -46,12 +51,10 @@ def changed(original: Tensor, edited: Tensor, *, threshold: float = 1.0, dilate:
         original, edited = (
             functional.interpolate(each, size=size, mode="bilinear", antialias=True) for each in (original, edited)
         )
-    region = _region([_excess(original, edited, sigma) / threshold for sigma in SCALES])
     side = max(size)
-    weight = _faded(_dilated(region, math.ceil(dilate * side)), math.ceil(feather * side))
-    if factor < 1:
-        weight = functional.interpolate(weight, size=(height, width), mode="bilinear")
-    return weight
+    region = _region([_excess(original, edited, sigma) / threshold for sigma in SCALES])
+    weight = _faded(_grown(region, math.ceil(dilate * side)), math.ceil(feather * side))
+    return functional.interpolate(weight, size=(height, width), mode="bilinear") if factor < 1 else weight
 
 
 def _region(excesses: Sequence[Tensor]) -> Tensor:
@@ -66,24 +69,18 @@ def _region(excesses: Sequence[Tensor]) -> Tensor:
 
 
 def _eroded(region: Tensor, radius: int) -> Tensor:
-    return _dilated((~region).float(), radius) < 0.5
+    return _grown((~region).float(), radius) < 0.5
 
 
-def blurred(pixels: Tensor, sigma: float) -> Tensor:
-    """Pixels (B, C, H, W) after a Gaussian blur of standard deviation ``sigma`` pixels, edges repeated."""
-    reach = max(1, round(3 * sigma))
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pixels.device) / sigma).square())
-    kernel = (kernel / kernel.sum()).to(pixels)
-    channels = pixels.shape[1]
-    padded = functional.pad(pixels, (reach, reach, reach, reach), mode="replicate")
-    rows = functional.conv2d(padded, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    return functional.conv2d(rows, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+def _soft(pixels: Tensor, sigma: float) -> Tensor:
+    """Pixels (B, C, H, W) after a Gaussian blur, each channel alone."""
+    return blurred(pixels.flatten(0, 1)[:, None], sigma).view_as(pixels)
 
 
 def _excess(original: Tensor, edited: Tensor, sigma: float) -> Tensor:
     """The difference (1, 1, H, W) of images blurred by ``sigma``, in multiples of what re-encoding causes there."""
-    difference = blurred(edited - original, sigma).square().mean(1, keepdim=True).sqrt()
-    contrast = blurred((original - blurred(original, 2 * sigma)).square().mean(1, keepdim=True), sigma).sqrt()
+    difference = _soft(edited - original, sigma).square().mean(1, keepdim=True).sqrt()
+    contrast = _soft((original - _soft(original, 2 * sigma)).square().mean(1, keepdim=True), sigma).sqrt()
     return difference / _bound(difference, contrast)
 
 
@@ -99,15 +96,15 @@ def _bound(difference: Tensor, contrast: Tensor) -> Tensor:
     for level, size in zip(levels.tensor_split(BINS), sizes.tensor_split(BINS), strict=True):
         low, high = size.quantile(torch.tensor([0.3, 0.6], device=size.device, dtype=size.dtype))
         centres.append(level.mean())
-        bounds.append((high + 5 * (high - low)).clamp(0.03, 0.25))
+        bounds.append((high + 5 * (high - low)).clamp(0.02, 0.25))
     x, y = torch.stack(centres), torch.stack(bounds).cummax(0).values
     slot = torch.bucketize(contrast, x).clamp(1, BINS - 1)
     share = ((contrast - x[slot - 1]) / (x[slot] - x[slot - 1]).clamp_min(1e-9)).clamp(0, 1)
     return torch.lerp(y[slot - 1], y[slot], share)
 
 
-def _dilated(mask: Tensor, radius: int) -> Tensor:
-    """A mask grown by a disc."""
+def _grown(mask: Tensor, radius: int) -> Tensor:
+    """A mask (B, 1, H, W) dilated by an octagon."""
     for k in range(radius):  # squares and crosses by turns make an octagon
         grown = functional.max_pool2d(mask, 3, 1, 1)
         if k % 2:
@@ -129,7 +126,7 @@ def _reached(seeds: Tensor, within: Tensor) -> Tensor:
 
 def _filled(region: Tensor) -> Tensor:
     """Regions (1, 1, H, W) with their holes closed: what the border does not reach through what is no region."""
-    closed = 1 - _dilated(1 - _dilated(region, 2), 2)
+    closed = 1 - _grown(1 - _grown(region, 2), 2)
     border = torch.ones_like(closed)
     border[..., 1:-1, 1:-1] = 0
     outside = _reached(border.bool(), closed < 0.5)
@@ -142,7 +139,7 @@ def _faded(region: Tensor, feather: int) -> Tensor:
         return region
     weight, grown = region.clone(), region
     for k in range(1, feather + 1):
-        grown = _dilated(region, k)
+        grown = _grown(region, k)
         share = 1 - k / (feather + 1)
         weight = torch.maximum(weight, grown * (share * share * (3 - 2 * share)))
     return weight

@@ -15,6 +15,8 @@ COARSEST, FINEST = 40, 768
 REACH = 0.04
 """Shift that is searched for, as a share of a side, and scale, as a difference from 1."""
 ITERATIONS = 12
+MARGIN = 0.01
+"""Width at the border of a moved image, on coordinates from −1 to 1, that is not compared: editors make it up."""
 NEAR, SHARE = 0.08, 0.5
 """Registered images differ by less than the first, in [−1, 1], at this share of the pixels, or were not registered."""
 GAINS, BIAS = (0.8, 1.25), 0.15
@@ -52,10 +54,11 @@ class Registration:
         """Whether nothing was shifted or scaled."""
         return self.scale == (1.0, 1.0) and self.shift == (0.0, 0.0)
 
-    def inside(self, like: Tensor) -> Tensor:
-        """1 where the edited image covers the original, 0 where the shift has moved it out of view; (1, 1, H, W)."""
+    def visible(self, like: Tensor) -> Tensor:
+        """Whether the edited image shows a pixel of the original, or a shift has moved it out; (1, 1, H, W)."""
         x, y = _coordinates(like, _parameters(self.scale, self.shift))
-        return ((x.abs() <= 1) & (y.abs() <= 1))[None, None].to(like)
+        most = 1.0 if self.still else 1.0 - MARGIN
+        return ((x.abs() <= most) & (y.abs() <= most))[None, None]
 
 
 UNMOVED = Registration((1.0, 1.0), (0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
@@ -88,15 +91,15 @@ def register(original: Tensor, edited: Tensor, *, tint: bool = True) -> Registra
         fit = start
     gain, bias = _tint(*levels[-1], fit) if tint else (torch.ones(3), torch.zeros(3))
     ax, bx, ay, by = fit.tolist()
-    found = Registration((1 + ax, 1 + ay), (bx, by), _three(gain), _three(bias))
-    return found if _plausible(found, *levels[-1]) else UNMOVED
+    registration = Registration((1 + ax, 1 + ay), (bx, by), _three(gain), _three(bias))
+    return registration if _plausible(registration, *levels[-1]) else UNMOVED
 
 
-def _plausible(found: Registration, original: Tensor, edited: Tensor) -> bool:
-    """Whether the images agree at enough pixels, and shift, scale and tint are small, so that the fit is no accident."""
-    moved = max(abs(each - 1) for each in found.scale) > 2 * REACH or max(map(abs, found.shift)) > 2.4 * REACH
-    tinted = min(found.gain) < GAINS[0] or max(found.gain) > GAINS[1] or max(map(abs, found.bias)) > BIAS
-    residual = (found.undo(edited) - original).abs().mean(1)
+def _plausible(fit: Registration, original: Tensor, edited: Tensor) -> bool:
+    """Whether shift, scale and tint are small, and the registered images agree at enough pixels."""
+    moved = max(abs(each - 1) for each in fit.scale) > 2 * REACH or max(map(abs, fit.shift)) > 2.4 * REACH
+    tinted = min(fit.gain) < GAINS[0] or max(fit.gain) > GAINS[1] or max(map(abs, fit.bias)) > BIAS
+    residual = (fit.undo(edited) - original).abs().mean(1)
     return not moved and not tinted and (residual < NEAR).float().mean().item() >= SHARE
 
 
@@ -160,7 +163,9 @@ def _search(original: Tensor, edited: Tensor) -> Tensor:
     """The best of a grid of shifts and scales, at the coarsest size."""
     starts = [
         torch.tensor([s, x, s, y], dtype=torch.float64)
-        for s, x, y in itertools.product((-REACH, 0.0, REACH), (-2 * REACH, 0.0, 2 * REACH), (-2 * REACH, 0.0, 2 * REACH))
+        for s, x, y in itertools.product(
+            (-REACH, 0.0, REACH), (-2 * REACH, 0.0, 2 * REACH), (-2 * REACH, 0.0, 2 * REACH)
+        )
     ]
     refined = [_refined(original, edited, start, tint=True, iterations=4) for start in starts]
     return min(refined, key=lambda p: _cost(original, edited, p))
