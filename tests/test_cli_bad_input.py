@@ -112,6 +112,13 @@ BAD: list[tuple[str, str]] = [
         "--iterations '5,0' is no number of iterations: give 1 or more for each step, like 2 or 5,1",
     ),
     (f"{EDIT} --source S --size 10", "--size '10' is not a size: give a width and a height up to 16384, like 640x480"),
+    (
+        f"{EDIT} --source S --control none --control start-step",
+        "--control none and other controls exclude each other: …",
+    ),
+    (f"{EDIT} --source S --control mask", "--control mask has no image: give --mask FILE"),
+    (f"{EDIT} --source S --device meta", "device 'meta' is not available here: use auto or cpu"),
+    (f"{EDIT} --source S --calls 8 --iterations 2", "--calls and iterations exclude each other: …"),
     (f"{EDIT} --source S --size 0x9", "--size '0x9' is not a size: …"),
     (f"{EDIT} --source S --resolution 9", "--resolution '9' is not a size: …"),
     (

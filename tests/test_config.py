@@ -13,7 +13,8 @@ from rnri_core.solvers import solver
 
 from rnri.controls import control
 from rnri.editing.config import EditConfig
-from rnri.editing.editor import Editor
+from rnri.editing.editor import Editor, EditWarning
+from rnri.editing.renamed import configured
 from tests import tiny
 from tests.problems import gaussian_schedule
 
@@ -133,3 +134,51 @@ def test_options_win_over_a_config(editor: Editor) -> None:
     assert (len(inversion.schedule), inversion.seed, inversion.guidance) == (3, 3, 2.0)
     one = editor.edit(inversion, TARGET, EditConfig(guidance=3.0, controls=()), guidance=1.0)
     assert one.sampled.latents.equal(editor.sample(inversion, [TARGET], guidance=1.0, controls=()).latents)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("strength", value) for value in ("x", None, True)),
+        *(("steps", value) for value in (True, 2.5, "4")),
+        *(("calls", value) for value in ("8", float("nan"), 0)),
+        *(("iterations", value) for value in ("3", 2.5, float("nan"), (), (2, "1"), 0)),
+        *(("guidance", value) for value in ("3", True)),
+        *(("tol", value) for value in ("x", 0)),
+        *(("seed", value) for value in (True, 1.5)),
+    ],
+)
+def test_values_of_another_type_are_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(RnriError) as caught:
+        InversionConfig(**{field: value})
+    assert caught.value.field == field
+    assert caught.value.problem.startswith(f"{field}=")
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    assert InversionConfig(steps=np.int64(4), seed=np.int32(1), iterations=np.int64(2)).steps == 4
+
+
+@pytest.mark.parametrize(("old", "value"), [("start", 3), ("start", "zzz"), ("predictor", "x")])
+def test_old_options_of_another_type_are_refused_by_name(old: str, value: object) -> None:
+    with pytest.warns(DeprecationWarning, match="the old name goes in 0.3"), pytest.raises(RnriError) as caught:
+        configured(InversionConfig(), {old: value})
+    assert caught.value.field == old
+
+
+def test_other_steps_without_noise_maps_warn_of_it(editor: Editor) -> None:
+    inversion = editor.invert(picture(), SOURCE, inverter="anderson", steps=4, noise_maps=True)
+    with pytest.warns(EditWarning, match="other steps sample without them"):
+        editor.edit(inversion, TARGET, steps=2)
+
+
+@pytest.mark.parametrize("size", [5, (1,), (64, 64, 64), ("1", 2), (True, 4)])
+def test_a_size_that_is_no_pair_is_refused(editor: Editor, size: Any) -> None:
+    inversion = editor.invert(picture(), SOURCE, steps=2)
+    with pytest.raises(RnriError, match="is out of range: give a width and a height"):
+        editor.edit(inversion, TARGET, size=size)
+
+
+def test_a_prompt_that_is_no_text_is_refused(editor: Editor) -> None:
+    with pytest.raises(RnriTypeError, match="the prompt 3 is no text"):
+        editor.invert(picture(), 3)  # type: ignore[arg-type]

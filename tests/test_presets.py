@@ -80,7 +80,7 @@ def test_calls_may_be_given_and_include_noise_maps() -> None:
     assert made.iterations == made.plan(4)
     assert sum(made.plan(4)) == 12
     assert implicit("auto", schedule, calls=16, noise_maps=False).iterations == allot(schedule, 16)
-    with pytest.raises(ValueError, match="3 calls do not buy"):
+    with pytest.raises(ValueError, match="calls=7 are fewer than the 8"):
         inverter("auto", schedule, calls=7)
 
 
@@ -156,3 +156,15 @@ def test_faithful_is_nearer_and_noise_maps_make_all_exact() -> None:
             again = sample(m, schedule, inversion.noise, noise_maps=inversion.noise_maps)
             torch.testing.assert_close(again, inversion.clean)
     assert residuals["faithful"] < residuals["auto"]
+
+
+def test_calls_and_iterations_exclude_each_other() -> None:
+    with pytest.raises(RnriError, match="calls and iterations exclude each other") as caught:
+        inverter("faithful", steps(4), calls=40, iterations=2)
+    assert caught.value.field == "calls"
+
+
+def test_too_few_calls_are_named_with_the_least() -> None:
+    with pytest.raises(RnriError, match="calls=1 are fewer than the 8 of one iteration for each of 4 steps") as caught:
+        inverter("auto", steps(4), calls=1)
+    assert caught.value.field == "calls"

@@ -5,8 +5,10 @@ Commands are imported here, what they work with when they run: help and mistyped
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -30,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The only place that handles errors: an error is one line on stderr. Its traceback goes to the log ``rnri.cli`` at
     level DEBUG, and with RNRI_DEBUG set in the environment the error itself is raised.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal without a character shows another, and the command goes on
     with screen.log_shown():
         try:
             code = app(None if arguments is None else list(arguments), prog_name="rnri", standalone_mode=False)

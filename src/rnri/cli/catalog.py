@@ -8,14 +8,19 @@ from the registries when they are shown.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from inspect import getdoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnri_core.errors import RnriError
+
 if TYPE_CHECKING:
     from rnri_core.registry import Option, Registered
+
+_LOG = logging.getLogger(__name__)
 
 PATH = Path(__file__).with_name("catalog.json")
 GROUPS = ("rnri.solvers", "rnri.controls", "rnri.families")
@@ -68,7 +73,12 @@ def _defaults(name: str) -> list[str]:
 def _described(registry: Mapping[str, type[Registered]]) -> dict[str, Any]:
     """For each name the lines about it, and of each field its default, values and meaning."""
     rows = {}
-    for name, kind in registry.items():
+    for name in registry:
+        try:
+            kind = registry[name]
+        except RnriError as error:  # a plugin that cannot be imported hides no other component
+            _LOG.warning("%s", error)
+            continue
         about = (getdoc(kind) or "").partition("\n\n")[0].replace("``", "")
         lines = [" ".join(about.split())]
         if hasattr(kind, "source"):

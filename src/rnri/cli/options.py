@@ -90,6 +90,8 @@ def prompt(text: str) -> str:
     """A prompt that is not empty."""
     if not text.strip():
         raise RnriError(f"{text!r} is empty", hint="describe the image")
+    if any(0xD800 <= ord(each) <= 0xDFFF for each in text):  # Python has these for bytes that it cannot decode
+        raise RnriError(f"{text!r} is not text in UTF-8", hint="check the encoding of the terminal")
     return text
 
 
@@ -219,7 +221,11 @@ class EditOptions(SamplingOptions):
 
         if self.mask is not None and not self.mask.is_file():
             raise RnriError(f"--mask {self.mask} is no file", hint="give an image, white where the edit may change it")
+        if "none" in (self.controls or ()) and len(self.controls or ()) > 1:
+            raise RnriError("--control none and other controls exclude each other", hint="leave one out")
         controls = [control(spec) for spec in self.controls or () if spec != "none"]
+        if any(isinstance(each, ImageMask) and each.idle for each in controls):
+            raise RnriError("--control mask has no image", hint="give --mask FILE")
         controls += [ImageMask(mask=self.mask)] if self.mask else []
         controls += [Reweight(word=word, weight=weight) for word, weight in self.weight or ()]
         chosen: Any = tuple(controls) if self.controls or controls else "auto"

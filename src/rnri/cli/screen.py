@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,9 +29,13 @@ def show(line: str = "", style: str | None = None) -> None:
 
 
 def write(text: str) -> None:
-    """These characters and a line end."""
-    _out.file.write(f"{text}\n")
-    _out.file.flush()
+    """These characters and a line end; a reader that closed the pipe, such as ``head``, ends the command as done."""
+    try:
+        _out.file.write(f"{text}\n")
+        _out.file.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        raise SystemExit(0) from None
 
 
 def show_error(message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from rnri_core.errors import RnriError, RnriTypeError
@@ -55,7 +56,7 @@ class EditConfig:
                 field="steps",
             )
 
-    @property
+    @cached_property
     def chosen(self) -> tuple[AnyControl, ...] | Literal["auto"]:
         """The controls, specs resolved, or ``"auto"``."""
         if isinstance(self.controls, str):

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import fields, replace
 from typing import Any, TypeVar, cast
 
-from rnri_core.errors import RenamedWarning, RnriTypeError
+from rnri_core.errors import RenamedWarning, RnriError, RnriTypeError
 from rnri_core.inversion.config import InversionConfig
 from rnri_core.inversion.implicit import Init
 from rnri_core.inversion.presets import PRESETS
@@ -50,6 +50,10 @@ def init_of(inverter: object, *, start: str | None = None, predictor: bool | Non
     """
     if start is None and predictor is None:
         return None
+    if start not in (None, "clean", "noised"):
+        raise RnriError(f"start={start!r} is not clean or noised", hint="give init", field="start")
+    if predictor not in (None, True, False):
+        raise RnriError(f"predictor={predictor!r} is not true or false", hint="give init", field="predictor")
     own = PRESETS[inverter].init if isinstance(inverter, str) and inverter in PRESETS else "clean"
     parts = ["noised" if own.startswith("noised") else "clean"] if start is None else [start]
     parts += ["predicted"] * (own.endswith("predicted") if predictor is None else predictor)

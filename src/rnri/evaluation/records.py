@@ -8,6 +8,7 @@ grid of measurements can be killed and continued.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from typing import Any, BinaryIO, Generic, Literal, TypeAlias, TypeVar, get_args
 from rnri_core.errors import RnriError
 
 from rnri.evaluation.machine import Environment
+
+_LOG = logging.getLogger(__name__)
 
 C = TypeVar("C")
 M = TypeVar("M")
@@ -139,8 +142,11 @@ class Records(Generic[C, M]):
 
     def _read(self, path: Path) -> Iterator[Line[C, M]]:
         run: Run | None = None
-        with path.open(encoding="utf-8") as file:
+        with path.open("rb") as file:
             for number, text in enumerate(file, 1):
+                if not text.endswith(b"\n"):
+                    _LOG.warning("%s, line %d, was not finished and is left out", path, number)
+                    return
                 try:
                     record = json.loads(text)
                     if set(record) == {"run"}:
@@ -150,7 +156,7 @@ class Records(Generic[C, M]):
                         raise ValueError
                     configuration = from_json(self.configuration, record["configuration"])
                     yield Line(record["image"], configuration, from_json(self.measurement, record["measurement"]), run)
-                except (ValueError, TypeError, LookupError, AttributeError):
+                except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
                     raise RnriError(
                         f"{path}, line {number}, is not a measurement of this version",
                         hint="give another directory, or delete the line",
@@ -212,7 +218,7 @@ def read_choice(kind: type[T], path: Path, hint: str) -> T:
         return choice
     except OSError as error:
         raise RnriError(f"{path.parent} holds no {path.name}", hint=hint) from error
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise RnriError(f"{path} is damaged", hint=hint) from error
 
 

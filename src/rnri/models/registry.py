@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from rnri.models.adapter import ModelAdapter
 from rnri.models.components import assemble, folder_of, pipeline_class
 from rnri.models.loading import Loading
 from rnri.models.schedulers import choose, imported
+
+_LOG = logging.getLogger(__name__)
 
 FAMILY_HEADS = ("family", "pipeline", "samplers", "steps", "guidance of edits", "GB of the first", "such as")
 
@@ -103,7 +106,11 @@ def family_rows() -> list[tuple[str, ...]]:
     """The families that are served, a row under `FAMILY_HEADS` for each pipeline class."""
     rows: list[tuple[str, ...]] = []
     for pipeline in MODELS:
-        kind = serving(pipeline)
+        try:
+            kind = serving(pipeline)
+        except RnriError as error:  # a plugin that cannot be imported hides no other family
+            _LOG.warning("%s", error)
+            continue
         about = (", ".join(kind.samplers), str(kind.steps), kind.recommended, f"{kind.gigabytes:g}")
         rows.append((kind.title, pipeline, *about, ", ".join(kind.examples)))
     return rows
@@ -115,7 +122,8 @@ def find_device(name: str | torch.device) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        if torch.empty(1, device=device).is_meta:
+            raise RuntimeError("tensors without data")
     except (RuntimeError, AssertionError) as error:
         raise RnriError(f"device {str(name)!r} is not available here", hint="use auto or cpu") from error
     return device

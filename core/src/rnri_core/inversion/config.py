@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TypeGuard
 
 from rnri_core.errors import RnriError
 from rnri_core.inversion.implicit import INITS, Init
@@ -25,7 +27,7 @@ class InversionConfig:
         strength: share of the steps that is inverted, in (0, 1], as in image-to-image pipelines.
         guidance: guidance scale while inverting, 0 to 100; none.
         iterations: of each step, or a plan from the image outwards whose last entry repeats.
-        calls: network evaluations of a preset in all.
+        calls: network evaluations of a preset in all, at most.
         tol: residual at which an image stops iterating.
         init: initial guess of each step.
         noise_maps: store the difference to the next latents for each step.
@@ -60,11 +62,17 @@ class InversionConfig:
         if self.guidance is not None:
             check_guidance(self.guidance)
         check_seed(self.seed)
-        if not 0 < self.strength <= 1:
+        if not (is_real(self.strength) and 0 < self.strength <= 1):
             raise _out_of_range("strength", self.strength, "give more than 0 and at most 1")
-        if self.steps is not None and not (isinstance(self.steps, int) and self.steps > 0):
-            raise _out_of_range("steps", self.steps, "give a whole number from 1")
-        if self.tol is not None and not self.tol > 0:
+        plan = (self.iterations,) if is_real(self.iterations) else self.iterations
+        for name, values in {"steps": (self.steps,), "calls": (self.calls,), "iterations": plan}.items():
+            if values in (None, (None,)):
+                continue
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise _out_of_range(name, values, "give a whole number from 1, or several")
+            if not all(is_whole(each) and each > 0 for each in values):
+                raise _out_of_range(name, getattr(self, name), "give a whole number from 1")
+        if self.tol is not None and not (is_real(self.tol) and self.tol > 0):
             raise _out_of_range("tol", self.tol, "give a positive number, or none for all iterations")
         if self.init is not None and self.init not in INITS:
             raise RnriError(f"init={self.init!r} is not one of {', '.join(INITS)}", field="init")
@@ -82,15 +90,25 @@ class InversionConfig:
         )
 
 
+def is_real(value: object) -> TypeGuard[float]:
+    """Whether a value is a number; truth values are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, such as an ``int`` or an integer of numpy; truth values are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_guidance(guidance: float) -> None:
     """Raise ``RnriError`` for a guidance scale outside 0 to 100."""
-    if not 0 <= guidance <= MAX_GUIDANCE:
+    if not (is_real(guidance) and 0 <= guidance <= MAX_GUIDANCE):
         raise _out_of_range("guidance", guidance, f"give 0 to {MAX_GUIDANCE:g}, 0 for none")
 
 
 def check_seed(seed: int) -> None:
     """Raise ``RnriError`` for what no generator takes."""
-    if not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
+    if not (is_whole(seed) and 0 <= seed <= MAX_SEED):
         raise _out_of_range("seed", seed, f"give a whole number from 0 to {MAX_SEED}")
 
 

@@ -187,11 +187,15 @@ def spec(made: AnyInverter | Solver) -> str:
 
 def _of_preset(preset: Preset, schedule: Schedule, options: dict[str, Any]) -> AnyInverter:
     steps, calls = len(schedule), options.get("calls")
+    if calls is not None and "iterations" in options:
+        raise RnriError("calls and iterations exclude each other", hint="give one of them", field="calls")
     solving = options.get("noise_maps") is False or bool(options.keys() - {"noise_maps", "calls"})
     if preset.edit_friendly_from is not None and steps >= preset.edit_friendly_from and not solving:
         if calls is not None and calls < steps:
             raise RnriError(
-                f"calls={calls} are not one for each of {steps} steps", hint="give more, or take fewer steps"
+                f"calls={calls} are not one for each of {steps} steps",
+                hint="give more, or take fewer steps",
+                field="calls",
             )
         return EditFriendly()
     if "tol" in options and calls is None:
@@ -202,6 +206,13 @@ def _of_preset(preset: Preset, schedule: Schedule, options: dict[str, Any]) -> A
     )
     if "iterations" in options:
         return made
+    least = steps * (cost(made.solver, 1) + made.noise_maps)
+    if calls is not None and calls < least:
+        raise RnriError(
+            f"calls={calls} are fewer than the {least} of one iteration for each of {steps} steps",
+            hint="give more, or take fewer steps or another solver",
+            field="calls",
+        )
     own = steps * cost(made.solver, 1) + preset.extra
     return replace(
         made,

@@ -77,7 +77,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> In
             raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
     except FileNotFoundError:
         raise
-    except (safetensors.SafetensorError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise RnriError(f"{os.fspath(path)} cannot be read ({reason})", hint="invert the image again") from error
     if header["format"] == FORMAT_1:

@@ -59,7 +59,7 @@ def _captioned(text: bytes, path: Path) -> dict[int, tuple[str, str]]:
             captions.setdefault(each["image_id"], " ".join(each["caption"].split()))
         files = {each["id"]: each["file_name"] for each in record["images"]}
         pairs = {key: (file, captions[key]) for key, file in files.items() if key in captions}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RnriError(
             f"{path} is not a file of captions",
             hint="it should hold images with id and file_name, and annotations with id, image_id and caption, "

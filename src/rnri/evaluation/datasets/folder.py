@@ -87,7 +87,7 @@ def _read(file: Path) -> list[tuple[int, Mapping[str, str]]]:
         if line.strip():
             try:
                 records.append((number, dict(json.loads(line))))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise RnriError(f"{file}, line {number} is no object", hint='give {"image": …, "source": …}') from error
     return records
 

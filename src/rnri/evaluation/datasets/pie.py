@@ -132,7 +132,7 @@ def mask(runs: Sequence[int], name: str = "the mask") -> Tensor:
 def _records(text: bytes, path: Path) -> Mapping[str, PieRecord]:
     try:
         found = {str(key): dict(record) for key, record in json.loads(text).items()}
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise RnriError(
             f"{path} is damaged", hint="it should be a JSON object of records by their 12 digits"
         ) from error

@@ -187,7 +187,7 @@ def grid(
             check(spec)
     for name in ways:
         if name not in WAYS:
-            raise RnriError(f"way {name!r} is not known", hint=f"use {', '.join(WAYS)}")
+            raise RnriError(f"scheme {name!r} is not known", hint=f"use {', '.join(WAYS)}", field="schemes")
     settings = [
         SolverSetting(
             model=name,
