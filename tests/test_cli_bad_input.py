@@ -118,7 +118,6 @@ BAD: list[tuple[str, str]] = [
     ),
     (f"{EDIT} --source S --control mask", "--control mask has no image: give --mask FILE"),
     (f"{EDIT} --source S --device meta", "device 'meta' is not available here: use auto or cpu"),
-    (f"{EDIT} --source S --calls 8 --iterations 2", "--calls and iterations exclude each other: …"),
     (f"{EDIT} --source S --size 0x9", "--size '0x9' is not a size: …"),
     (f"{EDIT} --source S --resolution 9", "--resolution '9' is not a size: …"),
     (
