@@ -199,7 +199,9 @@ def test_what_random_weights_cannot_have_is_refused(
 ) -> None:
     code, out, err = run(*RANDOM, *options)
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1] == f"rnri: {option} has no effect on a model that is made of its components: leave it out"
+    assert (
+        err.splitlines()[-1] == f"rnri: {option} has no effect on a model that is made of its components: leave it out"
+    )
 
 
 def test_every_other_way_of_running_reaches_them(tiny_sd15: Architecture) -> None:
