@@ -112,7 +112,7 @@ def test_schedulers_fit_what_the_network_predicts() -> None:
 
 def test_what_no_table_has_is_off_in_another_scheduler_but_levels_that_rise_stay_refused() -> None:
     own = tiny_families.flow_scheduler(stochastic_sampling=True)
-    with pytest.raises(ValueError, match="'stochastic_sampling' to false in .* or use scheduler flow$"):
+    with pytest.raises(ValueError, match=r"'stochastic_sampling' to false in .* or use scheduler flow$"):
         choose(own, None)
     assert len(table(choose(own, "flow"), 4, shape=(4, 8, 8))) == 4
     rising = tiny_families.flow_scheduler(invert_sigmas=True)
@@ -132,7 +132,7 @@ def test_more_steps_than_a_consistency_model_was_trained_with_are_refused() -> N
 
 
 def test_a_refusal_of_the_scheduler_is_an_error_in_one_line() -> None:
-    with pytest.raises(RnriError, match="^steps=4 does not fit FlowMatchEulerDiscreteScheduler: `mu` must be passed"):
+    with pytest.raises(RnriError, match=r"^steps=4 does not fit FlowMatchEulerDiscreteScheduler: `mu` must be passed"):
         table(tiny_families.flow_scheduler(use_dynamic_shifting=True), 4, shape=(4, 8, 8))
 
 
