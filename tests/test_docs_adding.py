@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,20 +47,20 @@ def family() -> Iterator[str]:
     yield from entered("adding-a-family.md", MODELS)
 
 
-def run(page: str, namespace: dict[str, Any]) -> None:
-    """The blocks after the file, as one program."""
+def run(page: str, names: Mapping[str, Any]) -> dict[str, Any]:
+    """The blocks after the file, as one program, with these names; those that it leaves."""
+    namespace = dict(names)
     for program in blocks(page, "py")[1:]:
         exec(compile(program, page, "exec"), namespace)
+    return namespace
 
 
 def test_the_page_on_schedules_is_a_complete_path(schedule: str) -> None:
     assert imported(SCHEDULERS[schedule][1]).__name__ == "ddpm_table"
-    run("adding-a-schedule.md", namespace := {})
-    assert isinstance(namespace["inversion"], Inversion)
+    assert isinstance(run("adding-a-schedule.md", {})["inversion"], Inversion)
 
 
 def test_the_page_on_families_is_a_complete_path(family: str) -> None:
     """Its tiny pipeline is a function of `tests.tiny_families`, whose names it has."""
     assert serving(family).__name__ == "Chroma"
-    run("adding-a-family.md", namespace := dict(vars(tiny_families)))
-    assert isinstance(namespace["inversion"], Inversion)
+    assert isinstance(run("adding-a-family.md", vars(tiny_families))["inversion"], Inversion)

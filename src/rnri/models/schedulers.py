@@ -77,7 +77,7 @@ def _made(kind: Any, own: Any, changes: Mapping[str, Any]) -> Any:
 
 def _is_spaced(kind: Any) -> bool:
     """Whether the steps of a class of schedulers lie elsewhere with another `timestep_spacing`."""
-    timesteps = []
+    timesteps: list[list[float]] = []
     for spacing in ("leading", "trailing"):
         with quiet():
             scheduler = kind.from_config({}, timestep_spacing=spacing)
