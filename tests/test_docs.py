@@ -72,7 +72,9 @@ def test_every_control_and_method_is_in_its_page_once(page: str, registry: dict[
 
 def test_the_table_of_families_is_that_of_the_code() -> None:
     rows = ["| " + " | ".join(row) + " |" for row in (FAMILY_HEADS, ["---"] * len(FAMILY_HEADS), *family_rows())]
-    assert "\n".join(rows) in PAGES[0].read_text(), "README.md: run 'rnri models --families --markdown'"
+    assert "\n".join(rows) in PAGES[0].read_text(), (
+        "run 'python docs/make_catalog.py', then paste the output of 'rnri models --families --markdown' into README.md"
+    )
 
 
 def test_every_family_has_a_page_with_its_recipe_and_the_table_links_it() -> None:
@@ -81,7 +83,7 @@ def test_every_family_has_a_page_with_its_recipe_and_the_table_links_it() -> Non
         homes.setdefault(served.__module__.rpartition(".")[2].replace("_", "-"), []).append(pipeline)
     table = (ROOT / "docs" / "models.md").read_text()
     rows = re.findall(r"^\| \[[^\]]+\]\(families/([\w-]+)\.md\)[^|]* \| ([^|]+) \|", table, re.MULTILINE)
-    assert {name: pipelines.split(", ") for name, pipelines in rows} == homes
+    assert {name: pipelines.split(", ") for name, pipelines in rows} == homes, "add the row to the table in models.md"
     assert {page.stem for page in (ROOT / "docs" / "families").iterdir()} == set(homes)
 
 
@@ -89,7 +91,9 @@ def test_every_family_has_a_page_with_its_recipe_and_the_table_links_it() -> Non
 def test_a_family_page_names_its_pipeline_its_checkpoints_and_how_to_load_them(pipeline: str) -> None:
     kind = serving(pipeline)
     name = kind.__module__.rpartition(".")[2].replace("_", "-")
-    page = (ROOT / "docs" / "families" / f"{name}.md").read_text()
+    path = ROOT / "docs" / "families" / f"{name}.md"
+    assert path.exists(), f"write docs/families/{name}.md, as the list at the end of docs/adding-a-family.md has it"
+    page = path.read_text()
     for said in (f"`{pipeline}`", *kind.examples, *kind.samplers, "rnri edit ", "Editor.from_pretrained("):
         assert said in page, f"families/{name}.md does not say {said}"
 

@@ -18,8 +18,10 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
     HeunDiscreteScheduler,
+    LCMScheduler,
     PNDMScheduler,
 )
+from rnri_core.errors import RnriError
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from rnri import Status, models
@@ -28,7 +30,7 @@ from rnri.models.acceleration import fuse, prepare
 from rnri.models.attention import attending
 from rnri.models.attention_hooks import AttentionHook, AttentionLayer, Projections
 from rnri.models.loading import SCHEDULERS, Loading
-from rnri.models.schedulers import choose, table
+from rnri.models.schedulers import NEAREST, REASONS, choose, table
 from tests import tiny, tiny_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -106,6 +108,38 @@ def test_schedulers_fit_what_the_network_predicts() -> None:
         choose(EulerDiscreteScheduler(), "flow")
     with pytest.raises(ValueError, match="'ddim' does not fit a network that predicts a flow: use flow"):
         choose(tiny_families.flow_scheduler(), "ddim")
+
+
+def test_what_no_table_has_is_off_in_another_scheduler_but_levels_that_rise_stay_refused() -> None:
+    own = tiny_families.flow_scheduler(stochastic_sampling=True)
+    with pytest.raises(ValueError, match=r"'stochastic_sampling' to false in .* or use scheduler flow$"):
+        choose(own, None)
+    assert len(table(choose(own, "flow"), 4, shape=(4, 8, 8))) == 4
+    rising = tiny_families.flow_scheduler(invert_sigmas=True)
+    for scheduler in (rising, choose(rising, "flow")):
+        with pytest.raises(ValueError, match=r"'invert_sigmas' cannot be inverted: .*; use another model$"):
+            table(scheduler, 4, shape=(4, 8, 8))
+
+
+def test_more_steps_than_a_consistency_model_was_trained_with_are_refused() -> None:
+    scheduler = LCMScheduler(original_inference_steps=50)
+    generator = torch.Generator().manual_seed(0)
+    assert len(table(scheduler, 50, shape=(4, 8, 8), generator=generator)) == 50
+    with pytest.raises(RnriError, match=r"^steps=51 does not fit LCMScheduler: give .* from 1 to 50$") as raised:
+        table(scheduler, 51, shape=(4, 8, 8), generator=generator)
+    assert raised.value.field == "steps"
+    assert len(table(choose(scheduler, "ddim"), 51, shape=(4, 8, 8))) == 51
+
+
+def test_a_refusal_of_the_scheduler_is_an_error_in_one_line() -> None:
+    with pytest.raises(RnriError, match=r"^steps=4 does not fit FlowMatchEulerDiscreteScheduler: `mu` must be passed"):
+        table(tiny_families.flow_scheduler(use_dynamic_shifting=True), 4, shape=(4, 8, 8))
+
+
+def test_what_has_a_table_is_not_listed_as_what_has_none() -> None:
+    listed = {kind for kinds in (*REASONS.values(), *NEAREST.values()) for kind in kinds}
+    served = {kind.removesuffix("Scheduler") for kind, _ in SCHEDULERS.values()}
+    assert not listed & served, "take them out of REASONS and NEAREST in models/schedulers.py"
 
 
 def test_a_flow_keeps_its_shift() -> None:

@@ -47,8 +47,9 @@ AREAS: dict[str, tuple[str, ...]] = {
 
 SLOW = (
     r"(src|docs)/",
-    r"tests/test_(auto|bench|bench_\w+|blending|datasets|docs|editor|famil\w+|from_pipe|hub|loading|lora|methods)\.py",
-    r"tests/test_(automatic_mask|cli|composite|cli_\w+|controls|embedded|metric_networks|offload|page|page_\w+|previews|reader|scenes)\.py",
+    r"tests/test_(auto|bench|bench_\w+|blending|datasets|docs|docs_adding|editor|famil\w+|from_pipe|hub|loading)\.py",
+    r"tests/test_(automatic_mask|cli|cli_\w+|composite|controls|embedded|lora|methods|metric_networks|offload)\.py",
+    r"tests/test_(page|page_\w+|previews|reader|scenes)\.py",
     r"tests/test_(screen|sensitivity|speed|threads|training|web_\w+)\.py",
 )
 """What `make check` leaves out: regular expressions that a test's name starts with."""

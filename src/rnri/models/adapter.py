@@ -27,7 +27,7 @@ from rnri.models.lora import add_loras
 from rnri.models.networks import bound, bound_layers, digest
 from rnri.models.prompts import warn_of_unread
 from rnri.models.quiet import quiet
-from rnri.models.schedulers import choose, noise_scale, table
+from rnri.models.schedulers import choose, fitting, noise_scale, table
 
 WORDS = "words.json"
 """Beside the tokenizer's files: a sorted JSON list of the words in the model's vocabulary. Most models have none."""
@@ -35,7 +35,7 @@ WORDS = "words.json"
 FEW_STEPS = 4
 """Number of steps of checkpoints that are distilled to few."""
 
-NOISE_SAMPLERS = ("ddim", "euler", "euler-ancestral", "lcm")
+NOISE_SAMPLERS = fitting(flow=False)
 """Samplers of networks that predict noise, v or the image."""
 
 
@@ -67,7 +67,7 @@ class ModelAdapter(ABC):
     """The component that denoises."""
     components: ClassVar[Mapping[str, tuple[str | None, ...]]]
     """Component → the classes it may have; `None` where it may be missing, nothing where any will do."""
-    samplers: ClassVar[tuple[str, ...]] = ("flow",)
+    samplers: ClassVar[tuple[str, ...]] = fitting(flow=True)
     """Names of the samplers that fit the network's prediction, the checkpoints' own first."""
     steps: ClassVar[int] = 30
     """Number of steps of checkpoints that are not distilled."""

@@ -52,15 +52,14 @@ def choose(own: Any, name: str | None, spacing: str | None = None) -> Any:
         _check(own)
         return own if spacing is None else _made(type(own), own, {"timestep_spacing": spacing})
     flows = _predicts_flow(own)
-    if flows is not (name == "flow"):
-        fitting = ["flow"] if flows else [each for each in SCHEDULERS if each != "flow"]
+    if name not in (names := fitting(flow=flows)):
         predicted = "a flow" if flows else "noise, not a flow"
         raise RnriError(
-            f"scheduler {name!r} does not fit a network that predicts {predicted}", hint=f"use {' or '.join(fitting)}"
+            f"scheduler {name!r} does not fit a network that predicts {predicted}", hint=f"use {' or '.join(names)}"
         )
     import diffusers
 
-    changes: dict[str, Any] = {"clip_sample": False, "thresholding": False}
+    changes: dict[str, Any] = dict.fromkeys(REFUSED, False)
     if flows and "flow_shift" in own.config:
         changes["shift"] = own.config.flow_shift
     if spacing is not None:
@@ -70,10 +69,30 @@ def choose(own: Any, name: str | None, spacing: str | None = None) -> Any:
 
 def _made(kind: Any, own: Any, changes: Mapping[str, Any]) -> Any:
     """A scheduler of a class with another's settings and these changes; RnriError if its steps cannot be spaced so."""
-    if "timestep_spacing" in changes and kind.__name__ in SPACED_BY_THEMSELVES:
+    if "timestep_spacing" in changes and not _is_spaced(kind):
         raise RnriError(f"spacing {changes['timestep_spacing']!r} does not fit {kind.__name__}", hint="leave it out")
     with quiet():
         return kind.from_config(own.config, **changes)  # changes to the config itself are lost where it has the default
+
+
+def _is_spaced(kind: Any) -> bool:
+    """Whether the steps of a class of schedulers lie elsewhere with another `timestep_spacing`."""
+    timesteps: list[list[float]] = []
+    for spacing in ("leading", "trailing"):
+        with quiet():
+            scheduler = kind.from_config({}, timestep_spacing=spacing)
+        scheduler.set_timesteps(4)
+        timesteps.append(scheduler.timesteps.tolist())
+    return timesteps[0] != timesteps[1]
+
+
+def fitting(*, flow: bool) -> tuple[str, ...]:
+    """The samplers of networks that predict a flow, or of those that predict noise, v or the image.
+
+    >>> fitting(flow=True)
+    ('flow',)
+    """
+    return tuple(name for name, (kind, _) in SCHEDULERS.items() if kind.startswith("FlowMatch") is flow)
 
 
 def _predicts_flow(scheduler: Any) -> bool:
@@ -100,14 +119,20 @@ def _check(scheduler: Any) -> None:
     _check_scaling(scheduler)
     kind, config = type(scheduler).__name__, scheduler.config
     short = kind.removesuffix("Scheduler")
+    served = {each: name for name, (each, _) in SCHEDULERS.items()}
     near = next((name for name, kinds in NEAREST.items() if short in kinds), "ddim")
-    nearest = "flow" if _predicts_flow(scheduler) else near
-    if kind not in (served for served, _ in SCHEDULERS.values()):
+    nearest = served.get(kind, "flow" if _predicts_flow(scheduler) else near)
+    if kind not in served:
         reason = next((why for why, kinds in REASONS.items() if short in kinds), "there is no table of its steps")
         raise RnriError(
             f"{kind} cannot be inverted step by step", hint=f"{reason}; the nearest that can is scheduler {nearest}"
         )
-    for option in ("clip_sample", "thresholding", "stochastic_sampling", "invert_sigmas"):
+    if config.get("invert_sigmas"):
+        raise RnriError(
+            f"{kind} with 'invert_sigmas' cannot be inverted",
+            hint="its levels rise from the noise to the image, which no sampler here has; use another model",
+        )
+    for option in REFUSED:
         if config.get(option):
             raise RnriError(
                 f"a sampler that has {option!r} cannot be inverted",
@@ -168,7 +193,14 @@ def _fresh(scheduler: Any, num_steps: int, timesteps: Mapping[str, Any] | None) 
             f"steps={num_steps} is out of range", hint=f"give a whole number from 1 to {most}", field="steps"
         )
     fresh = type(scheduler).from_config(scheduler.config)
-    fresh.set_timesteps(num_steps, **(timesteps or {}))
+    try:
+        fresh.set_timesteps(num_steps, **(timesteps or {}))
+    except ValueError as error:
+        limit = scheduler.config.get("original_inference_steps", num_steps)
+        hint = f"give a whole number from 1 to {limit}" if limit < num_steps else " ".join(str(error).split())
+        raise RnriError(
+            f"steps={num_steps} does not fit {type(scheduler).__name__}", hint=hint, field="steps"
+        ) from error
     return fresh
 
 
@@ -247,8 +279,8 @@ def even_sigmas(num_steps: int) -> np.ndarray:
     return np.linspace(1.0, 1 / num_steps, num_steps)
 
 
-SPACED_BY_THEMSELVES = ("FlowMatchEulerDiscreteScheduler", "LCMScheduler")
-"""Schedulers that have no `timestep_spacing`."""
+REFUSED = ("clip_sample", "thresholding", "stochastic_sampling")
+"""Options of a scheduler with which no step is a row of a table: refused in a checkpoint's own, off in another."""
 
 REASONS = {
     "its steps use network outputs of the steps before": (

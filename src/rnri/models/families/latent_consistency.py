@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rnri_core import publications
 
+from rnri.models.adapter import NOISE_SAMPLERS
 from rnri.models.defaults import Defaults
 from rnri.models.families.stable_diffusion import StableDiffusion
 
@@ -15,7 +16,7 @@ class LatentConsistency(StableDiffusion):
     source = publications.LCM
     gigabytes = 2.1
     examples = ("SimianLuo/LCM_Dreamshaper_v7",)
-    samplers = ("lcm", "ddim", "euler", "euler-ancestral")
+    samplers = ("lcm", *(name for name in NOISE_SAMPLERS if name != "lcm"))
     recommended = "8.5 by number"
     steps = 4
 
