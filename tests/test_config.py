@@ -148,7 +148,7 @@ def test_options_win_over_a_config(editor: Editor) -> None:
         *(("seed", value) for value in (True, 1.5)),
     ],
 )
-def test_values_of_another_type_are_refused_by_name(field: str, value: object) -> None:
+def test_values_of_another_type_are_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(RnriError) as caught:
         InversionConfig(**{field: value})
     assert caught.value.field == field
@@ -156,7 +156,8 @@ def test_values_of_another_type_are_refused_by_name(field: str, value: object) -
 
 
 def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
-    assert InversionConfig(steps=np.int64(4), seed=np.int32(1), iterations=np.int64(2)).steps == 4
+    values: dict[str, Any] = {"steps": np.int64(4), "seed": np.int32(1), "iterations": np.int64(2)}
+    assert InversionConfig(**values).steps == 4
 
 
 @pytest.mark.parametrize(("old", "value"), [("start", 3), ("start", "zzz"), ("predictor", "x")])
