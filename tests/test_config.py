@@ -13,7 +13,7 @@ from rnri_core.solvers import solver
 
 from rnri.controls import control
 from rnri.editing.config import EditConfig
-from rnri.editing.editor import Editor, EditWarning
+from rnri.editing.editor import Editor
 from rnri.editing.renamed import configured
 from tests import tiny
 from tests.problems import gaussian_schedule
@@ -165,12 +165,6 @@ def test_old_options_of_another_type_are_refused_by_name(old: str, value: object
     with pytest.warns(DeprecationWarning, match="the old name goes in 0.3"), pytest.raises(RnriError) as caught:
         configured(InversionConfig(), {old: value})
     assert caught.value.field == old
-
-
-def test_other_steps_without_noise_maps_warn_of_it(editor: Editor) -> None:
-    inversion = editor.invert(picture(), SOURCE, inverter="anderson", steps=4, noise_maps=True)
-    with pytest.warns(EditWarning, match="other steps sample without them"):
-        editor.edit(inversion, TARGET, steps=2)
 
 
 @pytest.mark.parametrize("size", [5, (1,), (64, 64, 64), ("1", 2), (True, 4)])

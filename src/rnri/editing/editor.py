@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -32,16 +31,6 @@ from rnri.models.base import Model
 from rnri.models.loading import Loading
 
 __all__ = ["Editor", "Encoded", "Timings"]
-
-
-LEFT_OUT = (
-    "noise maps are of the steps that were inverted, so other steps sample without them: for noise that explains the "
-    "image invert with 'faithful'"
-)
-
-
-class EditWarning(UserWarning):
-    """An edit leaves out a part of its inversion."""
 
 
 @dataclass(frozen=True)
@@ -261,8 +250,6 @@ class Editor:
                 whole = self.schedule(source.noise, steps=config.steps, seed=source.seed)
                 steps = other_steps(source, whole)
                 if len(steps) != len(source.schedule):
-                    if source.noise_maps is not None:
-                        warnings.warn(LEFT_OUT, EditWarning, stacklevel=3)
                     return sample_noise(self.model, steps, source.noise, prompts, guidance, config.negative)
             return resample(
                 self.model,
