@@ -172,7 +172,7 @@ def test_the_grid_knows_what_there_is(bench: Convergence) -> None:
     assert len(set(every)) == 16
     assert {each.guidance for each in every} == {bench.models["tiny"].defaults.guidance}
     assert [each.calls for each in every[::4]] == [6, 8, 30, 40]
-    with pytest.raises(ValueError, match="way 'late' is not known: use published, informed, noised"):
+    with pytest.raises(ValueError, match="scheme 'late' is not known: use published, informed, noised"):
         grid(bench.models, steps=[4], budgets=[1], solvers=["gnri"], ways=["late"])
     with pytest.raises(ValueError, match="no solver is called 'magic'"):
         grid(bench.models, steps=[4], budgets=[1], solvers=["magic"], ways=["noised"])

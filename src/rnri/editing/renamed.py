@@ -50,7 +50,7 @@ def init_of(inverter: object, *, start: str | None = None, predictor: bool | Non
     """
     if start is None and predictor is None:
         return None
-    if start not in (None, "clean", "noised"):
+    if not isinstance(start, str | None):
         raise RnriError(f"start={start!r} is not clean or noised", hint="give init", field="start")
     if predictor not in (None, True, False):
         raise RnriError(f"predictor={predictor!r} is not true or false", hint="give init", field="predictor")
