@@ -97,15 +97,21 @@ def _plain(image: Picture) -> Picture:
         image.alpha_composite(layer)
     if image.mode not in ("L", "CMYK"):
         image = image.convert("RGB")
+    return _converted(image, profile, to_srgb=True).convert("RGB")
+
+
+def _converted(image: Picture, profile: bytes | None, *, to_srgb: bool) -> Picture:
+    """An image in sRGB instead of a colour profile, or the other way round; without a profile it stays as it is."""
     if profile:
         try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if not ImageCms.getProfileDescription(source).startswith("sRGB"):
+            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if not ImageCms.getProfileDescription(own).startswith("sRGB"):
                 srgb = ImageCms.createProfile("sRGB")
-                image = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
+                source, target = (own, srgb) if to_srgb else (srgb, own)
+                return ImageCms.profileToProfile(image, source, target, outputMode="RGB") or image
         except (ImageCms.PyCMSError, OSError):
             pass  # an unusable profile: the colours are taken for sRGB, as every viewer does
-    return image.convert("RGB")
+    return image
 
 
 _WRITABLE = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
@@ -150,13 +156,6 @@ def _colours(base: Picture, colours: np.ndarray) -> np.ndarray:
         samples: np.ndarray = (grey if base.mode == "F" else (65535 * grey).round()).astype(np.array(base).dtype)
         return samples
     picture = Image.fromarray((255 * colours).round().astype(np.uint8))
-    profile = base.info.get("icc_profile")
-    if profile and base.mode in ("RGB", "RGBA"):
-        try:
-            target = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if not ImageCms.getProfileDescription(target).startswith("sRGB"):
-                srgb = ImageCms.createProfile("sRGB")
-                picture = ImageCms.profileToProfile(picture, srgb, target, outputMode="RGB") or picture
-        except (ImageCms.PyCMSError, OSError):
-            pass  # an unusable profile: reading took the colours for sRGB too
+    if base.mode in ("RGB", "RGBA"):
+        picture = _converted(picture, base.info.get("icc_profile"), to_srgb=False)
     return np.asarray(picture.convert("L") if base.mode in ("L", "LA") else picture)

@@ -44,7 +44,9 @@ def check_resolution(resolution: Size, multiple: int, most: int) -> None:
     rnri_core.errors.RnriError: resolution=501x336 is not to be had: both sides have to be multiples of 8 up to ...
     """
     if not _pair(resolution):
-        raise RnriError(f"resolution={resolution!r} is no pair of whole numbers", hint="give (width, height)")
+        raise RnriError(
+            f"resolution={resolution!r} is no pair of whole numbers", hint="give (width, height)", field="resolution"
+        )
     if all(side % multiple == 0 and 0 < side <= most for side in resolution):
         return
     wide, high = (min(max(1, round(side / multiple)), most // multiple) * multiple for side in resolution)

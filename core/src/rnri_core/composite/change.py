@@ -105,13 +105,17 @@ def _bound(difference: Tensor, contrast: Tensor) -> Tensor:
 
 def _grown(mask: Tensor, radius: int) -> Tensor:
     """A mask (B, 1, H, W) dilated by an octagon."""
-    for k in range(radius):  # squares and crosses by turns make an octagon
-        grown = functional.max_pool2d(mask, 3, 1, 1)
-        if k % 2:
-            across = functional.max_pool2d(mask, (1, 3), 1, (0, 1))
-            grown = torch.maximum(across, functional.max_pool2d(mask, (3, 1), 1, (1, 0)))
-        mask = grown
+    for k in range(radius):
+        mask = _grown_once(mask, k)
     return mask
+
+
+def _grown_once(mask: Tensor, k: int) -> Tensor:
+    """A mask dilated by a pixel, the k-th of several: squares and crosses by turns make an octagon."""
+    if k % 2 == 0:
+        return functional.max_pool2d(mask, 3, 1, 1)
+    across, down = functional.max_pool2d(mask, (1, 3), 1, (0, 1)), functional.max_pool2d(mask, (3, 1), 1, (1, 0))
+    return torch.maximum(across, down)
 
 
 def _reached(seeds: Tensor, within: Tensor) -> Tensor:
@@ -135,11 +139,9 @@ def _filled(region: Tensor) -> Tensor:
 
 def _faded(region: Tensor, feather: int) -> Tensor:
     """1 on the region (1, 1, H, W), falling smoothly to 0 over ``feather`` pixels outside of it, and 0 beyond."""
-    if not feather:
-        return region
-    weight, grown = region.clone(), region
-    for k in range(1, feather + 1):
-        grown = _grown(region, k)
-        share = 1 - k / (feather + 1)
+    weight, grown = region, region
+    for k in range(feather):
+        grown = _grown_once(grown, k)
+        share = 1 - (k + 1) / (feather + 1)
         weight = torch.maximum(weight, grown * (share * share * (3 - 2 * share)))
     return weight

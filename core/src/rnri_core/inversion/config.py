@@ -64,14 +64,12 @@ class InversionConfig:
         check_seed(self.seed)
         if not (is_real(self.strength) and 0 < self.strength <= 1):
             raise _out_of_range("strength", self.strength, "give more than 0 and at most 1")
-        plan = (self.iterations,) if is_real(self.iterations) else self.iterations
-        for name, values in {"steps": (self.steps,), "calls": (self.calls,), "iterations": plan}.items():
-            if values in (None, (None,)):
-                continue
-            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                raise _out_of_range(name, values, "give a whole number from 1, or several")
-            if not all(is_whole(each) and each > 0 for each in values):
-                raise _out_of_range(name, getattr(self, name), "give a whole number from 1")
+        for name in ("steps", "calls", "iterations"):
+            value = getattr(self, name)
+            several = name == "iterations" and isinstance(value, Sequence) and not isinstance(value, str)
+            counts = value if several and value else (value,)
+            if value is not None and not all(is_whole(each) and each > 0 for each in counts):
+                raise _out_of_range(name, value, "give a whole number from 1" + ", or several" * several)
         if self.tol is not None and not (is_real(self.tol) and self.tol > 0):
             raise _out_of_range("tol", self.tol, "give a positive number, or none for all iterations")
         if self.init is not None and self.init not in INITS:
